@@ -1,0 +1,97 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every Swift target: strict memory safety, warnings are errors, GNU declarations of libc, and in release builds
+// optimisation across modules (measured: without it a `public` function is not inlined over a module border).
+let settings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableExperimentalFeature("Lifetimes"),
+    .define("_GNU_SOURCE"),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+let cSettings: [CSetting] = [.define("_GNU_SOURCE")]
+
+func target(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, cSettings: cSettings, swiftSettings: settings)
+}
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, cSettings: cSettings, swiftSettings: settings)
+}
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, cSettings: cSettings, swiftSettings: settings)
+}
+
+// ~Copyable containers of fixed capacity: every limit is a capacity.
+let containers: Target.Dependency = .product(name: "BasicContainers", package: "swift-collections")
+
+let package = Package(
+    name: "ai-gateway",
+    products: [
+        .executable(name: "ai-gateway", targets: ["ai-gateway"]),
+        .executable(name: "model-simulator", targets: ["model-simulator"]),
+    ],
+    dependencies: [
+        // RigidArray and UniqueArray: owners of ~Copyable elements without reference counts.
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        // The YAML reader, with a mark (line and column) on every node.
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        // Commands, flags and help as people expect them.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // Structured events of the control plane; never used per request.
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Level 0: system libraries, headers only.
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+        .systemLibrary(
+            name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        // Level 1.
+        target("Kernel", ["CLinux", containers]),
+        target("HTTP", [containers]),
+        // Level 2.
+        target("TLS", ["COpenSSL", "Kernel", containers]),
+        target("Routing", ["HTTP", "CPCRE2", containers]),
+        target("Telemetry", ["Kernel", containers]),
+        // Level 3: what Control writes and Proxy reads.
+        target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
+        // Level 4.
+        target("Proxy", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", containers]),
+        target("Peer", ["Kernel", "HTTP", "TLS", containers]),
+        // Level 5.
+        target(
+            "Control",
+            [
+                "Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres", "Yams",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        // Level 6.
+        program(
+            "ai-gateway",
+            [
+                "Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        program(
+            "model-simulator",
+            [
+                "Kernel", "HTTP", "Peer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+        tests("KernelTests", ["Kernel"]),
+        tests("HTTPTests", ["HTTP", containers]),
+        tests("TLSTests", ["TLS", "Kernel", containers]),
+        tests("RoutingTests", ["Routing", "HTTP"]),
+        tests("TelemetryTests", ["Telemetry"]),
+        tests("ProxyTests", ["Proxy"]),
+        tests("PeerTests", ["Peer", "Kernel", "HTTP"]),
+        tests("ControlTests", ["Control"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

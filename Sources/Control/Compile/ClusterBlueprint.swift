@@ -1,0 +1,74 @@
+import Kernel
+import Runtime
+
+/// What a backend is made of before names are resolved to addresses.
+struct ClusterBlueprint: Sendable {
+    /// One server.
+    struct Endpoint: Hashable, Sendable {
+        enum Host: Hashable, Sendable {
+            case address(SocketAddress)
+            /// A DNS name with a port; its addresses come and go.
+            case name(String, port: UInt16)
+        }
+
+        let host: Host
+        /// Host and port as a Host field would have them.
+        let authority: String
+        let priority: UInt8
+
+        /// An endpoint by what a document says: an IP address or a DNS name.
+        init(host text: String, port: UInt16, defaultPort: UInt16 = 80, priority: UInt8 = 0) {
+            let name = text.hasSuffix(".") ? String(text.dropLast()) : text
+            var shown = name.lowercased()
+            if let address = SocketAddress(name, port: port) {
+                host = .address(address)
+                let digits = address.hostDescription
+                shown = address.isIPv6 ? "[\(digits)]" : digits
+            } else {
+                host = .name(shown, port: port)
+            }
+            authority = port == defaultPort ? shown : "\(shown):\(port)"
+            self.priority = priority
+        }
+
+        /// An endpoint by its address.
+        init(_ address: SocketAddress) {
+            host = .address(address)
+            authority = "\(address)"
+            priority = 0
+        }
+    }
+
+    /// How the endpoints are spoken to with TLS.
+    struct TLS: Hashable, Sendable {
+        /// The name to ask for and to verify.
+        let serverName: String
+        /// CA certificates in PEM form; empty for the system's.
+        let authorities: [UInt8]
+    }
+
+    /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.
+    let key: String
+    /// `ai/ollama:80` or `ai/ollama`, for logs.
+    let name: String
+    let endpoints: [Endpoint]
+    let tls: TLS?
+    let hostHeader: HostHeader
+    let isModelServer: Bool
+    /// Kept out of ids: what else tells this cluster's connections from another's.
+    var identity: String {
+        guard let tls else { return key }
+        return "\(key) tls \(tls.serverName) \(StableDigest.hex(tls.authorities))"
+    }
+}
+
+/// A digest that is the same in every run, for ids and contexts; not for secrets.
+enum StableDigest {
+    /// FNV-1a of 64 bits, as 16 hex digits.
+    static func hex(_ bytes: some Sequence<UInt8>) -> String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let digits = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}

@@ -1,0 +1,130 @@
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// The sockets of one place, which share an id in the table.
+public struct ListenSocketWanted: Hashable, Sendable {
+    /// `PortDescription.id`.
+    public let id: UInt32
+    /// The place, with the listener's own port.
+    public let place: ListenPlace
+    /// The port to bind.
+    public let boundPort: UInt16
+    /// Connections begin with TLS.
+    public let isTLS: Bool
+    /// Who asked for it, for messages: `ai/gateway/http`.
+    public let listeners: [String]
+
+    /// The addresses to open: both families where the place is all addresses.
+    public var addresses: [SocketAddress] {
+        guard let address = place.address else {
+            return [.any(v6: false, port: boundPort), .any(v6: true, port: boundPort)]
+        }
+        return SocketAddress(address, port: boundPort).map { [$0] } ?? []
+    }
+}
+
+/// The certificates of a TLS listener.
+public struct TLSCertificateSet: Hashable, Sendable {
+    /// Chosen among by server name; never empty.
+    public let certificates: [CertificateMaterial]
+    /// Keeps the session tickets of one listener from another's.
+    public let sessionContext: [UInt8]
+    /// `ai/gateway/https`, for messages.
+    public let listener: String
+}
+
+/// A DNS name that an endpoint has.
+public struct DNSNameWanted: Hashable, Sendable, Comparable {
+    public let name: String
+    public let port: UInt16
+
+    public static func < (a: DNSNameWanted, b: DNSNameWanted) -> Bool {
+        (a.name, a.port) < (b.name, b.port)
+    }
+}
+
+/// What the documents come to: all that workers, listeners and resolvers need.
+public struct Compiled: Sendable {
+    public var table: TableDescription
+    /// By `ListenerDescription.parameters`; never empty.
+    public var parameters: [Parameters]
+    /// By `ListenerDescription.tls`.
+    public var certificates: [TLSCertificateSet]
+    /// Sorted by place.
+    public var sockets: [ListenSocketWanted]
+    /// Sorted by name; each once.
+    public var dnsNames: [DNSNameWanted]
+    /// What clusters are before their names are resolved; sorted by id.
+    let blueprints: [(id: UInt32, blueprint: ClusterBlueprint)]
+}
+
+extension Compiled {
+    /// The clusters with the addresses that are known now.
+    ///
+    /// - Parameters:
+    ///   - identities: gives ids to addresses that are new.
+    ///   - clients: keeps TLS settings from one call to the next.
+    ///   - addresses: the present addresses of a DNS name, none while it is not resolved; the
+    ///     port of each is that of the endpoint.
+    /// - Returns: the clusters, and what is wrong with those whose TLS cannot be set up: they
+    ///   have no endpoints.
+    public func clusters(
+        _ identities: inout Identities, clients: inout TLSClientCache,
+        addresses: (String) -> [SocketAddress]
+    ) -> (clusters: [ClusterDescription], problems: [ConfigProblem]) {
+        var problems: [ConfigProblem] = []
+        var clusters: [ClusterDescription] = []
+        for (id, blueprint) in blueprints {
+            var cluster = ClusterDescription(
+                id: id, name: blueprint.name, protocol: blueprint.tls == nil ? .http : .https,
+                serverName: blueprint.tls?.serverName ?? "", hostHeader: blueprint.hostHeader,
+                isModelServer: blueprint.isModelServer)
+            var isUsable = true
+            if let tls = blueprint.tls {
+                switch clients.configuration(tls) {
+                case .success(let configuration): cluster.tls = configuration
+                case .failure(let error):
+                    isUsable = false
+                    problems.append(
+                        ConfigProblem(
+                            reason: "InvalidCACertificateRef",
+                            message: "\(blueprint.key): its TLS cannot be set up: \(error)"))
+                }
+            }
+            if isUsable {
+                cluster.endpoints = endpoints(of: blueprint, id, &identities, addresses)
+            }
+            clusters.append(cluster)
+        }
+        return (clusters, problems)
+    }
+
+    private func endpoints(
+        of blueprint: ClusterBlueprint, _ cluster: UInt32, _ identities: inout Identities,
+        _ addresses: (String) -> [SocketAddress]
+    ) -> [EndpointDescription] {
+        var seen: Set<SocketAddress> = []
+        var endpoints: [EndpointDescription] = []
+        for endpoint in blueprint.endpoints {
+            let found: [SocketAddress]
+            switch endpoint.host {
+            case .address(let address): found = [address]
+            case .name(let name, let port):
+                found = addresses(name).map { address in
+                    var address = address
+                    address.port = port
+                    return address
+                }
+            }
+            for address in found where seen.insert(address).inserted {
+                endpoints.append(
+                    EndpointDescription(
+                        id: identities.endpoint(address, of: cluster), address: address,
+                        authority: endpoint.authority, priority: endpoint.priority))
+            }
+        }
+        return endpoints
+    }
+}

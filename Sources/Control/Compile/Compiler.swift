@@ -1,0 +1,255 @@
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// Turns what was resolved into the rows' descriptions.
+///
+/// The same documents and the same identities give the same description.
+///
+/// - Parameters:
+///   - report: of the documents to compile.
+///   - identities: gives ids to what is new.
+public func compile(_ report: StatusReport, _ identities: inout Identities) -> Compiled {
+    var compiler = Compiler(report.resolution, identities)
+    let compiled = compiler.compile()
+    identities = compiler.identities
+    return compiled
+}
+
+private struct Compiler {
+    /// A route as one listener has it.
+    struct Attached {
+        /// In `Resolution.httpRoutes`.
+        let route: Int
+        let hostnames: [String]
+    }
+
+    let resolution: Resolution
+    var identities: Identities
+    private var attached: [[Attached]]
+    private var parameters: [Parameters] = []
+    private var certificates: [TLSCertificateSet] = []
+    private var rules: [RuleDescription] = []
+    private var clusterIDs: [UInt32]
+
+    init(_ resolution: Resolution, _ identities: Identities) {
+        self.resolution = resolution
+        self.identities = identities
+        attached = Array(repeating: [], count: resolution.listeners.count)
+        clusterIDs = []
+        clusterIDs.reserveCapacity(resolution.clusters.count)
+        for (number, route) in resolution.httpRoutes.enumerated() {
+            attach(route, number)
+        }
+    }
+
+    /// Notes on which listeners a route is; two parentRefs may lead to the same.
+    private mutating func attach(_ route: ResolvedRoute, _ number: Int) {
+        for parent in route.parents where parent.rejected == nil {
+            for attachment in parent.attachments
+            where attached[attachment.listener].last?.route != number {
+                attached[attachment.listener].append(
+                    Attached(route: number, hostnames: attachment.hostnames))
+            }
+        }
+    }
+
+    mutating func compile() -> Compiled {
+        for cluster in resolution.clusters {
+            clusterIDs.append(identities.cluster(cluster.identity))
+        }
+        var places: [ListenPlace: [ListenerDescription]] = [:]
+        var owners: [ListenPlace: [String]] = [:]
+        for gateway in resolution.gateways where gateway.rejected.isEmpty {
+            for number in gateway.listeners where resolution.listeners[number].isDistinct {
+                let listener = resolution.listeners[number]
+                let description = describe(number, gateway)
+                for address in gateway.addresses {
+                    let place = ListenPlace(address: address, port: listener.port)
+                    places[place, default: []].append(description)
+                    owners[place, default: []].append("\(gateway.name)/\(listener.name)")
+                }
+            }
+        }
+        var ports: [PortDescription] = []
+        var sockets: [ListenSocketWanted] = []
+        for place in places.keys.sorted() {
+            let listeners = places[place] ?? []
+            // A port on which nothing can be served stays closed.
+            guard listeners.contains(where: { !$0.isTLS || $0.tls >= 0 }) else { continue }
+            let id = identities.port(place)
+            ports.append(PortDescription(id: id, listeners: listeners))
+            sockets.append(
+                ListenSocketWanted(
+                    id: id, place: place,
+                    boundPort: resolution.placement.boundPort(of: place.port),
+                    isTLS: listeners[0].isTLS, listeners: owners[place] ?? []))
+        }
+        return Compiled(
+            table: TableDescription(ports: ports, rules: rules),
+            parameters: parameters.isEmpty ? [Parameters()] : parameters,
+            certificates: certificates, sockets: sockets, dnsNames: dnsNames(),
+            blueprints: blueprints())
+    }
+
+    private func blueprints() -> [(id: UInt32, blueprint: ClusterBlueprint)] {
+        zip(clusterIDs, resolution.clusters).sorted { $0.0 < $1.0 }
+            .map { (id: $0.0, blueprint: $0.1) }
+    }
+
+    private func dnsNames() -> [DNSNameWanted] {
+        var names: Set<DNSNameWanted> = []
+        for cluster in resolution.clusters {
+            for endpoint in cluster.endpoints {
+                if case .name(let name, let port) = endpoint.host {
+                    names.insert(DNSNameWanted(name: name, port: port))
+                }
+            }
+        }
+        return names.sorted()
+    }
+
+    // MARK: - Listeners
+
+    private mutating func describe(
+        _ number: Int, _ gateway: ResolvedGateway
+    ) -> ListenerDescription {
+        let listener = resolution.listeners[number]
+        let id = identities.listener(listener, of: gateway.name)
+        var description = ListenerDescription(
+            id: id, hostname: listener.hostname, isTLS: listener.isTLS, number: listener.port,
+            parameters: index(of: gateway.parameters))
+        if !listener.certificates.isEmpty {
+            description.tls = index(
+                of: TLSCertificateSet(
+                    certificates: listener.certificates,
+                    sessionContext: Array("\(gateway.name)/\(listener.name)".utf8),
+                    listener: "\(gateway.name)/\(listener.name)"))
+        }
+        for route in attached[number] { add(route, to: &description, listener, gateway) }
+        return description
+    }
+
+    private mutating func index(of value: Parameters) -> Int32 {
+        if let index = parameters.firstIndex(of: value) { return Int32(index) }
+        parameters.append(value)
+        return Int32(parameters.count - 1)
+    }
+
+    private mutating func index(of set: TLSCertificateSet) -> Int32 {
+        certificates.append(set)
+        return Int32(certificates.count - 1)
+    }
+
+    // MARK: - Rules
+
+    private mutating func add(
+        _ attached: Attached, to description: inout ListenerDescription,
+        _ listener: ResolvedListener, _ gateway: ResolvedGateway
+    ) {
+        let entry = resolution.index.httpRoutes[attached.route]
+        let resolved = resolution.httpRoutes[attached.route]
+        let name = entry.name
+        let text = name.description
+        let age = entry.resource.metadata.creationTimestamp
+            .map { UInt64(clamping: $0.seconds) } ?? .max
+        for (number, rule) in entry.resource.spec.effectiveRules.enumerated() {
+            let ruleName = rule.name ?? "\(number)"
+            let labels = SeriesLabels(
+                gateway: gateway.name.description, listener: listener.name, route: text,
+                rule: ruleName)
+            let id = identities.rule(ruleName, of: name, on: description.id)
+            let index = rules.count
+            rules.append(
+                describe(rule, resolved.rules[number], id: id, labels, name.namespace))
+            for (position, match) in rule.effectiveMatches.enumerated() {
+                description.matches.append(
+                    MatchDescription(
+                        hostnames: attached.hostnames, path: path(match.path),
+                        method: match.method?.rawValue, headers: headers(match.headers),
+                        query: query(match.queryParams), rule: index, age: age, route: text,
+                        ruleIndex: number, matchIndex: position))
+            }
+        }
+    }
+
+    private mutating func describe(
+        _ rule: HTTPRouteRule, _ resolved: ResolvedRule, id: UInt32, _ labels: SeriesLabels,
+        _ namespace: String
+    ) -> RuleDescription {
+        var description = RuleDescription(
+            id: id, requestTimeoutMilliseconds: timeout(rule.timeouts?.request),
+            backendTimeoutMilliseconds: timeout(rule.timeouts?.backendRequest),
+            hasFailedFilter: !resolved.findings.isEmpty, series: identities.series(labels))
+        // A rule that cannot be served as it is written answers 500 to all.
+        if description.hasFailedFilter { return description }
+        description.filters = FilterCompiler.filters(rule.filters)
+        for (number, ref) in (rule.backendRefs ?? []).enumerated() {
+            var series = labels
+            series.backend = backendLabel(ref, in: namespace)
+            description.backends.append(
+                BackendDescription(
+                    weight: UInt32(clamping: ref.weight ?? 1),
+                    target: target(resolved.backends[number]),
+                    filters: FilterCompiler.filters(ref.filters),
+                    series: identities.series(series)))
+        }
+        return description
+    }
+
+    private func backendLabel(_ ref: HTTPBackendRef, in namespace: String) -> String {
+        let name = "\(ref.namespace ?? namespace)/\(ref.name)"
+        return ref.port.map { "\(name):\($0)" } ?? name
+    }
+
+    private func target(_ outcome: BackendResolver.Outcome) -> BackendTarget {
+        switch outcome {
+        case .cluster(let number): .cluster(clusterIDs[number])
+        case .withoutEndpoints: .status(503)
+        case .invalid: .status(500)
+        }
+    }
+
+    private func timeout(_ text: String?) -> UInt32 {
+        text.flatMap { GatewayDuration($0) }?.clampedMilliseconds ?? 0
+    }
+
+    // MARK: - Matches
+
+    private func path(_ match: HTTPPathMatch?) -> PathMatch {
+        guard let match else { return .prefix("/") }
+        switch match.effectiveType {
+        case .exact: return .exact(match.effectiveValue)
+        case .pathPrefix: return .prefix(match.effectiveValue)
+        case .regularExpression where isPattern(match.effectiveValue):
+            return .regularExpression(match.effectiveValue)
+        default:
+            // The rule answers 500; to what, nobody can say: to nothing that others match.
+            return .prefix("/")
+        }
+    }
+
+    private func headers(_ matches: [HTTPHeaderMatch]?) -> [ValueMatch] {
+        var seen: Set<String> = []
+        return (matches ?? []).compactMap { match in
+            guard seen.insert(match.name.lowercased()).inserted else { return nil }
+            return value(match.type, match.name, match.value)
+        }
+    }
+
+    private func query(_ matches: [HTTPQueryParamMatch]?) -> [ValueMatch] {
+        (matches ?? []).compactMap { value($0.type, $0.name, $0.value) }
+    }
+
+    private func value(_ type: ValueMatchType?, _ name: String, _ text: String) -> ValueMatch? {
+        let isPattern = type == .regularExpression
+        if isPattern, !self.isPattern(text) { return nil }
+        return ValueMatch(name: name, value: text, isRegularExpression: isPattern)
+    }
+
+    /// One bad pattern must not cost the whole table.
+    private func isPattern(_ text: String) -> Bool {
+        (try? Pattern.check(text)) != nil
+    }
+}

@@ -1,0 +1,87 @@
+import Kernel
+import Telemetry
+
+/// Gives ids to ports, listeners, rules, backends, clusters, endpoints and series, by what they are.
+///
+/// The same thing has the same id for as long as the process runs, and no id is given twice: so
+/// counters, pools and ejections survive a reload. Ids are dense; those of series begin at 1.
+public struct Identities: Sendable {
+    /// Ids of one kind of thing.
+    private struct Interner<Key: Hashable & Sendable>: Sendable {
+        private var ids: [Key: UInt32] = [:]
+        private var next: UInt32
+
+        init(first: UInt32 = 0) {
+            next = first
+        }
+
+        mutating func id(_ key: Key) -> UInt32 {
+            if let id = ids[key] { return id }
+            let id = next
+            // More than four billion different rules in one process is no input to go on with.
+            next += 1
+            ids[key] = id
+            return id
+        }
+    }
+
+    private struct ListenerKey: Hashable {
+        let gateway: NamespacedName
+        let name: String
+        let port: UInt16
+        let isTLS: Bool
+    }
+
+    private struct RuleKey: Hashable {
+        let listener: UInt32
+        let route: NamespacedName
+        /// The rule's name, or its position.
+        let rule: String
+    }
+
+    private struct EndpointKey: Hashable {
+        let cluster: UInt32
+        let address: SocketAddress
+    }
+
+    private var ports = Interner<ListenPlace>()
+    private var listeners = Interner<ListenerKey>()
+    private var rules = Interner<RuleKey>()
+    private var clusters = Interner<String>()
+    private var endpoints = Interner<EndpointKey>()
+    private var series = Interner<SeriesLabels>(first: 1)
+    /// The labels of all series ever given, and the names of all listeners.
+    private(set) var labels: [UInt32: SeriesLabels] = [:]
+    private(set) var listenerNames: [UInt32: String] = [:]
+
+    public init() {}
+
+    mutating func port(_ place: ListenPlace) -> UInt32 { ports.id(place) }
+
+    mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
+        let key = ListenerKey(
+            gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS)
+        let id = listeners.id(key)
+        listenerNames[id] = "\(gateway)/\(listener.name)"
+        return id
+    }
+
+    mutating func rule(_ rule: String, of route: NamespacedName, on listener: UInt32) -> UInt32 {
+        rules.id(RuleKey(listener: listener, route: route, rule: rule))
+    }
+
+    mutating func cluster(_ identity: String) -> UInt32 { clusters.id(identity) }
+
+    mutating func endpoint(_ address: SocketAddress, of cluster: UInt32) -> UInt32 {
+        endpoints.id(EndpointKey(cluster: cluster, address: address))
+    }
+
+    mutating func series(_ labels: SeriesLabels) -> UInt32 {
+        let id = series.id(labels)
+        self.labels[id] = labels
+        return id
+    }
+
+    /// The names for metrics and logs.
+    public var seriesNames: SeriesNames { SeriesNames(labels, listeners: listenerNames) }
+}

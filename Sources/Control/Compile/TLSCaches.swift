@@ -1,0 +1,105 @@
+import TLS
+
+/// TLS settings towards backends, each made once: sessions to resume are kept in them.
+public struct TLSClientCache: Sendable {
+    private var known: [ClusterBlueprint.TLS: TLSClientConfiguration] = [:]
+
+    public init() {}
+
+    mutating func configuration(
+        _ tls: ClusterBlueprint.TLS
+    ) -> Result<TLSClientConfiguration, TLSError> {
+        if let configuration = known[tls] { return .success(configuration) }
+        do throws(TLSError) {
+            let configuration = try TLSClientConfiguration(
+                trust: tls.authorities.isEmpty ? .system : .certificates(tls.authorities),
+                applicationProtocols: ["http/1.1"], resumableSessionsMax: 64)
+            known[tls] = configuration
+            return .success(configuration)
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+/// TLS settings of listeners: those whose certificates did not change are used again.
+public struct TLSServerCache: Sendable {
+    private var known: [TLSCertificateSet: TLSServerConfiguration] = [:]
+    private let ticketKeys: TLSTicketKeys
+
+    /// - Parameter ticketKeys: what all listeners and workers seal session tickets with.
+    public init(ticketKeys: TLSTicketKeys) {
+        self.ticketKeys = ticketKeys
+    }
+
+    /// The settings for a compilation, by `ListenerDescription.tls`. Sets that are no longer
+    /// wanted are forgotten. A set that cannot be used throws; then the last settings stay.
+    public mutating func configurations(
+        for sets: [TLSCertificateSet]
+    ) throws(TLSError) -> [TLSServerConfiguration] {
+        var configurations: [TLSServerConfiguration] = []
+        var wanted: [TLSCertificateSet: TLSServerConfiguration] = [:]
+        for set in sets {
+            let configuration = try wanted[set] ?? known[set] ?? make(set)
+            wanted[set] = configuration
+            configurations.append(configuration)
+        }
+        known = wanted
+        return configurations
+    }
+
+    private func make(_ set: TLSCertificateSet) throws(TLSError) -> TLSServerConfiguration {
+        var certificates: [TLSCertificate] = []
+        for material in set.certificates {
+            certificates.append(
+                try TLSCertificate(chainPEM: material.chainPEM, keyPEM: material.keyPEM))
+        }
+        return try TLSServerConfiguration(
+            certificates: certificates, applicationProtocols: ["http/1.1"],
+            sessionContext: set.sessionContext, ticketKeys: ticketKeys)
+    }
+}
+
+extension CertificateObservation {
+    /// Reads the certificates of all Secrets that hold one, each once for as long as it is the
+    /// same: `previous` has those read before.
+    public static func read(
+        _ documents: DocumentSet, keeping previous: [NamespacedName: CertificateObservation] = [:]
+    ) -> [NamespacedName: CertificateObservation] {
+        var observations: [NamespacedName: CertificateObservation] = [:]
+        for object in documents.objects {
+            guard let secret = object.resource as? Secret,
+                let chain = secret.bytes(of: "tls.crt"), let key = secret.bytes(of: "tls.key")
+            else { continue }
+            let name = NamespacedName(object)
+            if let known = previous[name], known.digest == object.digest {
+                observations[name] = known
+                continue
+            }
+            observations[name] = CertificateObservation(
+                digest: object.digest, outcome: read(chain, key))
+        }
+        return observations
+    }
+
+    private static func read(_ chain: [UInt8], _ key: [UInt8]) -> Outcome {
+        do throws(TLSError) {
+            let certificate = try TLSCertificate(chainPEM: chain, keyPEM: key)
+            return .usable(
+                names: certificate.names, notBefore: certificate.notBefore,
+                notAfter: certificate.notAfter)
+        } catch {
+            return .unusable(words(error))
+        }
+    }
+
+    /// What is wrong, for the person who wrote the Secret.
+    private static func words(_ error: TLSError) -> String {
+        switch error.reason {
+        case .certificateNotPEM: "tls.crt holds no certificate in PEM form"
+        case .keyNotPEM: "tls.key holds no private key in PEM form, or an encrypted one"
+        case .keyMismatch: "tls.key does not belong to the first certificate of tls.crt"
+        default: "the certificate cannot be used: \(error)"
+        }
+    }
+}

@@ -1,0 +1,36 @@
+/// Limits, timeouts and trust of a Gateway or of a class of them.
+public struct GatewayParameters: Resource, Codable {
+    public static let kind = "GatewayParameters"
+    public static let groups = [APIGroup(Groups.own, "v1alpha1")]
+
+    public var metadata: ObjectMeta
+    public var spec: GatewayParametersSpec
+}
+
+public struct GatewayParametersSpec: Codable, Sendable {
+    /// By the names of `ParameterTable.limits`; a count, or a quantity such as `64Ki`.
+    public var limits: [String: IntOrString]?
+    /// By the names of `ParameterTable.timeouts`; a duration such as `10s`.
+    public var timeouts: [String: String]?
+    public var trustedProxies: TrustedProxiesSpec?
+    public var allowHalfClose: Bool?
+    public var proxyProtocol: ProxyProtocol?
+    public var accessLog: OpaqueSettings?
+    public var telemetry: OpaqueSettings?
+    public var picker: OpaqueSettings?
+    public var sealingKeyRef: SealingKeyReference?
+}
+
+public struct TrustedProxiesSpec: Codable, Hashable, Sendable {
+    public var cidrs: [String]?
+    public var hops: Int?
+    public var header: String?
+}
+
+public struct SealingKeyReference: Codable, Hashable, Sendable {
+    public var name: String
+}
+
+/// Settings that are not served yet: their fields are kept out of the checks of fields.
+public struct OpaqueSettings: Codable, Hashable, Sendable, PartlyDeclared {
+}

@@ -1,0 +1,98 @@
+import Kernel
+
+/// Where a socket listens: an address and the listener's own port number.
+public struct ListenPlace: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// A numeric address in its shortest form; nil for all addresses of the machine.
+    public let address: String?
+    /// The number that the listener declares, whatever port the process binds for it.
+    public let port: UInt16
+
+    public init(address: String?, port: UInt16) {
+        self.address = address
+        self.port = port
+    }
+
+    public var description: String {
+        guard let address else { return "*:\(port)" }
+        return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+
+    public static func < (a: ListenPlace, b: ListenPlace) -> Bool {
+        (a.address ?? "", a.port) < (b.address ?? "", b.port)
+    }
+}
+
+/// What came of opening a place's sockets.
+public enum ListenOutcome: Hashable, Sendable {
+    case listening
+    /// Another process has the port (EADDRINUSE).
+    case inUse
+    /// The process may not have the port (EACCES).
+    case denied
+    /// The address is not one of this machine (EADDRNOTAVAIL).
+    case notLocal
+    /// Another cause, in the system's words.
+    case failed(String)
+}
+
+/// What was learned by reading one Secret's certificate.
+public struct CertificateObservation: Hashable, Sendable {
+    public enum Outcome: Hashable, Sendable {
+        /// The names it is good for, and its validity in seconds since 1970.
+        case usable(names: [String], notBefore: Int64, notAfter: Int64)
+        /// Why not, as a part of a sentence.
+        case unusable(String)
+    }
+
+    /// `LocatedObject.digest` of the Secret that was read; another one makes this stale.
+    public var digest: UInt64
+    public var outcome: Outcome
+
+    public init(digest: UInt64, outcome: Outcome) {
+        self.digest = digest
+        self.outcome = outcome
+    }
+}
+
+/// What the process knows beyond the documents, at one moment.
+public struct Observations: Sendable {
+    /// Seconds since 1970.
+    public var now: Int64
+    /// What came of each place that was tried; places not tried yet are absent.
+    public var listening: [ListenPlace: ListenOutcome]
+    /// The machine's addresses, numeric; nil when they are not known.
+    public var localAddresses: [String]?
+    /// By Secret.
+    public var certificates: [NamespacedName: CertificateObservation]
+    /// The last report, whose transition times stay where a condition does.
+    public var previous: [ObjectStatus]
+
+    public init(
+        now: Int64, listening: [ListenPlace: ListenOutcome] = [:],
+        localAddresses: [String]? = nil,
+        certificates: [NamespacedName: CertificateObservation] = [:],
+        previous: [ObjectStatus] = []
+    ) {
+        self.now = now
+        self.listening = listening
+        self.localAddresses = localAddresses
+        self.certificates = certificates
+        self.previous = previous
+    }
+}
+
+/// What the command line says of where Gateways are served.
+public struct Placement: Sendable, Equatable {
+    /// The addresses of Gateways without their own (`--address`), numeric; empty for all.
+    public var addresses: [String]
+    /// The port that is really bound, by the listener's own (`--bind-port`).
+    public var boundPorts: [UInt16: UInt16]
+
+    public init(addresses: [String] = [], boundPorts: [UInt16: UInt16] = [:]) {
+        self.addresses = addresses
+        self.boundPorts = boundPorts
+    }
+
+    /// The port to bind for a listener's.
+    public func boundPort(of port: UInt16) -> UInt16 { boundPorts[port] ?? port }
+}

@@ -1,0 +1,367 @@
+/// Writes the status of each object from what was resolved.
+struct StatusBuilder {
+    let resolution: Resolution
+    let observations: Observations?
+    private let history: ConditionWriter.History
+    private let now: String?
+    private let gatewaysByName: [NamespacedName: Int]
+    private var nextHTTPRoute = 0
+    private var nextUnserved = 0
+    /// For InferencePools and policies: the Gateways that lead to them.
+    private lazy var users = BackendUsers(resolution)
+    private(set) var objects: [ObjectStatus] = []
+    private(set) var problems: [ConfigProblem] = []
+
+    init(_ resolution: Resolution, observations: Observations?) {
+        self.resolution = resolution
+        self.observations = observations
+        history = ConditionWriter.History(observations?.previous ?? [])
+        now = observations.map { UTC.text($0.now) }
+        var byName: [NamespacedName: Int] = [:]
+        for (number, gateway) in resolution.gateways.enumerated() {
+            byName[gateway.name] = number
+        }
+        gatewaysByName = byName
+    }
+
+    /// Adds an object's status; objects come in the order of the documents.
+    mutating func add(_ object: LocatedObject) {
+        switch object.resource {
+        case let resource as HTTPRoute:
+            addRoute(object, resolution.httpRoutes[nextHTTPRoute], resource.spec.parentRefs)
+            nextHTTPRoute += 1
+        case let resource as GatewayClass: add(resource, object)
+        case is Gateway: addGateway(object)
+        case is GRPCRoute, is TLSRoute, is TCPRoute, is UDPRoute:
+            addRoute(
+                object, resolution.unservedRoutes[nextUnserved],
+                resolution.index.unservedRoutes[nextUnserved].parentRefs)
+            nextUnserved += 1
+        case let resource as Backend: add(resource, object)
+        case let resource as GatewayParameters: add(resource, object)
+        case let resource as ListenerSet: add(resource, object)
+        case let resource as BackendTLSPolicy: add(resource, object)
+        case is InferencePool: addPool(object)
+        case is TrafficPolicy: addTrafficPolicy(object)
+        default: break
+        }
+    }
+
+    /// Brings the problems into the order of the documents' text.
+    mutating func sortProblems() {
+        problems.sort {
+            switch ($0.position, $1.position) {
+            case (let a?, let b?) where a != b: a < b
+            case (nil, _?): true
+            case (_?, nil): false
+            default: ($0.fieldPath, $0.message) < ($1.fieldPath, $1.message)
+            }
+        }
+    }
+
+    // MARK: - Parts
+
+    private func writer(_ object: LocatedObject, section: String = "") -> ConditionWriter {
+        ConditionWriter(object: object, history: history, now: now, section: section)
+    }
+
+    private mutating func append(_ object: LocatedObject, _ status: StatusFields) {
+        objects.append(
+            ObjectStatus(
+                apiVersion: object.apiVersion, kind: object.kind,
+                metadata: ObjectStatus.Metadata(
+                    name: object.name, namespace: object.namespace,
+                    generation: object.generation), status: status))
+    }
+
+    private mutating func note(
+        _ findings: [Finding], of object: LocatedObject,
+        _ severity: ConfigProblem.Severity = .error
+    ) {
+        for finding in findings {
+            problems.append(
+                object.problem(
+                    severity, at: finding.fieldPath, reason: finding.reason, finding.message))
+        }
+    }
+
+    // MARK: - GatewayClass and parameters
+
+    private mutating func add(_ gatewayClass: GatewayClass, _ object: LocatedObject) {
+        guard gatewayClass.spec.controllerName == GatewayClass.ownController else {
+            problems.append(
+                object.problem(
+                    .notice, at: "spec.controllerName", reason: "Ignored",
+                    "is served by \(gatewayClass.spec.controllerName), not by ai-gateway "
+                        + "(\(GatewayClass.ownController)); its Gateways are left alone"))
+            return
+        }
+        let parameters = ParametersResolver(index: resolution.index)
+        let findings = parameters.refusal(
+            ofClass: Entry(object: object, resource: gatewayClass)).map { [$0] } ?? []
+        note(findings, of: object)
+        let writer = writer(object)
+        append(
+            object,
+            StatusFields(
+                conditions: [
+                    writer.positive(
+                        "Accepted", findings, reason: "Accepted",
+                        message: "Gateways of this class are served by ai-gateway"),
+                    writer.condition(
+                        "SupportedVersion", .isTrue, "SupportedVersion",
+                        "the Gateway API is read up to v1.6"),
+                ],
+                supportedFeatures: Features.supported.map(SupportedFeature.init)))
+    }
+
+    private mutating func add(_ parameters: GatewayParameters, _ object: LocatedObject) {
+        let rejected = ParametersResolver.rejection(of: parameters).map { [$0] } ?? []
+        let unserved = ParametersResolver.unserved(in: parameters)
+        note(rejected, of: object)
+        note(unserved, of: object, .warning)
+        let writer = writer(object)
+        var conditions = [
+            writer.positive(
+                "Accepted", rejected, reason: "Accepted", message: "the parameters are valid")
+        ]
+        if rejected.isEmpty, !unserved.isEmpty {
+            conditions.append(
+                writer.condition(
+                    "PartiallyInvalid", .isTrue, "UnsupportedValue", Finding.text(unserved)))
+        }
+        append(object, StatusFields(conditions: conditions))
+    }
+
+    // MARK: - Gateway
+
+    private mutating func addGateway(_ object: LocatedObject) {
+        guard let number = gatewaysByName[NamespacedName(object)] else {
+            problems.append(
+                object.problem(
+                    .notice, at: "spec.gatewayClassName", reason: "Ignored",
+                    "is of a class that another controller serves"))
+            return
+        }
+        var status = GatewayStatusWriter(
+            resolution, gateway: number, observations: observations,
+            writer: { [history, now] section in
+                ConditionWriter(object: object, history: history, now: now, section: section)
+            })
+        append(object, status.write())
+        note(status.faults, of: object)
+        note(status.warnings, of: object, .warning)
+    }
+
+    // MARK: - Routes
+
+    private mutating func addRoute(
+        _ object: LocatedObject, _ route: ResolvedRoute, _ refs: [ParentReference]?
+    ) {
+        if refs?.isEmpty ?? true {
+            problems.append(
+                object.problem(
+                    .warning, at: "spec", reason: "NoMatchingParent",
+                    "has no parentRefs, so nothing leads to it; name a Gateway"))
+        }
+        var seen: Set<Finding> = []
+        let rules = route.rules.flatMap(\.findings)
+        note(route.unresolved, of: object)
+        note(rules.filter { seen.insert($0).inserted }, of: object)
+        var parents: [ParentStatus] = []
+        for parent in route.parents {
+            if let finding = parent.rejected, seen.insert(finding).inserted,
+                !rules.contains(where: { $0.fieldPath == finding.fieldPath })
+            {
+                note([finding], of: object)
+            }
+            parents.append(
+                ParentStatus(
+                    parentRef: parent.ref, controllerName: GatewayClass.ownController,
+                    conditions: conditions(of: route, parent, object)))
+        }
+        append(object, StatusFields(parents: parents))
+    }
+
+    private func conditions(
+        of route: ResolvedRoute, _ parent: ResolvedParent, _ object: LocatedObject
+    ) -> [Condition] {
+        let writer = writer(object, section: parent.ref.shortDescription)
+        var conditions = [
+            writer.positive(
+                "Accepted", parent.rejected.map { [$0] } ?? [], reason: "Accepted",
+                message: accepted(parent)),
+            writer.positive(
+                "ResolvedRefs", route.unresolved, reason: "ResolvedRefs",
+                message: route.notes.isEmpty
+                    ? "all references resolve"
+                    : "all references resolve; "
+                        + Finding.text(route.notes.map { Finding("", $0) })),
+        ]
+        if parent.rejected == nil, route.isPartial {
+            let dropped = route.rules.indices.filter { !route.rules[$0].findings.isEmpty }
+            let names = sentenceList(dropped.map { "rules[\($0)]" }, "and")
+            let findings = route.rules.flatMap(\.findings)
+            conditions.append(
+                writer.condition(
+                    "PartiallyInvalid", .isTrue, findings[0].reason,
+                    "Dropped Rule: \(names) \(dropped.count == 1 ? "answers" : "answer") 500; "
+                        + Finding.text(findings)))
+        }
+        return conditions
+    }
+
+    private func accepted(_ parent: ResolvedParent) -> String {
+        let names = parent.attachments.map {
+            resolution.listeners[$0.listener].description
+        }
+        return "attached to listener\(names.count == 1 ? "" : "s") "
+            + sentenceList(names, "and")
+    }
+
+    // MARK: - Backends
+
+    private mutating func add(_ backend: Backend, _ object: LocatedObject) {
+        let rejected = BackendResolver.rejection(of: backend).map { [$0] } ?? []
+        var unresolved: [Finding] = []
+        if rejected.isEmpty, backend.spec.protocol == .https {
+            let resolver = BackendResolver(resolution.index, observations: observations)
+            let entry = Entry(object: object, resource: backend)
+            if case .failure(let error) = resolver.trust(of: entry) {
+                unresolved = [error.finding]
+            }
+        }
+        note(rejected + unresolved, of: object)
+        let writer = writer(object)
+        append(
+            object,
+            StatusFields(conditions: [
+                writer.positive(
+                    "Accepted", rejected, reason: "Accepted", message: "the backend is valid"),
+                writer.positive(
+                    "ResolvedRefs", unresolved, reason: "ResolvedRefs",
+                    message: "all references resolve"),
+            ]))
+    }
+
+    // MARK: - Kinds that are not served yet
+
+    private mutating func add(_ set: ListenerSet, _ object: LocatedObject) {
+        let ref = set.spec.parentRef
+        let namespace = ref.namespace ?? object.namespace ?? ""
+        let gateway = gatewaysByName[NamespacedName(namespace, ref.name)]
+            .map { resolution.gateways[$0] }
+        let finding: Finding
+        if let gateway, allows(gateway, object) {
+            finding = Finding("Invalid", at: "", "ListenerSets are not supported yet")
+        } else if let gateway {
+            finding = Finding(
+                "NotAllowed", at: "spec.parentRef",
+                "Gateway \(gateway.name) takes no ListenerSets from namespace "
+                    + "\(object.namespace ?? ""); see its allowedListeners")
+        } else {
+            let names = resolution.index.names(of: Gateway.kind, in: namespace)
+            finding = Finding(
+                "Invalid", at: "spec.parentRef.name",
+                "Gateway \(namespace)/\(ref.name) does not exist"
+                    + didYouMean(ref.name, among: names))
+        }
+        note([finding], of: object)
+        let writer = writer(object)
+        append(
+            object,
+            StatusFields(conditions: [
+                writer.positive("Accepted", [finding], reason: "Accepted", message: ""),
+                writer.positive("Programmed", [finding], reason: "Programmed", message: ""),
+            ]))
+    }
+
+    private func allows(_ gateway: ResolvedGateway, _ set: LocatedObject) -> Bool {
+        let namespace = set.namespace ?? ""
+        let allowed = gateway.entry.resource.spec.allowedListeners?.namespaces
+        switch allowed?.from ?? .none {
+        case .all: return true
+        case .same: return namespace == gateway.name.namespace
+        case .selector:
+            let labels = resolution.index.labels(ofNamespace: namespace)
+            return allowed?.selector?.matches(labels) ?? false
+        default: return false
+        }
+    }
+
+    private mutating func add(_ policy: BackendTLSPolicy, _ object: LocatedObject) {
+        var ancestors: Set<Int> = []
+        var missing: [Finding] = []
+        for (number, ref) in policy.spec.targetRefs.enumerated() {
+            let path = "spec.targetRefs[\(number)]"
+            guard ref.group == Groups.core, ref.kind == Service.kind else {
+                missing.append(
+                    Finding("TargetNotFound", at: path, "\(ref.kind) is not a target; use Service"))
+                continue
+            }
+            let name = NamespacedName(object.namespace ?? "", ref.name)
+            if resolution.index.services[name] == nil {
+                let names = resolution.index.names(of: Service.kind, in: name.namespace)
+                missing.append(
+                    Finding(
+                        "TargetNotFound", at: path,
+                        "Service \(name) does not exist" + didYouMean(ref.name, among: names)))
+            }
+            ancestors.formUnion(users.gateways(ofService: name))
+        }
+        let finding = Finding("Invalid", "BackendTLSPolicy is not supported yet")
+        let findings = missing.isEmpty ? [finding] : missing
+        note(findings, of: object)
+        append(
+            object,
+            StatusFields(
+                ancestors: ancestors.sorted().map { number in
+                    let ref = parentReference(toGateway: number)
+                    let writer = writer(object, section: ref.shortDescription)
+                    return AncestorStatus(
+                        ancestorRef: ref, controllerName: GatewayClass.ownController,
+                        conditions: [
+                            writer.positive("Accepted", findings, reason: "Accepted", message: "")
+                        ])
+                }))
+    }
+
+    private mutating func addPool(_ object: LocatedObject) {
+        let gateways = users.gateways(ofPool: NamespacedName(object))
+        let finding = Finding(
+            "NotSupportedByParent", "InferencePools are not supported yet")
+        if gateways.isEmpty {
+            note([finding], of: object, .warning)
+        } else {
+            note([finding], of: object)
+        }
+        append(
+            object,
+            StatusFields(
+                parents: gateways.sorted().map { number in
+                    let ref = parentReference(toGateway: number)
+                    let writer = writer(object, section: ref.shortDescription)
+                    return ParentStatus(
+                        parentRef: ref, controllerName: GatewayClass.ownController,
+                        conditions: [
+                            writer.positive("Accepted", [finding], reason: "Accepted", message: "")
+                        ])
+                }))
+    }
+
+    private func parentReference(toGateway number: Int) -> ParentReference {
+        let name = resolution.gateways[number].name
+        return ParentReference(
+            group: Groups.gateway, kind: Gateway.kind, namespace: name.namespace, name: name.name)
+    }
+
+    private mutating func addTrafficPolicy(_ object: LocatedObject) {
+        let finding = Finding("UnsupportedValue", "TrafficPolicy is not supported yet")
+        note([finding], of: object)
+        append(
+            object,
+            StatusFields(conditions: [
+                writer(object).positive("Accepted", [finding], reason: "Accepted", message: "")
+            ]))
+    }
+}

@@ -1,0 +1,38 @@
+/// The state of every object, as the API would have it in `status`.
+public struct StatusReport: Sendable {
+    /// Sorted as the documents are.
+    public var objects: [ObjectStatus]
+    /// Each fault at its place in the documents, and what has no condition of its own.
+    public var problems: [ConfigProblem]
+    /// What the report was made from, for the compiler.
+    let resolution: Resolution
+
+    /// Whether any object does not work as it is written.
+    public var hasFaults: Bool {
+        objects.contains { object in
+            object.status.allConditions.contains { $0.conditions.contains(where: \.isFault) }
+        }
+    }
+}
+
+/// Works out the state of all objects.
+///
+/// A pure function: the same documents and observations give the same report. Documents must
+/// have passed `Admission.admit`.
+///
+/// - Parameters:
+///   - placement: where Gateways are served.
+///   - observations: what the process knows beyond the documents; nil when nothing is served, as
+///     in `check`: then no port is opened, and what depends on that is Unknown.
+public func status(
+    _ documents: DocumentSet, placement: Placement = Placement(),
+    observations: Observations? = nil
+) -> StatusReport {
+    let resolution = Resolution(
+        documents, placement: placement, observations: observations)
+    var builder = StatusBuilder(resolution, observations: observations)
+    for object in documents.objects { builder.add(object) }
+    builder.sortProblems()
+    return StatusReport(
+        objects: builder.objects, problems: builder.problems, resolution: resolution)
+}

@@ -1,0 +1,78 @@
+/// Which documents are taken: what the API server's schemas would refuse is not used.
+///
+/// A refused object becomes a problem with the place of the field. Where an earlier version of
+/// the object was taken, that one stays, as it would in a cluster when an update is refused.
+public enum Admission {
+    /// The taken documents, with the problems of the refused ones added.
+    ///
+    /// - Parameters:
+    ///   - documents: as read.
+    ///   - previous: the taken documents of before, when there are any. Objects that did not
+    ///     change since are not checked again.
+    public static func admit(
+        _ documents: DocumentSet, keeping previous: DocumentSet? = nil
+    ) -> DocumentSet {
+        var before: [ObjectKey: LocatedObject] = [:]
+        if let previous {
+            before.reserveCapacity(previous.objects.count)
+            for object in previous.objects { before[object.key] = object }
+        }
+        var taken: [LocatedObject] = []
+        taken.reserveCapacity(documents.objects.count)
+        var problems = documents.problems
+        for object in documents.objects {
+            let earlier = previous == nil ? nil : before[object.key]
+            if let earlier, earlier.digest == object.digest {
+                taken.append(object)
+                continue
+            }
+            let found = self.problems(of: object)
+            if found.isEmpty {
+                taken.append(object)
+                continue
+            }
+            problems += found
+            if let earlier {
+                taken.append(earlier)
+                problems.append(
+                    object.problem(
+                        .notice, reason: "Kept",
+                        "its last good version stays in use (generation \(earlier.generation))"))
+            }
+        }
+        problems.sort(by: isBefore)
+        return DocumentSet(objects: taken, problems: problems)
+    }
+
+    /// What the schema refuses about one object.
+    static func problems(of object: LocatedObject) -> [ConfigProblem] {
+        var checks = FieldChecks(object)
+        switch object.resource {
+        case let resource as HTTPRoute: checks.check(resource)
+        case let resource as Service: checks.check(resource)
+        case let resource as EndpointSlice: checks.check(resource)
+        case let resource as Backend: checks.check(resource)
+        case let resource as Gateway: checks.check(resource)
+        case let resource as GatewayClass: checks.check(resource)
+        case let resource as ListenerSet: checks.check(resource)
+        case let resource as GRPCRoute: checks.check(resource)
+        case let resource as TLSRoute: checks.check(resource)
+        case let resource as TCPRoute: checks.check(resource)
+        case let resource as UDPRoute: checks.check(resource)
+        case let resource as ReferenceGrant: checks.check(resource)
+        case let resource as BackendTLSPolicy: checks.check(resource)
+        case let resource as GatewayParameters: checks.check(resource)
+        default: break
+        }
+        return checks.problems
+    }
+
+    private static func isBefore(_ a: ConfigProblem, _ b: ConfigProblem) -> Bool {
+        switch (a.position, b.position) {
+        case (let x?, let y?) where x != y: x < y
+        case (nil, _?): true
+        case (_?, nil): false
+        default: (a.fieldPath, a.message) < (b.fieldPath, b.message)
+        }
+    }
+}

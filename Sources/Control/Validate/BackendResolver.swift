@@ -1,0 +1,266 @@
+import Kernel
+import Runtime
+
+/// Follows backend references of routes; each backend is looked at once.
+struct BackendResolver {
+    /// What a reference leads to.
+    enum Outcome: Sendable {
+        /// An index into `BackendResolver.clusters`.
+        case cluster(Int)
+        /// Its share is answered 503; the text says why.
+        case withoutEndpoints(String)
+        /// Its share is answered 500.
+        case invalid(Finding)
+    }
+
+    private struct Target: Hashable {
+        let kind: String
+        let name: NamespacedName
+        let port: Int
+    }
+
+    let index: DocumentIndex
+    private let certificates: CertificateResolver
+    /// What the outcomes refer to, in the order in which they were first found.
+    private(set) var clusters: [ClusterBlueprint] = []
+    private var known: [Target: Outcome] = [:]
+
+    init(_ index: DocumentIndex, observations: Observations?) {
+        self.index = index
+        certificates = CertificateResolver(index: index, observations: observations)
+    }
+
+    /// Follows a reference that an HTTPRoute of a namespace holds at a field.
+    mutating func resolve(
+        _ ref: BackendObjectReference, from namespace: String, at path: () -> String
+    ) -> Outcome {
+        let group = ref.effectiveGroup
+        let kind = ref.effectiveKind
+        guard let target = servedKind(group, kind) else {
+            return .invalid(Finding("InvalidKind", at: path(), refusal(ofKind: kind, group)))
+        }
+        let name = NamespacedName(ref.namespace ?? namespace, ref.name)
+        if name.namespace != namespace {
+            let source = Grants.Source(
+                group: Groups.gateway, kind: HTTPRoute.kind, namespace: namespace)
+            guard index.grants.permit(source, group: group, kind: kind, name) else {
+                return .invalid(Grants.refusal(source, kind: kind, name, at: path()))
+            }
+        }
+        let outcome = resolve(Target(kind: target, name: name, port: ref.port ?? 0))
+        if case .invalid(var finding) = outcome {
+            finding.fieldPath = path()
+            return .invalid(finding)
+        }
+        return outcome
+    }
+
+    private func servedKind(_ group: String, _ kind: String) -> String? {
+        switch (group, kind) {
+        case (Groups.core, Service.kind), (Groups.own, Backend.kind): kind
+        default: nil
+        }
+    }
+
+    private func refusal(ofKind kind: String, _ group: String) -> String {
+        switch (group, kind) {
+        case (Groups.inference, InferencePool.kind),
+            (Groups.inferenceExperimental, InferencePool.kind),
+            (Groups.multicluster, ServiceImport.kind):
+            return "\(kind) is not supported as a backend yet; Service and Backend are"
+        case (_, Service.kind):
+            return "Service of group \"\(group)\" is not known; leave the group out"
+        case (_, Backend.kind):
+            return "Backend of group \"\(group)\" is not known; its group is \(Groups.own)"
+        default:
+            return "\(kind) of group \"\(group)\" is not a kind of backend; use Service, or "
+                + "Backend of group \(Groups.own)"
+        }
+    }
+
+    private mutating func resolve(_ target: Target) -> Outcome {
+        if let outcome = known[target] { return outcome }
+        let outcome = target.kind == Service.kind ? service(target) : backend(target)
+        known[target] = outcome
+        return outcome
+    }
+
+    private mutating func add(_ cluster: ClusterBlueprint) -> Outcome {
+        clusters.append(cluster)
+        return .cluster(clusters.count - 1)
+    }
+
+    private func notFound(_ target: Target) -> Outcome {
+        let names = index.names(of: target.kind, in: target.name.namespace)
+        return .invalid(
+            Finding(
+                "BackendNotFound",
+                "\(target.kind) \(target.name) does not exist"
+                    + didYouMean(target.name.name, among: names)))
+    }
+
+    // MARK: - Services
+
+    private mutating func service(_ target: Target) -> Outcome {
+        guard let service = index.services[target.name] else { return notFound(target) }
+        let ports = service.resource.spec.ports ?? []
+        let port: ServicePort
+        if let found = ports.first(where: { $0.port == target.port && isTCP($0) }) {
+            port = found
+        } else if service.resource.spec.type == "ExternalName", ports.isEmpty {
+            port = ServicePort(port: target.port)
+        } else {
+            return .invalid(refusal(ofPort: target, ports))
+        }
+        if let finding = refusal(ofProtocol: port, service) { return .invalid(finding) }
+        let endpoints = ServiceEndpoints(index: index).endpoints(of: service, port: port)
+        if endpoints.isEmpty {
+            return .withoutEndpoints(
+                "Service \(target.name) has no ready endpoint for port \(target.port)")
+        }
+        return add(
+            ClusterBlueprint(
+                key: "Service \(target.name):\(target.port)",
+                name: "\(target.name):\(target.port)", endpoints: endpoints, tls: nil,
+                hostHeader: .preserve, isModelServer: false))
+    }
+
+    private func isTCP(_ port: ServicePort) -> Bool { port.protocol ?? "TCP" == "TCP" }
+
+    private func refusal(ofPort target: Target, _ ports: [ServicePort]) -> Finding {
+        if ports.contains(where: { $0.port == target.port }) {
+            return Finding(
+                "UnsupportedProtocol", "port \(target.port) of Service \(target.name) is not TCP")
+        }
+        let numbers = ports.filter(isTCP).map { "\($0.port)" }
+        let known = numbers.isEmpty
+            ? "it has none" : "its ports are \(sentenceList(numbers, "and"))"
+        return Finding(
+            "BackendNotFound", "Service \(target.name) has no port \(target.port); \(known)")
+    }
+
+    private func refusal(ofProtocol port: ServicePort, _ service: Entry<Service>) -> Finding? {
+        let place = "port \(port.port) of Service \(service.name)"
+        if let policy = index.policyTargets[service.name]?.first(where: {
+            $0.section == nil || $0.section == port.name
+        }) {
+            return Finding(
+                "UnsupportedProtocol",
+                "BackendTLSPolicy \(policy.policy) demands TLS for \(place), which is not "
+                    + "supported yet; nothing is sent in the clear instead")
+        }
+        switch (port.appProtocol ?? "").lowercased() {
+        case "", "http", "tcp", "ws", "kubernetes.io/ws": return nil
+        case "kubernetes.io/h2c", "h2c", "grpc":
+            return Finding(
+                "UnsupportedProtocol",
+                "\(place) has appProtocol \(port.appProtocol ?? ""): HTTP/2 to backends is not "
+                    + "supported yet")
+        case let other:
+            return Finding(
+                "UnsupportedProtocol",
+                "\(place) has appProtocol \(other), which is not supported; leave it out for HTTP")
+        }
+    }
+
+    // MARK: - Backends
+
+    private mutating func backend(_ target: Target) -> Outcome {
+        guard let backend = index.backends[target.name] else { return notFound(target) }
+        if let finding = Self.rejection(of: backend.resource) {
+            return .invalid(
+                Finding(
+                    finding.fieldPath == "spec.protocol" ? "UnsupportedProtocol" : finding.reason,
+                    "Backend \(target.name): \(finding.text)"))
+        }
+        var tls: ClusterBlueprint.TLS?
+        if backend.resource.spec.protocol == .https {
+            switch trust(of: backend) {
+            case .success(let found): tls = found
+            case .failure(let error):
+                return .invalid(
+                    Finding(error.finding.reason, "Backend \(target.name): \(error.finding.text)"))
+            }
+        }
+        return add(blueprint(of: backend, tls: tls))
+    }
+
+    /// What a Backend says that is not served; nil when all is.
+    static func rejection(of backend: Backend) -> Finding? {
+        let spec = backend.spec
+        let proto = spec.protocol ?? .http
+        if proto == .h2c || proto == .http2 {
+            return Finding(
+                "UnsupportedValue", at: "spec.protocol",
+                "\(proto) is not supported yet; use HTTP or HTTPS")
+        }
+        if !proto.isKnown {
+            let hint = didYouMean(proto.rawValue, among: BackendProtocol.known.map(\.rawValue))
+            return Finding(
+                "UnsupportedValue", at: "spec.protocol", "\"\(proto)\" is not a protocol\(hint)")
+        }
+        let hosts = Set(spec.endpoints.map { $0.address.lowercased() })
+        if proto == .https, hosts.count > 1, spec.tls?.hostname == nil {
+            return Finding(
+                "UnsupportedValue", at: "spec.tls.hostname",
+                "is required when endpoints have different names: certificates are checked for it")
+        }
+        let proxyProtocol = spec.proxyProtocol ?? .none
+        if proxyProtocol != .none {
+            return Finding(
+                "UnsupportedValue", at: "spec.proxyProtocol",
+                "\(proxyProtocol) is not supported yet; leave it out or use None")
+        }
+        if let server = spec.modelServer, !server.isKnown {
+            let names = ModelServer.known.map(\.rawValue)
+            let hint = NearestName.suggestion(for: server.rawValue, among: names)
+                .map { "did you mean \"\($0)\"?" } ?? "known are \(sentenceList(names, "and"))"
+            return Finding(
+                "UnsupportedValue", at: "spec.modelServer",
+                "\"\(server)\" is not a model server; \(hint)")
+        }
+        return nil
+    }
+
+    /// Whom a Backend's TLS trusts.
+    func trust(of backend: Entry<Backend>) -> Result<ClusterBlueprint.TLS, FindingError> {
+        let spec = backend.resource.spec
+        var authorities: [UInt8] = []
+        for (number, ref) in (spec.tls?.caCertificateRefs ?? []).enumerated() {
+            switch certificates.authorities(
+                ref, in: backend.name.namespace, at: "spec.tls.caCertificateRefs[\(number)]")
+            {
+            case .success(let bytes): authorities += bytes + [10]
+            case .failure(let error): return .failure(error)
+            }
+        }
+        let name = spec.tls?.hostname ?? spec.endpoints.first?.address.lowercased() ?? ""
+        return .success(ClusterBlueprint.TLS(serverName: name, authorities: authorities))
+    }
+
+    private func blueprint(
+        of backend: Entry<Backend>, tls: ClusterBlueprint.TLS?
+    ) -> ClusterBlueprint {
+        let spec = backend.resource.spec
+        let server = spec.modelServer ?? .none
+        let defaultPort = tls == nil ? 80 : 443
+        let endpoints = spec.endpoints.map { endpoint in
+            ClusterBlueprint.Endpoint(
+                host: endpoint.address, port: UInt16(clamping: endpoint.port),
+                defaultPort: UInt16(defaultPort), priority: UInt8(clamping: endpoint.priority ?? 0))
+        }
+        let hostHeader: HostHeader
+        switch spec.hostHeader {
+        case nil:
+            // Servers behind names choose by Host; Ollama on loopback refuses names of others.
+            let hasNames = endpoints.contains { if case .name = $0.host { true } else { false } }
+            hostHeader = server == .ollama || hasNames ? .endpoint : .preserve
+        case "Preserve": hostHeader = .preserve
+        case "Endpoint": hostHeader = .endpoint
+        case let name?: hostHeader = .name(name)
+        }
+        return ClusterBlueprint(
+            key: "Backend \(backend.name)", name: "\(backend.name)", endpoints: endpoints,
+            tls: tls, hostHeader: hostHeader, isModelServer: server != .none)
+    }
+}

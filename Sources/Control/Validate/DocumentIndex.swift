@@ -1,0 +1,140 @@
+/// An object with its resource in its own type.
+struct Entry<R: Resource>: Sendable {
+    let object: LocatedObject
+    let resource: R
+
+    var name: NamespacedName { NamespacedName(object) }
+}
+
+/// A route of a kind that is not served yet.
+struct UnservedRoute: Sendable {
+    let object: LocatedObject
+    let parentRefs: [ParentReference]
+}
+
+/// The documents by kind and name, so that no step looks through all of them.
+struct DocumentIndex: Sendable {
+    var classes: [String: Entry<GatewayClass>] = [:]
+    /// In the order of the documents, as all lists here: by namespace and name.
+    var gateways: [Entry<Gateway>] = []
+    var listenerSets: [Entry<ListenerSet>] = []
+    var httpRoutes: [Entry<HTTPRoute>] = []
+    var unservedRoutes: [UnservedRoute] = []
+    var services: [NamespacedName: Entry<Service>] = [:]
+    /// By the Service that they belong to.
+    var slices: [NamespacedName: [EndpointSlice]] = [:]
+    /// By namespace and one label: `app=web`.
+    var pods: [PodLabel: [Pod]] = [:]
+    var secrets: [NamespacedName: Entry<Secret>] = [:]
+    var configMaps: [NamespacedName: Entry<ConfigMap>] = [:]
+    var backends: [NamespacedName: Entry<Backend>] = [:]
+    var parameters: [NamespacedName: Entry<GatewayParameters>] = [:]
+    var pools: [NamespacedName: Entry<InferencePool>] = [:]
+    var policies: [Entry<BackendTLSPolicy>] = []
+    /// By the Service that they apply to; the section is a port's name.
+    var policyTargets: [NamespacedName: [(policy: NamespacedName, section: String?)]] = [:]
+    var trafficPolicies: [LocatedObject] = []
+    var grants = Grants()
+
+    /// One label of a Pod, as an index key.
+    struct PodLabel: Hashable, Sendable {
+        let namespace: String
+        let key: String
+        let value: String
+    }
+
+    private struct KindInNamespace: Hashable, Sendable {
+        let kind: String
+        let namespace: String
+    }
+
+    private var namesByKind: [KindInNamespace: [String]] = [:]
+    private var declaredNamespaces: [String: [String: String]] = [:]
+    /// Namespaces that some object is in.
+    private(set) var namespaces: Set<String> = []
+
+    init(_ documents: DocumentSet) {
+        for object in documents.objects { add(object) }
+    }
+
+    private mutating func add(_ object: LocatedObject) {
+        let name = NamespacedName(object)
+        if let namespace = object.namespace { namespaces.insert(namespace) }
+        let kind = KindInNamespace(kind: object.kind, namespace: name.namespace)
+        namesByKind[kind, default: []].append(object.name)
+        switch object.resource {
+        case let resource as HTTPRoute:
+            httpRoutes.append(Entry(object: object, resource: resource))
+        case let resource as Service:
+            services[name] = Entry(object: object, resource: resource)
+        case let resource as EndpointSlice: add(resource, in: name.namespace)
+        case let resource as Pod: add(resource, in: name.namespace)
+        case let resource as Secret:
+            secrets[name] = Entry(object: object, resource: resource)
+        case let resource as ConfigMap:
+            configMaps[name] = Entry(object: object, resource: resource)
+        case let resource as Backend:
+            backends[name] = Entry(object: object, resource: resource)
+        case let resource as ReferenceGrant: grants.add(resource.spec, in: name.namespace)
+        case let resource as Gateway:
+            gateways.append(Entry(object: object, resource: resource))
+        case let resource as GatewayClass:
+            classes[object.name] = Entry(object: object, resource: resource)
+        case let resource as GatewayParameters:
+            parameters[name] = Entry(object: object, resource: resource)
+        case let resource as Namespace:
+            declaredNamespaces[object.name] = resource.metadata.labels ?? [:]
+            namespaces.insert(object.name)
+        default: addUnserved(object, name)
+        }
+    }
+
+    private mutating func addUnserved(_ object: LocatedObject, _ name: NamespacedName) {
+        switch object.resource {
+        case let resource as GRPCRoute: add(object, resource.spec.parentRefs)
+        case let resource as TLSRoute: add(object, resource.spec.parentRefs)
+        case let resource as TCPRoute: add(object, resource.spec.parentRefs)
+        case let resource as UDPRoute: add(object, resource.spec.parentRefs)
+        case let resource as ListenerSet:
+            listenerSets.append(Entry(object: object, resource: resource))
+        case let resource as InferencePool:
+            pools[name] = Entry(object: object, resource: resource)
+        case let resource as BackendTLSPolicy:
+            policies.append(Entry(object: object, resource: resource))
+            for ref in resource.spec.targetRefs
+            where ref.group == Groups.core && ref.kind == "Service" {
+                policyTargets[NamespacedName(name.namespace, ref.name), default: []].append(
+                    (name, ref.sectionName))
+            }
+        case is TrafficPolicy: trafficPolicies.append(object)
+        default: break
+        }
+    }
+
+    private mutating func add(_ object: LocatedObject, _ parentRefs: [ParentReference]?) {
+        unservedRoutes.append(UnservedRoute(object: object, parentRefs: parentRefs ?? []))
+    }
+
+    private mutating func add(_ slice: EndpointSlice, in namespace: String) {
+        guard let service = slice.metadata.labels?[EndpointSlice.serviceLabel] else { return }
+        slices[NamespacedName(namespace, service), default: []].append(slice)
+    }
+
+    private mutating func add(_ pod: Pod, in namespace: String) {
+        for (key, value) in pod.metadata.labels ?? [:] {
+            pods[PodLabel(namespace: namespace, key: key, value: value), default: []].append(pod)
+        }
+    }
+
+    /// The labels of a namespace; one that is not declared counts as existing.
+    func labels(ofNamespace name: String) -> [String: String] {
+        var labels = declaredNamespaces[name] ?? [:]
+        labels[Namespace.nameLabel] = name
+        return labels
+    }
+
+    /// The names of a kind's objects in one namespace, for suggestions; some hundred at most.
+    func names(of kind: String, in namespace: String) -> ArraySlice<String> {
+        (namesByKind[KindInNamespace(kind: kind, namespace: namespace)] ?? []).prefix(300)
+    }
+}

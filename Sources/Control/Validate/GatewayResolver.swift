@@ -1,0 +1,264 @@
+import Kernel
+import Runtime
+
+/// Finds out what each Gateway and each of its listeners can serve.
+struct GatewayResolver {
+    let index: DocumentIndex
+    let placement: Placement
+    let observations: Observations?
+    private let certificates: CertificateResolver
+    private let parameters: ParametersResolver
+    private(set) var gateways: [ResolvedGateway] = []
+    private(set) var listeners: [ResolvedListener] = []
+    /// Gateways that another controller serves.
+    private(set) var foreign: [Entry<Gateway>] = []
+
+    init(_ index: DocumentIndex, placement: Placement, observations: Observations?) {
+        self.index = index
+        self.placement = placement
+        self.observations = observations
+        certificates = CertificateResolver(index: index, observations: observations)
+        parameters = ParametersResolver(index: index)
+    }
+
+    mutating func resolve() {
+        for entry in index.gateways {
+            let gatewayClass = index.classes[entry.resource.spec.gatewayClassName]
+            if let gatewayClass,
+                gatewayClass.resource.spec.controllerName != GatewayClass.ownController
+            {
+                foreign.append(entry)
+                continue
+            }
+            resolve(entry, class: gatewayClass)
+        }
+        var conflicts = ListenerConflicts(placement: placement)
+        conflicts.apply(to: &listeners, of: gateways)
+    }
+
+    private mutating func resolve(_ entry: Entry<Gateway>, class: Entry<GatewayClass>?) {
+        var gateway = ResolvedGateway(entry: entry)
+        let spec = entry.resource.spec
+        if let found = `class`, let finding = parameters.refusal(ofClass: found) {
+            gateway.rejected.append(
+                Finding(
+                    "InvalidParameters", at: "spec.gatewayClassName",
+                    "GatewayClass \(found.object.name): \(finding.text)"))
+        }
+        if let finding = parameters.refusal(of: entry) { gateway.rejected.append(finding) }
+        gateway.parameters = parameters.parameters(of: entry, class: `class`)
+        resolveAddresses(&gateway)
+        if let ref = spec.tls?.backend?.clientCertificateRef {
+            resolveClientCertificate(ref, &gateway)
+        }
+        let start = listeners.count
+        for number in spec.listeners.indices {
+            listeners.append(listener(number, of: gateway, at: gateways.count))
+        }
+        gateway.listeners = start..<listeners.count
+        gateways.append(gateway)
+    }
+
+    // MARK: - Addresses
+
+    private func resolveAddresses(_ gateway: inout ResolvedGateway) {
+        let own = gateway.entry.resource.spec.addresses ?? []
+        var addresses: [String?] = []
+        for (number, address) in own.enumerated() {
+            let path = "spec.addresses[\(number)]"
+            let type = address.type ?? .ipAddress
+            guard type == .ipAddress else {
+                gateway.rejected.append(
+                    Finding(
+                        "UnsupportedAddress", at: path + ".type",
+                        "\(type) is not supported; use IPAddress"))
+                continue
+            }
+            guard let value = address.value, !value.isEmpty else {
+                addresses += defaultAddresses
+                continue
+            }
+            guard let parsed = SocketAddress(value, port: 0) else {
+                gateway.unusable.append(
+                    Finding(
+                        "AddressNotUsable", at: path + ".value",
+                        "\"\(value)\" is not an IP address"))
+                continue
+            }
+            let text = parsed.isAny ? nil : parsed.hostDescription
+            if let text, isForeign(text, parsed) {
+                gateway.unusable.append(
+                    Finding(
+                        "AddressNotUsable", at: path + ".value",
+                        "\(text) is not an address of this machine"))
+            }
+            addresses.append(text)
+        }
+        if own.isEmpty { addresses = defaultAddresses }
+        var seen: Set<String?> = []
+        gateway.addresses = addresses.filter { seen.insert($0).inserted }
+    }
+
+    private var defaultAddresses: [String?] {
+        placement.addresses.isEmpty ? [nil] : placement.addresses.map { $0 }
+    }
+
+    /// Whether the machine is known not to have an address.
+    private func isForeign(_ text: String, _ address: SocketAddress) -> Bool {
+        guard let local = observations?.localAddresses, !address.isLoopback else { return false }
+        return !local.contains(text)
+    }
+
+    private func resolveClientCertificate(
+        _ ref: SecretObjectReference, _ gateway: inout ResolvedGateway
+    ) {
+        let path = "spec.tls.backend.clientCertificateRef"
+        let outcome = certificates.certificate(
+            ref, from: source(of: gateway), at: path, reason: "InvalidClientCertificateRef")
+        switch outcome {
+        case .refused(let finding): gateway.unresolved.append(finding)
+        case .material:
+            gateway.unresolved.append(
+                Finding(
+                    "InvalidClientCertificateRef", at: path,
+                    "client certificates for backends are not supported yet"))
+        }
+    }
+
+    private func source(of gateway: ResolvedGateway) -> Grants.Source {
+        Grants.Source(
+            group: Groups.gateway, kind: Gateway.kind, namespace: gateway.name.namespace)
+    }
+
+    // MARK: - Listeners
+
+    private func listener(
+        _ number: Int, of gateway: ResolvedGateway, at position: Int
+    ) -> ResolvedListener {
+        let declared = gateway.entry.resource.spec.listeners[number]
+        let hostname = declared.hostname.flatMap { $0.isEmpty ? nil : $0.lowercased() }
+        var listener = ResolvedListener(
+            gateway: position, name: declared.name, hostname: hostname,
+            port: UInt16(clamping: declared.port), protocol: declared.protocol.canonical,
+            path: "spec.listeners[\(number)]", allowedRoutes: declared.allowedRoutes)
+        let isServed = listener.protocol == .http || listener.protocol == .https
+        if !isServed { listener.rejected.append(refusal(of: declared.protocol, listener)) }
+        resolveKinds(&listener, isServed: isServed)
+        resolveNamespaces(&listener)
+        if listener.isTLS { resolveTLS(declared.tls, &listener, gateway) }
+        return listener
+    }
+
+    private func refusal(of proto: ProtocolType, _ listener: ResolvedListener) -> Finding {
+        let message: String
+        if listener.protocol.isKnown {
+            message = "protocol \(listener.protocol) is not supported yet; HTTP and HTTPS are"
+        } else {
+            let hint = didYouMean(proto.rawValue, among: ["HTTP", "HTTPS"])
+            message = "\"\(proto)\" is not a protocol that is served\(hint)"
+        }
+        return Finding("UnsupportedProtocol", at: listener.path + ".protocol", message)
+    }
+
+    private func resolveKinds(_ listener: inout ResolvedListener, isServed: Bool) {
+        let route = RouteGroupKind(group: Groups.gateway, kind: HTTPRoute.kind)
+        guard let kinds = listener.allowedRoutes?.kinds, !kinds.isEmpty else {
+            listener.supportedKinds = isServed ? [route] : []
+            return
+        }
+        for (number, kind) in kinds.enumerated() {
+            let isRoute = kind.effectiveGroup == route.group && kind.kind == route.kind
+            if isRoute, isServed {
+                if !listener.supportedKinds.contains(route) { listener.supportedKinds = [route] }
+                continue
+            }
+            listener.unresolved.append(
+                Finding(
+                    "InvalidRouteKinds", at: listener.path + ".allowedRoutes.kinds[\(number)]",
+                    refusal(of: kind, listener)))
+        }
+    }
+
+    private func refusal(of kind: RouteGroupKind, _ listener: ResolvedListener) -> String {
+        let later = [GRPCRoute.kind, TLSRoute.kind, TCPRoute.kind, UDPRoute.kind]
+        if kind.effectiveGroup == Groups.gateway, later.contains(kind.kind) {
+            return "\(kind.kind) is not supported yet"
+        }
+        if kind.effectiveGroup == Groups.gateway, kind.kind == HTTPRoute.kind {
+            return "\(kind.kind) does not fit protocol \(listener.protocol)"
+        }
+        return "\(kind.kind) is not a kind of route" + didYouMean(kind.kind, among: ["HTTPRoute"])
+    }
+
+    private func resolveNamespaces(_ listener: inout ResolvedListener) {
+        guard let namespaces = listener.allowedRoutes?.namespaces else { return }
+        let path = listener.path + ".allowedRoutes.namespaces"
+        let from = namespaces.from ?? .same
+        if !from.isKnown {
+            let hint = didYouMean(from.rawValue, among: FromNamespaces.known.map(\.rawValue))
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedValue", at: path + ".from",
+                    "\"\(from)\" is not All, Same or Selector\(hint)"))
+        }
+        if from == .selector, namespaces.selector == nil {
+            listener.rejected.append(
+                Finding("UnsupportedValue", at: path + ".selector", "is required by from: Selector"))
+        }
+        for (number, requirement) in (namespaces.selector?.matchExpressions ?? []).enumerated()
+        where !requirement.operator.isKnown {
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedValue",
+                    at: path + ".selector.matchExpressions[\(number)].operator",
+                    "\"\(requirement.operator)\" is not In, NotIn, Exists or DoesNotExist"))
+        }
+    }
+
+    private func resolveTLS(
+        _ tls: ListenerTLSConfig?, _ listener: inout ResolvedListener, _ gateway: ResolvedGateway
+    ) {
+        let path = listener.path + ".tls"
+        guard let tls, let refs = tls.certificateRefs, !refs.isEmpty else {
+            listener.unresolved.append(
+                Finding(
+                    "InvalidCertificateRef", at: path + ".certificateRefs",
+                    "protocol HTTPS needs a certificate"))
+            return
+        }
+        if let option = (tls.options ?? [:]).keys.sorted().first {
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedValue", at: path + ".options",
+                    "\"\(option)\" is not an option of this gateway"))
+        }
+        if let path = frontendValidation(on: listener.port, gateway.entry.resource.spec) {
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedValue", at: path,
+                    "checking clients' certificates is not supported yet; the listener stays "
+                        + "closed rather than open to all"))
+        }
+        for (number, ref) in refs.enumerated() {
+            let outcome = certificates.certificate(
+                ref, from: source(of: gateway), at: path + ".certificateRefs[\(number)]")
+            switch outcome {
+            case .refused(let finding): listener.unresolved.append(finding)
+            case .material(let material, let note):
+                listener.certificates.append(material)
+                if !note.isEmpty { listener.notes.append(note) }
+            }
+        }
+    }
+
+    /// Where clients' certificates are asked for on a port, or nil.
+    private func frontendValidation(on port: UInt16, _ spec: GatewaySpec) -> String? {
+        guard let frontend = spec.tls?.frontend else { return nil }
+        let ports = frontend.perPort ?? []
+        if let number = ports.firstIndex(where: { $0.port == Int(port) }) {
+            return ports[number].tls.validation == nil
+                ? nil : "spec.tls.frontend.perPort[\(number)].tls.validation"
+        }
+        return frontend.default.validation == nil ? nil : "spec.tls.frontend.default.validation"
+    }
+}

@@ -1,0 +1,124 @@
+/// The forms that the API demands of texts, as predicates: no regular expression is run over
+/// documents, of which there may be tens of thousands.
+enum Patterns {
+    /// An RFC 1123 label: small letters, digits and inner hyphens, at most 63.
+    static func isLabel(_ text: some StringProtocol) -> Bool {
+        (1...63).contains(text.utf8.count) && isDashed(text.utf8)
+    }
+
+    /// Labels separated by dots, at most 253 characters: names of objects, listeners and rules.
+    static func isSubdomain(_ text: some StringProtocol) -> Bool {
+        guard (1...253).contains(text.utf8.count) else { return false }
+        return text.utf8.split(separator: dot, omittingEmptySubsequences: false)
+            .allSatisfy(isDashed)
+    }
+
+    /// `Hostname`: a subdomain, or `*.` and a subdomain.
+    static func isHostname(_ text: String) -> Bool {
+        if text.hasPrefix("*.") {
+            return text.utf8.count <= 253 && isSubdomain(text.dropFirst(2))
+        }
+        return isSubdomain(text)
+    }
+
+    /// `Group`: empty, or a subdomain.
+    static func isGroup(_ text: String) -> Bool { text.isEmpty || isSubdomain(text) }
+
+    /// `Kind`: letters, digits and inner hyphens, beginning with a letter, at most 63.
+    static func isKind(_ text: String) -> Bool {
+        guard (1...63).contains(text.utf8.count), let first = text.utf8.first,
+            let last = text.utf8.last
+        else { return false }
+        return isLetter(first) && (isLetter(last) || isDigit(last))
+            && text.utf8.allSatisfy { isLetter($0) || isDigit($0) || $0 == dash }
+    }
+
+    /// `HeaderName`: a token of RFC 9110 §5.6.2, at most 256.
+    static func isHeaderName(_ text: String) -> Bool {
+        (1...256).contains(text.utf8.count) && text.utf8.allSatisfy(isTokenByte)
+    }
+
+    /// What a field value may hold: no control characters but inner tabs (RFC 9110 §5.5).
+    static func isHeaderValue(_ text: String) -> Bool {
+        guard (1...4096).contains(text.utf8.count), let first = text.utf8.first,
+            let last = text.utf8.last
+        else { return false }
+        return !isBlank(first) && !isBlank(last)
+            && text.utf8.allSatisfy { $0 == 9 || ($0 >= 32 && $0 != 127) }
+    }
+
+    /// `ProtocolType`: a word, or a domain, a slash and a word.
+    static func isProtocol(_ text: String) -> Bool {
+        guard (1...255).contains(text.utf8.count) else { return false }
+        if let slash = text.firstIndex(of: "/") {
+            let word = text[text.index(after: slash)...].utf8
+            return isSubdomain(text[..<slash]) && !word.isEmpty
+                && word.allSatisfy { isLetter($0) || isDigit($0) }
+        }
+        guard let first = text.utf8.first, let last = text.utf8.last else { return false }
+        return (isLetter(first) || isDigit(first)) && (isLetter(last) || isDigit(last))
+            && text.utf8.allSatisfy { isLetter($0) || isDigit($0) || $0 == dash }
+    }
+
+    /// A domain, a slash and a path: `GatewayController`, and types of addresses.
+    static func isDomainPath(_ text: String) -> Bool {
+        guard (1...253).contains(text.utf8.count), let slash = text.firstIndex(of: "/") else {
+            return false
+        }
+        let path = text[text.index(after: slash)...].utf8
+        return isSubdomain(text[..<slash]) && !path.isEmpty
+            && path.allSatisfy { isLetter($0) || isDigit($0) || pathMarks.contains($0) }
+    }
+
+    /// The characters of an Exact or PathPrefix value: those of RFC 3986's path, escapes whole.
+    static func hasPathCharacters(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        var index = 0
+        while index < bytes.count {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: "%") {
+                guard index + 2 < bytes.count, isHex(bytes[index + 1]), isHex(bytes[index + 2])
+                else { return false }
+                index += 3
+            } else if isLetter(byte) || isDigit(byte) || byte == dash || pathBytes.contains(byte) {
+                index += 1
+            } else {
+                return false
+            }
+        }
+        return !bytes.isEmpty
+    }
+
+    // MARK: - Bytes
+
+    private static let dot = UInt8(ascii: ".")
+    private static let dash = UInt8(ascii: "-")
+    private static let pathBytes = Set("/._~!$&'()*+,;=:@".utf8)
+    private static let pathMarks = Set("/-._~%!$&'()*+,;=:".utf8)
+    private static let tokenMarks = Set("!#$%&'*+-.^_`|~".utf8)
+
+    /// Small letters, digits and inner hyphens; at least one.
+    private static func isDashed(_ bytes: some Collection<UInt8>) -> Bool {
+        var last = dash
+        var isFirst = true
+        for byte in bytes {
+            guard isSmall(byte) || isDigit(byte) || (byte == dash && !isFirst) else {
+                return false
+            }
+            isFirst = false
+            last = byte
+        }
+        return last != dash
+    }
+
+    private static func isSmall(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte) }
+    private static func isLetter(_ byte: UInt8) -> Bool { isSmall(byte | 0x20) }
+    private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }
+    private static func isHex(_ byte: UInt8) -> Bool {
+        isDigit(byte) || (0x61...0x66).contains(byte | 0x20)
+    }
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        isLetter(byte) || isDigit(byte) || tokenMarks.contains(byte)
+    }
+}

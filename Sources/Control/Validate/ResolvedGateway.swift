@@ -1,0 +1,58 @@
+import Runtime
+
+/// A Gateway with what was found about it.
+struct ResolvedGateway: Sendable {
+    let entry: Entry<Gateway>
+    /// Its listeners in `Resolution.listeners`, in the order of the document.
+    var listeners: Range<Int> = 0..<0
+    /// Why it is not accepted; empty when it is.
+    var rejected: [Finding] = []
+    /// References of the Gateway itself that do not resolve.
+    var unresolved: [Finding] = []
+    /// Why an address cannot be used.
+    var unusable: [Finding] = []
+    /// The addresses to bind, numeric; nil stands for all.
+    var addresses: [String?] = []
+    /// The limits and timeouts of its listeners.
+    var parameters = Parameters()
+
+    var name: NamespacedName { entry.name }
+}
+
+/// A listener with what was found about it.
+struct ResolvedListener: Sendable {
+    /// In `Resolution.gateways`.
+    let gateway: Int
+    let name: String
+    /// In small letters; nil takes every host.
+    let hostname: String?
+    let port: UInt16
+    let `protocol`: ProtocolType
+    /// Where it stands in its document: `spec.listeners[2]`.
+    let path: String
+    let allowedRoutes: AllowedRoutes?
+    /// The kinds of routes that it takes.
+    var supportedKinds: [RouteGroupKind] = []
+    /// Why it is not accepted; empty when it is.
+    var rejected: [Finding] = []
+    /// Another listener of the same Gateway cannot be told from it.
+    var conflict: Finding?
+    /// References that do not resolve.
+    var unresolved: [Finding] = []
+    /// Another listener of the port takes some of the same names.
+    var overlap: Finding?
+    /// What is worth knowing although nothing is wrong.
+    var notes: [String] = []
+    var certificates: [CertificateMaterial] = []
+
+    var isTLS: Bool { self.protocol == .https }
+
+    /// Whether it takes part in routing: accepted, and distinct from the others.
+    var isDistinct: Bool { rejected.isEmpty && conflict == nil }
+
+    /// Whether requests can be served on it.
+    var isServable: Bool { isDistinct && (!isTLS || !certificates.isEmpty) }
+
+    /// As people name it: `"https" (port 443)`.
+    var description: String { "\"\(name)\" (port \(port))" }
+}

@@ -1,0 +1,98 @@
+// What the schemas of the other routes, of grants and of policies say.
+
+extension FieldChecks {
+    mutating func check(_ route: GRPCRoute) {
+        parentRefs(route.spec.parentRefs)
+        hostnames(route.spec.hostnames)
+        let rules = route.spec.rules ?? []
+        atMost(16, rules.count, "spec.rules")
+        ruleNames(rules.map(\.name))
+        for (index, rule) in rules.enumerated() {
+            let path = "spec.rules[\(index)]"
+            atMost(64, rule.matches?.count, path + ".matches")
+            for (position, match) in (rule.matches ?? []).enumerated() {
+                let place = path + ".matches[\(position)]"
+                require(
+                    match.method.map { $0.service != nil || $0.method != nil } ?? true,
+                    place + ".method", "needs a service or a method")
+                atMost(16, match.headers?.count, place + ".headers")
+                for (number, header) in (match.headers ?? []).enumerated() {
+                    headerName(header.name, place + ".headers[\(number)].name")
+                }
+            }
+            for (position, ref) in (rule.backendRefs ?? []).enumerated() {
+                backend(ref.object, path + ".backendRefs[\(position)]")
+                weight(ref.weight, path + ".backendRefs[\(position)]")
+            }
+            atMost(16, rule.filters?.count, path + ".filters")
+            atMost(16, rule.backendRefs?.count, path + ".backendRefs")
+        }
+    }
+
+    mutating func check(_ route: TLSRoute) {
+        parentRefs(route.spec.parentRefs)
+        hostnames(route.spec.hostnames, atMost: 1024)
+        streamRules(route.spec.rules, atMost: 1)
+    }
+
+    mutating func check(_ route: TCPRoute) {
+        parentRefs(route.spec.parentRefs)
+        streamRules(route.spec.rules, atMost: 16)
+    }
+
+    mutating func check(_ route: UDPRoute) {
+        parentRefs(route.spec.parentRefs)
+        streamRules(route.spec.rules, atMost: 16)
+    }
+
+    private mutating func streamRules(_ rules: [StreamRouteRule], atMost limit: Int) {
+        notEmpty(rules.count, "spec.rules")
+        atMost(limit, rules.count, "spec.rules")
+        ruleNames(rules.map(\.name))
+        for (index, rule) in rules.enumerated() {
+            let path = "spec.rules[\(index)].backendRefs"
+            let refs = rule.backendRefs ?? []
+            notEmpty(refs.count, path)
+            atMost(16, refs.count, path)
+            for (position, ref) in refs.enumerated() {
+                backend(ref.object, path + "[\(position)]")
+                weight(ref.weight, path + "[\(position)]")
+            }
+        }
+    }
+
+    mutating func check(_ grant: ReferenceGrant) {
+        notEmpty(grant.spec.from.count, "spec.from")
+        atMost(16, grant.spec.from.count, "spec.from")
+        for (index, from) in grant.spec.from.enumerated() {
+            groupKind(from.group, from.kind, "spec.from[\(index)]")
+            namespace(from.namespace, "spec.from[\(index)].namespace")
+        }
+        notEmpty(grant.spec.to.count, "spec.to")
+        atMost(16, grant.spec.to.count, "spec.to")
+        for (index, to) in grant.spec.to.enumerated() {
+            groupKind(to.group, to.kind, "spec.to[\(index)]")
+            if let name = to.name { objectName(name, "spec.to[\(index)].name") }
+        }
+    }
+
+    mutating func check(_ policy: BackendTLSPolicy) {
+        let spec = policy.spec
+        notEmpty(spec.targetRefs.count, "spec.targetRefs")
+        atMost(16, spec.targetRefs.count, "spec.targetRefs")
+        for (index, ref) in spec.targetRefs.enumerated() {
+            groupKind(ref.group, ref.kind, "spec.targetRefs[\(index)]")
+            objectName(ref.name, "spec.targetRefs[\(index)].name")
+            sectionName(ref.sectionName, "spec.targetRefs[\(index)].sectionName")
+        }
+        preciseHostname(spec.validation.hostname, "spec.validation.hostname")
+        let refs = spec.validation.caCertificateRefs ?? []
+        atMost(8, refs.count, "spec.validation.caCertificateRefs")
+        let hasWellKnown = !(spec.validation.wellKnownCACertificates ?? "").isEmpty
+        require(
+            refs.isEmpty == hasWellKnown, "spec.validation",
+            "needs either caCertificateRefs or wellKnownCACertificates")
+        atMost(5, spec.validation.subjectAltNames?.count, "spec.validation.subjectAltNames")
+        atMost(16, spec.options?.count, "spec.options")
+    }
+}

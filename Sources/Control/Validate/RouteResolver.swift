@@ -1,0 +1,275 @@
+/// A parentRef of a route, with what was found about it.
+struct ResolvedParent: Sendable {
+    /// One listener that takes the route.
+    struct Attachment: Sendable {
+        /// In `Resolution.listeners`.
+        let listener: Int
+        /// The route's hostnames on it; empty for every host.
+        let hostnames: [String]
+    }
+
+    /// As written, with the API's defaults filled in.
+    let ref: ParentReference
+    /// Why the route is not accepted; nil when it is.
+    var rejected: Finding?
+    var attachments: [Attachment] = []
+}
+
+/// A rule of an HTTPRoute with what was found about it.
+struct ResolvedRule: Sendable {
+    /// Why it cannot be served; empty when it can.
+    var findings: [Finding]
+    /// By position in `backendRefs`.
+    var backends: [BackendResolver.Outcome]
+}
+
+/// A route with what was found about it.
+struct ResolvedRoute: Sendable {
+    var parents: [ResolvedParent] = []
+    /// Empty for kinds that are not served yet.
+    var rules: [ResolvedRule] = []
+    /// References that do not resolve.
+    var unresolved: [Finding] = []
+    /// What is worth knowing although nothing is wrong.
+    var notes: [String] = []
+
+    /// Some rules cannot be served and some can.
+    var isPartial: Bool {
+        rules.contains { !$0.findings.isEmpty } && rules.contains { $0.findings.isEmpty }
+    }
+
+    /// Whether a listener takes it.
+    var isAttached: Bool { parents.contains { $0.rejected == nil } }
+}
+
+/// Attaches routes to listeners.
+struct RouteResolver {
+    let index: DocumentIndex
+    let gateways: [ResolvedGateway]
+    let listeners: [ResolvedListener]
+    private let gatewaysByName: [NamespacedName: Int]
+    /// Gateways that another controller serves: their routes are not ours to judge.
+    private let foreign: Set<NamespacedName>
+    /// By listener: the namespaces that its selector takes.
+    private let selected: [Int: Set<String>]
+
+    init(_ index: DocumentIndex, _ resolver: GatewayResolver) {
+        self.index = index
+        gateways = resolver.gateways
+        listeners = resolver.listeners
+        var byName: [NamespacedName: Int] = [:]
+        for (number, gateway) in gateways.enumerated() { byName[gateway.name] = number }
+        gatewaysByName = byName
+        foreign = Set(resolver.foreign.map(\.name))
+        var selected: [Int: Set<String>] = [:]
+        for (number, listener) in listeners.enumerated() {
+            guard let namespaces = listener.allowedRoutes?.namespaces,
+                namespaces.from == .selector, let selector = namespaces.selector
+            else { continue }
+            selected[number] = index.namespaces.filter {
+                selector.matches(index.labels(ofNamespace: $0))
+            }
+        }
+        self.selected = selected
+    }
+
+    // MARK: - HTTPRoute
+
+    /// Attaches an HTTPRoute and follows its references.
+    func resolve(
+        _ entry: Entry<HTTPRoute>, backends: inout BackendResolver
+    ) -> ResolvedRoute {
+        var route = ResolvedRoute()
+        let namespace = entry.name.namespace
+        for (number, rule) in entry.resource.spec.effectiveRules.enumerated() {
+            let path = "spec.rules[\(number)]"
+            let checked = RuleResolver(rule, at: path)
+            var outcomes: [BackendResolver.Outcome] = []
+            for (position, ref) in (rule.backendRefs ?? []).enumerated() {
+                let place = { path + ".backendRefs[\(position)]" }
+                let outcome = backends.resolve(ref.object, from: namespace, at: place)
+                switch outcome {
+                case .cluster: break
+                case .withoutEndpoints(let note): route.notes.append("\(place()): \(note)")
+                case .invalid(let finding): route.unresolved.append(finding)
+                }
+                outcomes.append(outcome)
+            }
+            route.rules.append(ResolvedRule(findings: checked.findings, backends: outcomes))
+        }
+        let served = RouteGroupKind(group: Groups.gateway, kind: HTTPRoute.kind)
+        let hostnames = (entry.resource.spec.hostnames ?? []).map { $0.lowercased() }
+        let refs = entry.resource.spec.parentRefs ?? []
+        for (number, ref) in refs.enumerated() {
+            guard let parent = attach(
+                ref, at: "spec.parentRefs[\(number)]", kind: served, namespace: namespace,
+                hostnames: hostnames)
+            else { continue }
+            route.parents.append(parent)
+        }
+        rejectIfNothingServes(&route)
+        return route
+    }
+
+    /// A route none of whose rules can be served is not accepted anywhere.
+    private func rejectIfNothingServes(_ route: inout ResolvedRoute) {
+        let findings = route.rules.flatMap(\.findings)
+        guard !findings.isEmpty, !route.isPartial else { return }
+        for number in route.parents.indices where route.parents[number].rejected == nil {
+            route.parents[number].attachments = []
+            route.parents[number].rejected = Finding(
+                findings[0].reason, at: findings[0].fieldPath,
+                findings.count == 1
+                    ? findings[0].message
+                    : findings[0].message + "; " + Finding.text(Array(findings.dropFirst())))
+        }
+    }
+
+    /// A route of a kind that is not served yet: every parent of ours says so.
+    func resolve(_ unserved: UnservedRoute) -> ResolvedRoute {
+        var route = ResolvedRoute()
+        let namespace = unserved.object.namespace ?? ""
+        let kind = RouteGroupKind(group: Groups.gateway, kind: unserved.object.kind)
+        for (number, ref) in unserved.parentRefs.enumerated() {
+            let path = "spec.parentRefs[\(number)]"
+            guard var parent = attach(
+                ref, at: path, kind: kind, namespace: namespace, hostnames: [])
+            else { continue }
+            if parent.rejected?.reason == "NotAllowedByListeners" {
+                parent.rejected?.message = "\(kind.kind) is not supported yet by this gateway"
+            }
+            route.parents.append(parent)
+        }
+        return route
+    }
+
+    // MARK: - One parent
+
+    /// What becomes of one parentRef; nil when the parent is not for this program to judge.
+    private func attach(
+        _ ref: ParentReference, at path: String, kind: RouteGroupKind, namespace: String,
+        hostnames: [String]
+    ) -> ResolvedParent? {
+        guard ref.effectiveGroup == Groups.gateway else { return nil }
+        var full = ref
+        full.group = ref.effectiveGroup
+        full.kind = ref.effectiveKind
+        full.namespace = ref.namespace ?? namespace
+        if full.sectionName == "" { full.sectionName = nil }
+        var parent = ResolvedParent(ref: full)
+        if full.kind == ListenerSet.kind {
+            parent.rejected = Finding(
+                "UnsupportedValue", at: path + ".kind", "ListenerSets are not supported yet")
+            return parent
+        }
+        guard full.kind == Gateway.kind else { return nil }
+        let name = NamespacedName(full.namespace ?? namespace, ref.name)
+        if foreign.contains(name) { return nil }
+        guard let number = gatewaysByName[name] else {
+            let hint = didYouMean(
+                ref.name, among: index.names(of: Gateway.kind, in: name.namespace))
+            parent.rejected = Finding(
+                "NoMatchingParent", at: path + ".name", "Gateway \(name) does not exist\(hint)")
+            return parent
+        }
+        switch candidates(of: gateways[number], for: full, at: path, kind, namespace) {
+        case .failure(let error): parent.rejected = error.finding
+        case .success(let candidates):
+            for candidate in candidates {
+                if let names = Hostnames.effective(
+                    route: hostnames, listener: listeners[candidate].hostname)
+                {
+                    parent.attachments.append(
+                        ResolvedParent.Attachment(listener: candidate, hostnames: names))
+                }
+            }
+            if parent.attachments.isEmpty {
+                parent.rejected = mismatch(hostnames, candidates)
+            }
+        }
+        return parent
+    }
+
+    /// The listeners that the reference means and that allow the route.
+    private func candidates(
+        of gateway: ResolvedGateway, for ref: ParentReference, at path: String,
+        _ kind: RouteGroupKind, _ namespace: String
+    ) -> Result<[Int], FindingError> {
+        let meant = gateway.listeners.filter { number in
+            (ref.sectionName.map { $0 == listeners[number].name } ?? true)
+                && (ref.port.map { $0 == Int(listeners[number].port) } ?? true)
+        }
+        if meant.isEmpty { return .failure(FindingError(noListener(ref, gateway, at: path))) }
+        let ofKind = meant.filter { listeners[$0].supportedKinds.contains(kind) }
+        if ofKind.isEmpty {
+            return .failure(
+                FindingError(
+                    Finding(
+                        "NotAllowedByListeners", at: path,
+                        "\(list(meant)) of Gateway \(gateway.name) "
+                            + (meant.count == 1 ? "takes" : "take") + " no \(kind.kind)")))
+        }
+        let allowed = ofKind.filter { allows($0, namespace, gateway) }
+        if allowed.isEmpty {
+            return .failure(
+                FindingError(
+                    Finding(
+                        "NotAllowedByListeners", at: path,
+                        "\(list(ofKind)) of Gateway \(gateway.name) "
+                            + (ofKind.count == 1 ? "takes" : "take")
+                            + " no routes from namespace \(namespace); see "
+                            + "allowedRoutes.namespaces")))
+        }
+        return .success(allowed)
+    }
+
+    private func list(_ numbers: [Int]) -> String {
+        let names = numbers.prefix(4).map { listeners[$0].description }
+        let more = numbers.count > 4 ? ["\(numbers.count - 4) more"] : []
+        return (numbers.count == 1 ? "listener " : "listeners ")
+            + sentenceList(names + more, "and")
+    }
+
+    private func noListener(
+        _ ref: ParentReference, _ gateway: ResolvedGateway, at path: String
+    ) -> Finding {
+        let names = gateway.listeners.map { listeners[$0].name }
+        guard let section = ref.sectionName else {
+            return Finding(
+                "NoMatchingParent", at: path + ".port",
+                "Gateway \(gateway.name) has no listener on port \(ref.port ?? 0); it has "
+                    + list(Array(gateway.listeners)))
+        }
+        guard let number = gateway.listeners.first(where: { listeners[$0].name == section })
+        else {
+            let meant = NearestName.suggestion(for: section, among: names)
+            return Finding(
+                "NoMatchingParent", at: path + ".sectionName",
+                "Gateway \(gateway.name) has no listener \"\(section)\"; "
+                    + (meant.map { "did you mean \"\($0)\"?" }
+                        ?? "it has " + list(Array(gateway.listeners))))
+        }
+        return Finding(
+            "NoMatchingParent", at: path + ".port",
+            "listener \"\(section)\" of Gateway \(gateway.name) is on port "
+                + "\(listeners[number].port), not \(ref.port ?? 0)")
+    }
+
+    private func allows(_ listener: Int, _ namespace: String, _ gateway: ResolvedGateway) -> Bool {
+        switch listeners[listener].allowedRoutes?.namespaces?.from ?? .same {
+        case .all: true
+        case .same: namespace == gateway.name.namespace
+        case .selector: selected[listener]?.contains(namespace) ?? false
+        default: false
+        }
+    }
+
+    private func mismatch(_ hostnames: [String], _ candidates: [Int]) -> Finding {
+        let theirs = candidates.prefix(4).compactMap { listeners[$0].hostname }
+        let names = hostnames.prefix(4).joined(separator: ", ")
+        return Finding(
+            "NoMatchingListenerHostname", at: "spec.hostnames",
+            "none of \(names) is a name of the listeners, which take "
+                + sentenceList(theirs, "and"))
+    }
+}

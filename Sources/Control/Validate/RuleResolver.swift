@@ -1,0 +1,180 @@
+import Routing
+
+/// Says whether a rule of an HTTPRoute can be served as it is written.
+///
+/// What cannot is never left out silently: requests that match such a rule are answered 500.
+struct RuleResolver {
+    /// Why the rule cannot be served; empty when it can.
+    private(set) var findings: [Finding] = []
+    private let rule: HTTPRouteRule
+    private let path: String
+
+    /// Looks at one rule; `path` is where it stands.
+    init(_ rule: HTTPRouteRule, at path: String) {
+        self.rule = rule
+        self.path = path
+        for (number, match) in (rule.matches ?? []).enumerated() { check(match, number) }
+        check(rule.filters ?? [], at: path + ".filters")
+        checkRedirect()
+        for (number, ref) in (rule.backendRefs ?? []).enumerated() {
+            guard let filters = ref.filters, !filters.isEmpty else { continue }
+            check(filters, at: path + ".backendRefs[\(number)].filters")
+        }
+        if rule.retry != nil {
+            unsupported(path + ".retry", "retries by route are not supported yet")
+        }
+        if rule.sessionPersistence != nil {
+            unsupported(path + ".sessionPersistence", "session persistence is not supported yet")
+        }
+    }
+
+    private mutating func unsupported(_ path: String, _ message: String) {
+        findings.append(Finding("UnsupportedValue", at: path, message))
+    }
+
+    private mutating func incompatible(_ path: String, _ message: String) {
+        findings.append(Finding("IncompatibleFilters", at: path, message))
+    }
+
+    private mutating func unknown(
+        _ path: String, _ value: String, _ noun: String, among known: [String]
+    ) {
+        let meant = NearestName.suggestion(for: value, among: known)
+        let hint = meant.map { "did you mean \"\($0)\"?" } ?? "use \(sentenceList(known, "or"))"
+        unsupported(path, "\"\(value)\" is not \(noun); \(hint)")
+    }
+
+    // MARK: - Matches
+
+    private mutating func check(_ match: HTTPRouteMatch, _ number: Int) {
+        let place = { [path] in path + ".matches[\(number)]" }
+        if let value = match.path {
+            let type = value.effectiveType
+            if !type.isKnown {
+                unknown(
+                    place() + ".path.type", type.rawValue, "a type of path match",
+                    among: PathMatchType.known.map(\.rawValue))
+            } else if type == .regularExpression {
+                pattern(value.effectiveValue, place() + ".path.value")
+            }
+        }
+        if let method = match.method, !method.isKnown {
+            unknown(
+                place() + ".method", method.rawValue, "a method",
+                among: HTTPMethod.known.map(\.rawValue))
+        }
+        for (position, header) in (match.headers ?? []).enumerated() {
+            value(header.type, header.value) { place() + ".headers[\(position)]" }
+        }
+        for (position, parameter) in (match.queryParams ?? []).enumerated() {
+            value(parameter.type, parameter.value) { place() + ".queryParams[\(position)]" }
+        }
+    }
+
+    private mutating func value(
+        _ type: ValueMatchType?, _ value: String, _ path: () -> String
+    ) {
+        guard let type, type != .exact else { return }
+        if type == .regularExpression { return pattern(value, path() + ".value") }
+        unknown(
+            path() + ".type", type.rawValue, "a type of match",
+            among: ValueMatchType.known.map(\.rawValue))
+    }
+
+    private mutating func pattern(_ text: String, _ path: String) {
+        do throws(PatternError) {
+            try Pattern.check(text)
+        } catch {
+            unsupported(
+                path, "the regular expression is refused at character \(error.offset + 1): "
+                    + error.message)
+        }
+    }
+
+    // MARK: - Filters
+
+    /// Checks a list of filters of the rule or of one backend.
+    private mutating func check(_ filters: [HTTPRouteFilter], at path: String) {
+        var seen: Set<HTTPRouteFilterType> = []
+        for (number, filter) in filters.enumerated() {
+            let place = path + "[\(number)]"
+            let mayRepeat: [HTTPRouteFilterType] = [.requestMirror, .extensionRef]
+            if !seen.insert(filter.type).inserted, !mayRepeat.contains(filter.type) {
+                incompatible(place, "a second \(filter.type); each type may stand once in a list")
+            }
+            check(filter, at: place)
+        }
+        if seen.contains(.requestRedirect), seen.contains(.urlRewrite) {
+            incompatible(
+                path, "RequestRedirect and URLRewrite exclude each other; a redirect has its own "
+                    + "hostname and path")
+        }
+    }
+
+    private mutating func check(_ filter: HTTPRouteFilter, at place: String) {
+        switch filter.type {
+        case .requestHeaderModifier:
+            check(filter.requestHeaderModifier, at: place + ".requestHeaderModifier")
+        case .responseHeaderModifier:
+            check(filter.responseHeaderModifier, at: place + ".responseHeaderModifier")
+        case .requestRedirect: check(filter.requestRedirect, at: place + ".requestRedirect")
+        case .urlRewrite:
+            if let path = filter.urlRewrite?.path { check(path, at: place + ".urlRewrite.path") }
+        case .requestMirror, .cors, .externalAuth:
+            unsupported(place + ".type", "\(filter.type) filters are not supported yet")
+        case .extensionRef:
+            let ref = filter.extensionRef
+            unsupported(
+                place + ".extensionRef",
+                "\(ref?.kind ?? "") of group \"\(ref?.group ?? "")\" is not a filter that is known")
+        default:
+            unknown(
+                place + ".type", filter.type.rawValue, "a type of filter",
+                among: HTTPRouteFilterType.known.map(\.rawValue))
+        }
+    }
+
+    private mutating func check(_ filter: HTTPHeaderFilter?, at place: String) {
+        guard let filter, let problem = FilterCompiler.modifier(filter).problem else { return }
+        unsupported(place, "\(problem.name) \(problem.sentence)")
+    }
+
+    private mutating func check(_ redirect: HTTPRequestRedirectFilter?, at place: String) {
+        guard let redirect else { return }
+        if let scheme = redirect.scheme, scheme != "http", scheme != "https" {
+            unknown(place + ".scheme", scheme, "a scheme", among: ["http", "https"])
+        }
+        if let code = redirect.statusCode, ![301, 302, 303, 307, 308].contains(code) {
+            unsupported(
+                place + ".statusCode",
+                "\(code) is not a status of redirects; use 301, 302, 303, 307 or 308")
+        }
+        if let path = redirect.path { check(path, at: place + ".path") }
+    }
+
+    private mutating func check(_ modifier: HTTPPathModifier, at place: String) {
+        if !modifier.type.isKnown {
+            return unknown(
+                place + ".type", modifier.type.rawValue, "a type of path change",
+                among: HTTPPathModifierType.known.map(\.rawValue))
+        }
+        guard modifier.type == .replacePrefixMatch else { return }
+        let matches = rule.effectiveMatches
+        let isPrefix = matches[0].path?.effectiveType ?? .pathPrefix == .pathPrefix
+        if matches.count != 1 || !isPrefix {
+            incompatible(
+                place + ".replacePrefixMatch",
+                "needs a rule with exactly one match, of type PathPrefix")
+        }
+    }
+
+    private mutating func checkRedirect() {
+        let filters = rule.filters ?? []
+        guard let number = filters.firstIndex(where: { $0.type == .requestRedirect }),
+            !(rule.backendRefs ?? []).isEmpty
+        else { return }
+        incompatible(
+            path + ".filters[\(number)]",
+            "a redirect answers by itself; take the rule's backendRefs away")
+    }
+}

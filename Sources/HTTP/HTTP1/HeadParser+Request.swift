@@ -1,0 +1,277 @@
+import BasicContainers
+
+extension HeadParser {
+    /// Reads a request head into `head`; see `RequestHead.parse`.
+    static func parseRequest(
+        _ head: inout RequestHead, _ input: Span<UInt8>, _ resumeAt: Int
+    ) -> HeadStep {
+        if !isWorthParsing(input, resumeAt, head.limits) {
+            return .incomplete(scanned: input.count)
+        }
+        let skipped: Int
+        switch emptyLines(input) {
+        case .ended(let count): skipped = count
+        case .incomplete: return .incomplete(scanned: input.count)
+        case .malformed(let reason): return .malformed(Malformed(reason))
+        }
+        let text = skipped == 0 ? input : input.extracting(skipped...)
+        switch parse(&head, text) {
+        case .ended(let count): return .complete(consumed: skipped + count)
+        case .incomplete: return .incomplete(scanned: input.count)
+        case .malformed(let reason): return .malformed(Malformed(reason))
+        }
+    }
+
+    /// Skips a few empty lines, which old clients send after content (RFC 9112 §2.2).
+    @inline(__always)
+    private static func emptyLines(_ input: Span<UInt8>) -> Part {
+        if input.isEmpty { return .incomplete }
+        if input[0] > 0x20 { return .ended(0) }
+        return manyEmptyLines(input)
+    }
+
+    @inline(never)
+    private static func manyEmptyLines(_ input: Span<UInt8>) -> Part {
+        var at = 0
+        for _ in 0..<HeadLimits.emptyLinesMax {
+            if at == input.count { return .incomplete }
+            if input[at] != 0x0D && input[at] != 0x0A { break }
+            switch lineEnd(input, at) {
+            case .ended(let next): at = next
+            case let other: return other
+            }
+        }
+        if at == input.count { return .incomplete }
+        if input[at] <= 0x20 { return .malformed(.requestLineBroken) }
+        return .ended(at)
+    }
+
+    private static func parse(_ head: inout RequestHead, _ text: Span<UInt8>) -> Part {
+        head.fields.lines.removeAll()
+        var line = RequestLine()
+        let fieldsStart: Int
+        switch requestLine(&head, text, &line) {
+        case .ended(let end): fieldsStart = end
+        case let other: return other
+        }
+        var facts = Facts()
+        let limits = head.limits
+        let end: Int
+        switch parseFields(&head.fields, text, from: fieldsStart, limits, &facts) {
+        case .ended(let offset): end = offset
+        case let other: return other
+        }
+        head.fields.bytes.removeAll()
+        head.fields.bytes.append(copying: text.extracting(0..<end))
+        if let reason = Target.take(&head, text, line) { return .malformed(reason) }
+        if let reason = decide(&head, text, facts, line) { return .malformed(reason) }
+        return .ended(end)
+    }
+
+    // MARK: - Request line
+
+    /// Where the parts of a request line lie.
+    struct RequestLine {
+        /// The whole request target.
+        var target = 0..<0
+        /// First offset of the path where it is not plain or has a query: `?`, or what needs work.
+        var stop = 0
+    }
+
+    /// Reads `method SP target SP version` and its line end.
+    private static func requestLine(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ line: inout RequestLine
+    ) -> Part {
+        let bound = head.limits.requestLineBytes
+        let methodEnd = method(&head, text)
+        func broken(_ reason: Malformed.Reason, _ at: Int) -> Part {
+            refuse(text, reason, at: at, bound: bound, .requestLineTooLong)
+        }
+        if methodEnd >= text.count || methodEnd == 0 || text[methodEnd] != 0x20 {
+            let isEnd = methodEnd < text.count && text[methodEnd] < 0x20
+            return broken(isEnd ? .requestLineBroken : .methodInvalid, methodEnd)
+        }
+        let start = methodEnd &+ 1
+        line.stop = ByteScan.plainPathEnd(text, from: start, to: text.count)
+        var end = line.stop
+        if end < text.count, text[end] != 0x20 {
+            end = ByteScan.graphicEnd(text, from: end, to: text.count)
+        }
+        line.target = start..<end
+        if end >= text.count || text[end] != 0x20 || end == start {
+            let isByte = end < text.count && text[end] >= 0x7F
+            return broken(isByte ? .targetByte : .requestLineBroken, end)
+        }
+        let control = ByteScan.firstControl(text, from: end, to: text.count)
+        if control > bound { return .malformed(.requestLineTooLong) }
+        if control == text.count { return .incomplete }
+        if control &- end != 9 {
+            let hasSpace = ByteScan.first(0x20, text, from: end + 1, to: control) < control
+            return .malformed(hasSpace ? .requestLineBroken : .versionInvalid)
+        }
+        switch version(text, end &+ 1) {
+        case .success(let version): head.version = version
+        case .failure(let reason): return .malformed(reason)
+        }
+        guard case .ended(let next) = lineEnd(text, control) else { return lineEnd(text, control) }
+        head.isLineCanonical = next == control &+ 2 && isHTTP11(text, end &+ 1)
+        head.lineEnd = UInt32(truncatingIfNeeded: next)
+        return .ended(next)
+    }
+
+    /// Reads the method; the result is the offset after it.
+    @inline(__always)
+    private static func method(_ head: inout RequestHead, _ text: Span<UInt8>) -> Int {
+        if text.count >= 8 {
+            let word = ByteScan.load8(text, 0)
+            if word & 0xFFFF_FFFF == 0x2054_4547 {
+                head.method = .get
+                head.methodText = ByteRange(0..<3)
+                return 3
+            }
+            if word & 0xFF_FFFF_FFFF == 0x20_5453_4F50 {
+                head.method = .post
+                head.methodText = ByteRange(0..<4)
+                return 4
+            }
+        }
+        return anyMethod(&head, text)
+    }
+
+    @inline(never)
+    private static func anyMethod(_ head: inout RequestHead, _ text: Span<UInt8>) -> Int {
+        var end = 0
+        while end < text.count, Token.isTokenByte(text[end]) { end += 1 }
+        head.method = Method(token: text.extracting(0..<end))
+        head.methodText = ByteRange(0..<end)
+        return end
+    }
+
+    // MARK: - What the fields decide
+
+    /// Host, framing, persistence and expectations of a complete head.
+    private static func decide(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts, _ line: RequestLine
+    ) -> Malformed.Reason? {
+        if head.method == .connect { return .methodConnect }
+        if let reason = host(&head, text, facts) { return reason }
+        head.upgrade = .none
+        head.acceptsTrailers = false
+        head.keepsAlive = head.version == .http11
+        head.namesFields = false
+        if facts.connection >= 0 { connection(&head, text, facts) }
+        if facts.te >= 0 {
+            head.acceptsTrailers = lists(head.fields, text, .te, from: facts.te, "trailers")
+        }
+        head.framing = .none
+        if facts.length >= 0 || facts.coding >= 0 {
+            switch BodyFraming.ofRequest(&head.fields, text, head.version, facts) {
+            case .success(let framing): head.framing = framing
+            case .failure(let reason): return reason
+            }
+        }
+        head.sentFraming = BodyFraming.isPlain(head.fields, text, facts) ? head.framing : nil
+        head.expectsContinue = false
+        // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1).
+        if facts.expect >= 0, head.version == .http11 {
+            guard isOnly(head.fields, text, .expect, from: facts.expect, "100-continue") else {
+                return .expectUnknown
+            }
+            head.expectsContinue = head.framing != .none
+        }
+        return nil
+    }
+
+    /// Takes the authority from Host unless the target had one, and judges it.
+    @inline(__always)
+    private static func host(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+    ) -> Malformed.Reason? {
+        if facts.hosts > 1 { return .hostRepeated }
+        if facts.hosts == 0 {
+            if head.version == .http11 { return .hostMissing }
+            if head.authority.isNone {
+                head.host = .none
+                head.hostPort = nil
+                return nil
+            }
+        } else {
+            let sent = head.fields.lines[facts.host].value
+            if head.authority.isNone {
+                head.authority = sent
+            } else if sent.isEmpty || Authority.parse(text.extracting(sent.range)) == nil {
+                // It is replaced by the target's authority, but must be valid all the same.
+                return .hostInvalid
+            }
+        }
+        return takeHost(&head, text)
+    }
+
+    /// Writes host and port of an authority that lies in the head as sent.
+    ///
+    /// `text` lies at `base` in the head's bytes.
+    static func takeHost(
+        _ head: inout RequestHead, _ text: Span<UInt8>, base: Int = 0
+    ) -> Malformed.Reason? {
+        let start = Int(head.authority.start)
+        let sent = text.extracting((start - base)..<(head.authority.end - base))
+        guard let parts = Authority.parse(sent) else { return .hostInvalid }
+        head.hostPort = parts.port
+        head.host = ByteRange(
+            (start + parts.host.lowerBound)..<(start + parts.host.upperBound))
+        if parts.hasCapitals {
+            if head.fields.bytes.freeCapacity < parts.host.count { return .hostInvalid }
+            let lowerStart = head.fields.bytes.count
+            for i in parts.host { head.fields.bytes.append(ByteScan.lowered(sent[i])) }
+            head.host = ByteRange(lowerStart..<head.fields.bytes.count)
+        }
+        return nil
+    }
+
+    /// Reads Connection: persistence, an upgrade, and whether it names other fields.
+    @inline(never)
+    private static func connection(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+    ) {
+        let options = ConnectionOptions(head.fields, text, from: facts.connection)
+        if options.contains(.keepAlive) { head.keepsAlive = true }
+        if options.contains(.close) { head.keepsAlive = false }
+        head.namesFields = options.contains(.otherName)
+        // Upgrade is ignored in HTTP/1.0 (RFC 9110 §7.8).
+        if facts.upgrade >= 0, options.contains(.upgrade), head.version == .http11 {
+            let isWebSocket =
+                head.method == .get
+                && lists(head.fields, text, .upgrade, from: facts.upgrade, "websocket")
+            head.upgrade = isWebSocket ? .websocket : .other
+        }
+    }
+
+    /// Whether some line of this name lists `word`, which must be in small letters.
+    @inline(never)
+    static func lists(
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName, from: Int,
+        _ word: StaticString
+    ) -> Bool {
+        for i in from..<fields.lines.count where fields.lines[i].id == id {
+            let value = fields.lines[i].value.range
+            var at = value.lowerBound
+            while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
+                let bytes = text.extracting(element)
+                if ByteScan.equalFolding(bytes, ByteScan.bytes(word)) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether every line of this name is exactly `word`, which must be in small letters.
+    private static func isOnly(
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName, from: Int,
+        _ word: StaticString
+    ) -> Bool {
+        for i in from..<fields.lines.count where fields.lines[i].id == id {
+            let value = text.extracting(fields.lines[i].value.range)
+            if !ByteScan.equalFolding(value, ByteScan.bytes(word)) { return false }
+        }
+        return true
+    }
+}

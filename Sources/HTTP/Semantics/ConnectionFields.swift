@@ -1,0 +1,183 @@
+import BasicContainers
+
+/// What Connection lines say (RFC 9110 §7.6.1).
+struct ConnectionOptions: OptionSet, BitwiseCopyable {
+    let rawValue: UInt8
+    static var close: ConnectionOptions { ConnectionOptions(rawValue: 1) }
+    static var keepAlive: ConnectionOptions { ConnectionOptions(rawValue: 2) }
+    static var upgrade: ConnectionOptions { ConnectionOptions(rawValue: 4) }
+    /// A field that is not dropped anyway is named.
+    static var otherName: ConnectionOptions { ConnectionOptions(rawValue: 8) }
+
+    init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Reads all Connection lines from index `first` on.
+    init(_ fields: borrowing FieldSection, _ text: Span<UInt8>, from first: Int) {
+        var options = ConnectionOptions(rawValue: 0)
+        for i in first..<fields.lines.count where fields.lines[i].id == .connection {
+            let value = fields.lines[i].value.range
+            var at = value.lowerBound
+            while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
+                options.insert(Self.option(text, element))
+            }
+        }
+        self = options
+    }
+
+    /// What one element asks for.
+    private static func option(_ text: Span<UInt8>, _ element: Range<Int>) -> ConnectionOptions {
+        let word = text.extracting(element)
+        if word.count == 5, ByteScan.equalFolding(word, ByteScan.bytes("close")) { return .close }
+        switch FieldName.recognise(text, at: element.lowerBound, count: element.count) {
+        case .keepAlive: return .keepAlive
+        case .upgrade: return .upgrade
+        case .te, .trailer, .connection, .proxyConnection, .http2Settings: return []
+        default: return .otherName
+        }
+    }
+
+    /// Seconds of `timeout=N` in a Keep-Alive value; nil when there is none.
+    static func timeoutSeconds(_ text: Span<UInt8>, _ value: Range<Int>) -> Int? {
+        var at = value.lowerBound
+        while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
+            let bytes = text.extracting(element)
+            if bytes.count < 9 || bytes.count > 17 { continue }
+            if !ByteScan.equalFolding(bytes.extracting(0..<8), ByteScan.bytes("timeout=")) { continue }
+            if let seconds = FieldValue.decimal(bytes.extracting(8...)) {
+                return Int(truncatingIfNeeded: seconds)
+            }
+        }
+        return nil
+    }
+}
+
+/// Connection-specific meanings that the next hop is told anew.
+public struct KeptOptions: OptionSet, Sendable, BitwiseCopyable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// `TE: trailers`, when the sender said so.
+    public static var trailers: KeptOptions { KeptOptions(rawValue: 1) }
+    /// `Upgrade: websocket`, when the sender asked for it, or answered 101 with it.
+    public static var upgrade: KeptOptions { KeptOptions(rawValue: 2) }
+}
+
+extension FieldName {
+    /// Whether the field belongs to one connection whatever Connection says.
+    var isOfConnection: Bool {
+        switch self {
+        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .upgrade, .http2Settings: true
+        default: false
+        }
+    }
+
+    /// Whether Connection may name this field and have it dropped.
+    ///
+    /// Not what routes, frames, authorises or tells of the client: else a client could make the
+    /// gateway drop what the backend relies upon.
+    var isRemovableByConnection: Bool {
+        switch self {
+        case .host, .contentLength, .transferEncoding, .authorization, .proxyAuthorization, .cookie,
+            .setCookie, .xAPIKey, .xForwardedFor, .xForwardedProto, .xForwardedHost,
+            .xForwardedPort, .forwarded, .via, .xRealIP, .xRequestID, .contentType,
+            .contentEncoding, .contentRange, .traceparent, .tracestate, .expect:
+            false
+        default: true
+        }
+    }
+}
+
+extension FieldSection {
+    /// Drops connection-specific lines and, where Connection names others, those.
+    mutating func removeConnectionFields(naming: Bool) {
+        if naming { removeNamed() }
+        for i in 0..<lines.count where lines[i].id.isOfConnection { lines[i].isDropped = true }
+    }
+
+    /// Drops every line that Connection names and may have dropped.
+    @inline(never)
+    private mutating func removeNamed() {
+        for i in 0..<lines.count where lines[i].id == .connection {
+            let value = lines[i].value.range
+            var at = value.lowerBound
+            while let element = FieldValue.nextElement(bytes.span, &at, to: value.upperBound) {
+                dropAll(named: element)
+            }
+        }
+    }
+
+    /// Drops the lines whose name lies at a range of the own bytes.
+    private mutating func dropAll(named element: Range<Int>) {
+        let id = FieldName.recognise(bytes.span, at: element.lowerBound, count: element.count)
+        for i in 0..<lines.count {
+            let line = lines[i]
+            if line.id != id || !id.isRemovableByConnection { continue }
+            if id == .other {
+                let name = line.name.range
+                if name.count != element.count || isProtected(name) { continue }
+                if !equalFolding(name, element) { continue }
+            }
+            lines[i].isDropped = true
+        }
+    }
+
+    /// Whether an unknown name begins like forwarding fields.
+    private func isProtected(_ name: Range<Int>) -> Bool {
+        Forwarded.isForwardingName(bytes.span, name)
+    }
+
+    /// Whether two ranges of the own bytes are equal without regard to case.
+    private func equalFolding(_ a: Range<Int>, _ b: Range<Int>) -> Bool {
+        for i in 0..<a.count {
+            let left = ByteScan.lowered(bytes[a.lowerBound + i])
+            if left != ByteScan.lowered(bytes[b.lowerBound + i]) { return false }
+        }
+        return true
+    }
+
+    /// Tells the next hop what is kept; false when it does not fit.
+    mutating func restate(trailers: Bool, upgrade: Bool) -> Bool {
+        if !trailers && !upgrade { return true }
+        if trailers, !appendChecked(.te, "te", "trailers") { return false }
+        if upgrade, !appendChecked(.upgrade, "upgrade", "websocket") { return false }
+        return appendChecked(
+            .connection, "connection",
+            trailers ? (upgrade ? "te, upgrade" : "te") : "upgrade")
+    }
+
+    /// Writes a line of literals after the bytes of the head.
+    private mutating func appendChecked(
+        _ id: FieldName, _ name: StaticString, _ value: StaticString
+    ) -> Bool {
+        appendChecked(id, name: ByteScan.bytes(name), value: ByteScan.bytes(value))
+    }
+}
+
+extension RequestHead {
+    /// Drops what belongs to one connection only (RFC 9110 §7.6.1): Connection and every field it
+    /// names, Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade, HTTP2-Settings.
+    ///
+    /// Connection cannot drop Host, framing, credentials, content description or forwarding fields.
+    /// What `kept` lists is told anew if the sender asked for it; false when that does not fit.
+    /// Expect stays: whoever answers it calls `remove(.expect)`.
+    @discardableResult
+    public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
+        fields.removeConnectionFields(naming: namesFields)
+        return fields.restate(
+            trailers: kept.contains(.trailers) && acceptsTrailers,
+            upgrade: kept.contains(.upgrade) && upgrade == .websocket)
+    }
+}
+
+extension ResponseHead {
+    /// Drops what belongs to one connection only (RFC 9110 §7.6.1), as for requests.
+    ///
+    /// With `.upgrade` kept, the `Upgrade: websocket` of a 101 is told anew; false when it does not
+    /// fit.
+    @discardableResult
+    public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
+        fields.removeConnectionFields(naming: namesFields)
+        return fields.restate(
+            trailers: false,
+            upgrade: kept.contains(.upgrade) && status == 101 && upgrade == .websocket)
+    }
+}

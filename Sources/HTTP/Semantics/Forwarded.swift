@@ -1,0 +1,83 @@
+import BasicContainers
+
+/// What the gateway tells backends about the client (RFC 7239 and the X-Forwarded fields).
+public enum Forwarded {
+    /// Writes X-Forwarded-For, -Proto and -Host; false when they do not fit.
+    ///
+    /// From an untrusted client every forwarding field is dropped first. A trusted one's list of
+    /// addresses is continued, and its protocol and host are kept. `client` is the address as text,
+    /// without port. The host is the authority that the request came with, so this belongs before
+    /// `setAuthority`.
+    public static func apply(
+        to head: inout RequestHead, client: Span<UInt8>, isSecure: Bool, isTrusted: Bool
+    ) -> Bool {
+        if !isTrusted { removeAll(&head.fields) }
+        if !appendFor(&head.fields, client, continues: isTrusted) { return false }
+        if !isTrusted || head.value(.xForwardedProto) == nil {
+            if !head.fields.appendChecked(
+                .xForwardedProto, name: ByteScan.bytes("x-forwarded-proto"),
+                value: ByteScan.bytes(isSecure ? "https" : "http"))
+            {
+                return false
+            }
+        }
+        if head.authority.isNone || (isTrusted && head.value(.xForwardedHost) != nil) { return true }
+        return head.fields.appendOwnValue(
+            .xForwardedHost, name: ByteScan.bytes("x-forwarded-host"), head.authority)
+    }
+
+    /// Drops every field that tells of earlier hops.
+    @inline(__always)
+    private static func removeAll(_ fields: inout FieldSection) {
+        for i in 0..<fields.lines.count {
+            let line = fields.lines[i]
+            switch line.id {
+            case .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .forwarded,
+                .xRealIP:
+                fields.lines[i].isDropped = true
+            case .other where isForwardingName(fields.bytes.span, line.name.range):
+                fields.lines[i].isDropped = true
+            default: break
+            }
+        }
+    }
+
+    /// Writes X-Forwarded-For as one line: what was there, if it is continued, and the client.
+    private static func appendFor(
+        _ fields: inout FieldSection, _ client: Span<UInt8>, continues: Bool
+    ) -> Bool {
+        if !continues || fields.value(.xForwardedFor) == nil {
+            return fields.appendChecked(
+                .xForwardedFor, name: ByteScan.bytes("x-forwarded-for"), value: client)
+        }
+        let before = fields.lines.count
+        var room = client.count + 19
+        for i in 0..<before where fields.isKept(i, .xForwardedFor) {
+            room += Int(fields.lines[i].value.count) + 2
+        }
+        if fields.lines.isFull || fields.bytes.freeCapacity < room { return false }
+        let start = fields.bytes.count
+        fields.bytes.append(copying: ByteScan.bytes("x-forwarded-for: "))
+        for i in 0..<before where fields.isKept(i, .xForwardedFor) {
+            fields.lines[i].isDropped = true
+            if fields.lines[i].value.isEmpty { continue }
+            fields.appendOwn(fields.lines[i].value)
+            fields.bytes.append(copying: ByteScan.bytes(", "))
+        }
+        fields.bytes.append(copying: client)
+        fields.endLine(.xForwardedFor, start, nameCount: 15)
+        return true
+    }
+
+    /// Whether a name begins with `x-forwarded-`.
+    @inline(__always)
+    static func isForwardingName(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
+        if name.count < 12 { return false }
+        let first = ByteScan.load8(bytes, name.lowerBound) | 0x2020_2020_2020_2020
+        // "x-forwar"
+        if first != 0x7261_7772_6F66_2D78 { return false }
+        return ByteScan.equalFolding(
+            bytes.extracting(name.lowerBound..<(name.lowerBound + 12)),
+            ByteScan.bytes("x-forwarded-"))
+    }
+}

@@ -1,0 +1,141 @@
+import Glibc
+
+/// Bytes that are stuck in a connection: appended at the end, consumed from the front.
+///
+/// The capacity is fixed; nothing is allocated after the beginning. 24 bytes without the memory.
+@safe
+public struct Buffer: ~Copyable {
+    @usableFromInline let base: UnsafeMutablePointer<UInt8>
+    @usableFromInline let room: UInt32
+    @usableFromInline var start: UInt32 = 0
+    @usableFromInline var end: UInt32 = 0
+
+    /// A buffer without memory, into which nothing fits; it costs no allocation.
+    @inlinable
+    public init() {
+        // Sound: an address is only made, not used.
+        guard let nowhere = unsafe UnsafeMutablePointer<UInt8>(bitPattern: 16) else {
+            preconditionFailure("Only address zero is no pointer.")
+        }
+        // Sound: never read, written or freed, since the capacity is zero.
+        unsafe base = nowhere
+        room = 0
+    }
+
+    /// An empty buffer with memory of its own, at most 4 GiB.
+    public init(capacity: Int) {
+        precondition(capacity > 0 && capacity <= Int(UInt32.max), "A buffer has 1 byte to 4 GiB.")
+        // Sound: freed in deinit or handed on by `releaseMemory`; only start ..< end is ever read.
+        unsafe self.init(base: .allocate(capacity: capacity), capacity: capacity)
+    }
+
+    /// Takes over memory that `UnsafeMutablePointer.allocate` gave.
+    init(base: UnsafeMutablePointer<UInt8>, capacity: Int) {
+        // Sound: the caller gives the memory away.
+        unsafe self.base = base
+        room = UInt32(capacity)
+    }
+
+    deinit {
+        // Sound: the memory, if there is any, is this value's alone and ends with it.
+        if room > 0 { unsafe base.deallocate() }
+    }
+
+    /// Gives the memory away, for reuse; there must be some.
+    consuming func releaseMemory() -> UnsafeMutablePointer<UInt8> {
+        precondition(room > 0, "Only memory can be given away.")
+        // Sound: the deinit that would free it does not run.
+        let memory = unsafe base
+        discard self
+        return unsafe memory
+    }
+
+    /// How many unread bytes fit.
+    @inlinable
+    public var capacity: Int { Int(room) }
+
+    /// Unread bytes.
+    @inlinable
+    public var count: Int { Int(end &- start) }
+
+    @inlinable
+    public var isEmpty: Bool { end == start }
+
+    /// How many bytes can be appended (after moving the unread ones to the front).
+    @inlinable
+    public var freeCapacity: Int { capacity &- count }
+
+    /// The unread bytes.
+    @inlinable
+    public var span: Span<UInt8> {
+        @_lifetime(borrow self)
+        get {
+            // Sound: start ..< end is initialised and stays so while this value is borrowed.
+            let span = unsafe Span(_unsafeStart: base + Int(start), count: count)
+            // Sound: the memory lives as long as this value.
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// Appends as much as fits and says how much that was.
+    @inlinable
+    public mutating func append(_ bytes: Span<UInt8>) -> Int {
+        let fitting = min(bytes.count, freeCapacity)
+        if fitting == 0 { return 0 }
+        if Int(room &- end) < fitting { compact() }
+        // Sound: `fitting` bytes are free behind `end`, and a span is never this buffer's own.
+        unsafe bytes.withUnsafeBufferPointer { source in
+            guard let from = source.baseAddress else { return }
+            // Sound: as above; the source has at least `fitting` bytes.
+            unsafe (base + Int(end)).update(from: from, count: fitting)
+        }
+        end &+= UInt32(truncatingIfNeeded: fitting)
+        return fitting
+    }
+
+    /// Drops the first `count` unread bytes.
+    @inlinable
+    public mutating func consume(_ count: Int) {
+        precondition(count >= 0 && count <= self.count, "Only unread bytes are consumed.")
+        start &+= UInt32(truncatingIfNeeded: count)
+        if start == end {
+            start = 0
+            end = 0
+        }
+    }
+
+    @inlinable
+    public mutating func removeAll() {
+        start = 0
+        end = 0
+    }
+
+    /// Lets `body` write into all the free capacity; what it appended becomes unread bytes.
+    @inlinable
+    public mutating func withFree<E: Error, R: ~Copyable>(
+        _ body: (inout OutputSpan<UInt8>) throws(E) -> R
+    ) throws(E) -> R {
+        compact()
+        // Sound: `end` ..< `room` is this buffer's own memory, and access to it is exclusive.
+        let free = unsafe UnsafeMutableBufferPointer(
+            start: base + Int(end), count: Int(room &- end))
+        // Sound: as above; what was appended is counted below, on every way out.
+        var output = unsafe OutputSpan(buffer: free, initializedCount: 0)
+        defer {
+            // Sound: the same memory as above.
+            end &+= unsafe UInt32(truncatingIfNeeded: output.finalize(for: free))
+            output = OutputSpan()
+        }
+        return try body(&output)
+    }
+
+    /// Moves the unread bytes to the front.
+    @inlinable
+    mutating func compact() {
+        if start == 0 { return }
+        // Sound: both ranges are inside this buffer's memory; the move allows them to overlap.
+        unsafe base.update(from: base + Int(start), count: count)
+        end &-= start
+        start = 0
+    }
+}

@@ -1,0 +1,169 @@
+import BasicContainers
+
+/// The buffers of one worker: sizes of 4, 16 and 64 KiB, and larger ones as asked.
+///
+/// Buffers that come back are kept warm, at most `warmBytesMax` of each size. All memory, in use
+/// and warm, is charged to the budget in pieces of `leaseBytes`. A buffer that was taken must come
+/// back through `give`, or the budget loses its bytes.
+public struct BufferPool: ~Copyable {
+    /// Bytes of each size that stay allocated while nobody uses them.
+    public static var warmBytesMax: Int { 1 << 20 }
+    /// The piece in which the budget is charged.
+    public static var leaseBytes: Int { 256 << 10 }
+
+    private let budget: Budget?
+    private var shelves: RigidArray<Shelf>
+    /// Bytes charged to the budget.
+    private var leased = 0
+    /// Bytes of buffers that were taken and did not come back yet.
+    public private(set) var bytesInUse = 0
+    /// Bytes of buffers that are allocated and wait to be used again.
+    public private(set) var bytesWarm = 0
+
+    /// An empty pool; without a budget it never refuses.
+    public init(budget: Budget?) {
+        self.budget = budget
+        shelves = RigidArray(capacity: 3)
+        shelves.append(Shelf(size: 4 << 10))
+        shelves.append(Shelf(size: 16 << 10))
+        shelves.append(Shelf(size: 64 << 10))
+    }
+
+    deinit {
+        for index in 0..<3 {
+            var shelf = shelves[index]
+            while let buffer = shelf.take() { _ = consume buffer }
+        }
+        budget?.give(leased)
+    }
+
+    /// An empty buffer of at least this capacity; nil when the budget is spent.
+    public mutating func take(capacity: Int) -> Buffer? {
+        precondition(capacity >= 0 && capacity <= 1 << 31, "A buffer has at most 2 GiB.")
+        let size: Int
+        if let index = BufferPool.shelf(for: capacity) {
+            size = shelves[index].size
+            if let buffer = shelves[index].take() {
+                bytesWarm -= size
+                bytesInUse += size
+                return buffer
+            }
+        } else {
+            size = (capacity + 4095) & ~4095
+        }
+        guard charge(size) else { return nil }
+        bytesInUse += size
+        return Buffer(capacity: size)
+    }
+
+    /// Takes a buffer of this pool back; what was in it is gone.
+    ///
+    /// One without memory is nothing.
+    public mutating func give(_ buffer: consuming Buffer) {
+        let size = buffer.capacity
+        if size == 0 { return }
+        precondition(size <= bytesInUse, "Only buffers of this pool come back to it.")
+        bytesInUse -= size
+        if let index = BufferPool.shelf(for: size), shelves[index].size == size,
+            (shelves[index].count + 1) * size <= BufferPool.warmBytesMax
+        {
+            shelves[index].put(buffer)
+            bytesWarm += size
+        } else {
+            _ = consume buffer
+            settle()
+        }
+    }
+
+    private static func shelf(for capacity: Int) -> Int? {
+        switch capacity {
+        case ...(4 << 10): 0
+        case ...(16 << 10): 1
+        case ...(64 << 10): 2
+        default: nil
+        }
+    }
+
+    /// Makes sure that the lease covers so many bytes more.
+    private mutating func charge(_ bytes: Int) -> Bool {
+        guard let budget else { return true }
+        if lease(bytes, from: budget) { return true }
+        // Warm buffers of other sizes are the reserve.
+        while bytesWarm > 0 {
+            dropWarm()
+            if lease(bytes, from: budget) { return true }
+        }
+        return false
+    }
+
+    private mutating func lease(_ bytes: Int, from budget: Budget) -> Bool {
+        let missing = bytesInUse + bytesWarm + bytes - leased
+        if missing <= 0 { return true }
+        let piece = max(missing, BufferPool.leaseBytes)
+        if budget.take(piece) {
+            leased += piece
+            return true
+        }
+        if piece > missing, budget.take(missing) {
+            leased += missing
+            return true
+        }
+        return false
+    }
+
+    /// Frees one warm buffer of the largest size that has one.
+    private mutating func dropWarm() {
+        for index in [2, 1, 0] where shelves[index].count > 0 {
+            if let buffer = shelves[index].take() { _ = consume buffer }
+            bytesWarm -= shelves[index].size
+            return
+        }
+    }
+
+    /// Gives back what the lease has over, but keeps a piece in hand.
+    private mutating func settle() {
+        guard let budget else { return }
+        let over = leased - bytesInUse - bytesWarm
+        if over >= 2 * BufferPool.leaseBytes {
+            let back = over - BufferPool.leaseBytes
+            leased -= back
+            budget.give(back)
+        }
+    }
+}
+
+/// Free buffers of one size, linked through their own first bytes; the last one in is taken first.
+@safe
+private struct Shelf {
+    let size: Int
+    var count = 0
+    private var first: UnsafeMutableRawPointer?
+
+    init(size: Int) {
+        self.size = size
+        // Sound: an empty list.
+        unsafe first = nil
+    }
+
+    mutating func put(_ buffer: consuming Buffer) {
+        // Sound: the memory is at least a page and now belongs to the shelf; the link is stored
+        // and loaded without regard to alignment or type.
+        let memory = unsafe UnsafeMutableRawPointer(buffer.releaseMemory())
+        // Sound: as above.
+        unsafe memory.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
+        // Sound: as above.
+        unsafe first = memory
+        count += 1
+    }
+
+    mutating func take() -> Buffer? {
+        // Sound: on the list are only memories of `size` bytes that `put` wrote a link into.
+        guard let memory = unsafe first else { return nil }
+        // Sound: as above.
+        unsafe first = unsafe memory.loadUnaligned(as: UnsafeMutableRawPointer?.self)
+        count -= 1
+        // Sound: as above; the buffer takes the memory over.
+        return unsafe Buffer(
+            base: memory.bindMemory(to: UInt8.self, capacity: size), capacity: size)
+    }
+}

@@ -1,0 +1,22 @@
+import Glibc
+
+/// The two clocks: monotonic for every deadline, wall only for logs and certificates.
+///
+/// A reading costs about 30 ns: take one per loop turn and pass it on.
+public enum Clock {
+    /// Nanoseconds since some moment before the start of the process; never goes back.
+    public static func monotonicNanoseconds() -> UInt64 { read(CLOCK_MONOTONIC) }
+
+    /// The same clock as `monotonicNanoseconds`, in milliseconds.
+    public static func monotonicMilliseconds() -> UInt64 { read(CLOCK_MONOTONIC) / 1_000_000 }
+
+    /// Nanoseconds since 1970-01-01 00:00 UTC; may be set back.
+    public static func wallNanoseconds() -> UInt64 { read(CLOCK_REALTIME) }
+
+    private static func read(_ clock: Int32) -> UInt64 {
+        var time = timespec()
+        // Sound: the pointer is valid for the call, which cannot fail for these clocks.
+        _ = unsafe clock_gettime(clock, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}

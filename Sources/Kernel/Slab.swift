@@ -1,0 +1,212 @@
+/// A fixed number of slots at stable addresses, with generations that make stale ids harmless.
+///
+/// One reserved mapping: memory is used from the first insertion into a page on, so that a capacity
+/// of 100,000 costs nothing until it is needed. The slot freed last is taken next (the warmest).
+/// Looking at a free slot, or through an id of an earlier life, traps: ask `contains` first.
+public struct Slab<Element: ~Copyable>: ~Copyable {
+    /// State and link of one slot; the element follows in the same cache line.
+    @usableFromInline
+    struct Header: BitwiseCopyable {
+        /// The generation in the lower 24 bits, `occupied` above; zero: never used.
+        @usableFromInline var state: UInt32
+        /// The next free slot while this one is free.
+        @usableFromInline var nextFree: UInt32
+
+        @inlinable
+        init(state: UInt32, nextFree: UInt32) {
+            self.state = state
+            self.nextFree = nextFree
+        }
+    }
+
+    @usableFromInline let mapping: Mapping
+    @usableFromInline let slotCount: UInt32
+    @usableFromInline var occupiedCount = 0
+    @usableFromInline var firstUnused: UInt32 = 0
+    @usableFromInline var firstFree: UInt32 = .max
+
+    /// Reserves `capacity` slots; traps when the address space refuses.
+    @inlinable
+    public init(capacity: Int) {
+        precondition(capacity > 0 && capacity < Int(UInt32.max), "A slab has 1 ... 2^32 - 2 slots.")
+        precondition(MemoryLayout<Element>.alignment <= 4096, "Elements are aligned within a page.")
+        let bytes = capacity.multipliedReportingOverflow(by: Self.stride)
+        precondition(!bytes.overflow, "The slots fit into the address space.")
+        slotCount = UInt32(capacity)
+        mapping = Mapping(byteCount: bytes.partialValue)
+    }
+
+    deinit {
+        for slot in 0..<firstUnused where isOccupied(slot) {
+            // Sound: an occupied slot holds an initialised element, destroyed once.
+            unsafe element(slot).deinitialize(count: 1)
+        }
+    }
+}
+
+// MARK: - Insertion and removal
+
+extension Slab where Element: ~Copyable {
+    /// Puts an element into a free slot; nil, and the element is destroyed, when all are occupied.
+    @inlinable
+    public mutating func insert(_ new: consuming Element) -> SlotID? {
+        let slot: UInt32
+        if firstFree != .max {
+            slot = firstFree
+            // Sound: slots on the free list are below `firstUnused`.
+            firstFree = unsafe header(slot).pointee.nextFree
+        } else {
+            guard firstUnused < slotCount else { return nil }
+            slot = firstUnused
+            firstUnused += 1
+            // Sound: the slot is inside the mapping; its first life has generation 1.
+            unsafe header(slot).pointee = Header(state: 1, nextFree: .max)
+        }
+        // Sound: the slot is free, so its memory is not initialised and is nobody else's.
+        unsafe element(slot).initialize(to: new)
+        // Sound: as above; marks the slot as the owner of the element.
+        unsafe header(slot).pointee.state |= Self.occupied
+        occupiedCount += 1
+        // Sound: as above.
+        return SlotID(slot: slot, generation: unsafe header(slot).pointee.state & 0xFF_FFFF)
+    }
+
+    /// Takes the element out and ends this life of the slot; nil when it has already ended.
+    @inlinable
+    public mutating func remove(_ id: SlotID) -> Element? {
+        guard contains(id) else { return nil }
+        return take(id.slot)
+    }
+
+    /// Takes the element of an occupied slot out.
+    @inlinable
+    public mutating func remove(slot: UInt32) -> Element {
+        precondition(isOccupied(slot), "Only an occupied slot can be emptied.")
+        return take(slot)
+    }
+
+    @inlinable
+    mutating func take(_ slot: UInt32) -> Element {
+        // Sound: the callers checked that the slot is occupied; afterwards it is free.
+        let next = unsafe (header(slot).pointee.state & 0xFF_FFFF &+ 1) & 0xFF_FFFF
+        // Sound: as above. Generation zero is skipped: it means that a slot was never used.
+        unsafe header(slot).pointee = Header(state: next == 0 ? 1 : next, nextFree: firstFree)
+        firstFree = slot
+        occupiedCount -= 1
+        // Sound: the element was initialised and is moved out exactly once.
+        return unsafe element(slot).move()
+    }
+}
+
+// MARK: - Access
+
+extension Slab where Element: ~Copyable {
+    /// The element of an occupied slot, in place.
+    @inlinable
+    public subscript(slot: UInt32) -> Element {
+        unsafeAddress {
+            precondition(isOccupied(slot), "Only an occupied slot can be read.")
+            // Sound: occupied, so initialised; the borrow of the slab keeps it so.
+            return unsafe UnsafePointer(element(slot))
+        }
+        unsafeMutableAddress {
+            precondition(isOccupied(slot), "Only an occupied slot can be changed.")
+            // Sound: occupied, so initialised; the access to the slab is exclusive.
+            return unsafe element(slot)
+        }
+    }
+
+    /// The element of a life that has not ended, in place.
+    @inlinable
+    public subscript(id: SlotID) -> Element {
+        unsafeAddress {
+            precondition(contains(id), "Only a living slot can be read.")
+            // Sound: occupied, so initialised; the borrow of the slab keeps it so.
+            return unsafe UnsafePointer(element(id.slot))
+        }
+        unsafeMutableAddress {
+            precondition(contains(id), "Only a living slot can be changed.")
+            // Sound: occupied, so initialised; the access to the slab is exclusive.
+            return unsafe element(id.slot)
+        }
+    }
+
+    /// Whether this life of the slot has not ended.
+    @inlinable
+    public func contains(_ id: SlotID) -> Bool {
+        guard id.slot < slotCount else { return false }
+        // Sound: the slot is inside the mapping, whose untouched parts read as zero.
+        return unsafe header(id.slot).pointee.state == id.generation | Self.occupied
+    }
+
+    /// Whether somebody lives in the slot.
+    @inlinable
+    public func isOccupied(_ slot: UInt32) -> Bool {
+        guard slot < slotCount else { return false }
+        // Sound: the slot is inside the mapping, whose untouched parts read as zero.
+        return unsafe header(slot).pointee.state & Self.occupied != 0
+    }
+
+    /// The generation of the life in the slot, or of the next one; zero if it was never used.
+    @inlinable
+    public func generation(of slot: UInt32) -> UInt32 {
+        precondition(slot < slotCount, "The slot is one of this slab's.")
+        // Sound: the slot is inside the mapping, whose untouched parts read as zero.
+        return unsafe header(slot).pointee.state & 0xFF_FFFF
+    }
+
+    /// The id of the life in an occupied slot.
+    @inlinable
+    public func id(of slot: UInt32) -> SlotID {
+        precondition(isOccupied(slot), "Only an occupied slot has an id.")
+        return SlotID(slot: slot, generation: generation(of: slot))
+    }
+
+    /// How many slots are occupied.
+    @inlinable
+    public var count: Int { occupiedCount }
+
+    @inlinable
+    public var isFull: Bool { occupiedCount == Int(slotCount) }
+
+    /// How many slots there are.
+    @inlinable
+    public var capacity: Int { Int(slotCount) }
+
+    /// Slots from here on have never been used; the bound for a walk with `isOccupied`.
+    @inlinable
+    public var highWater: UInt32 { firstUnused }
+}
+
+// MARK: - Layout
+
+extension Slab where Element: ~Copyable {
+    @inlinable
+    static var occupied: UInt32 { 1 << 31 }
+
+    @inlinable
+    static var elementOffset: Int {
+        max(MemoryLayout<Header>.stride, MemoryLayout<Element>.alignment)
+    }
+
+    @inlinable
+    static var stride: Int {
+        let alignment = max(MemoryLayout<Header>.stride, MemoryLayout<Element>.alignment)
+        return (elementOffset + MemoryLayout<Element>.size + alignment - 1) & ~(alignment - 1)
+    }
+
+    /// The header of a slot below the capacity.
+    @inlinable
+    func header(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
+        // Sound: the mapping has room for `slotCount` strides, and callers pass slots below it.
+        unsafe (mapping.base + Int(slot) &* Self.stride).assumingMemoryBound(to: Header.self)
+    }
+
+    /// The memory of a slot's element.
+    @inlinable
+    func element(_ slot: UInt32) -> UnsafeMutablePointer<Element> {
+        // Sound: as `header`; offset and stride respect the element's alignment.
+        unsafe (mapping.base + (Int(slot) &* Self.stride &+ Self.elementOffset))
+            .assumingMemoryBound(to: Element.self)
+    }
+}

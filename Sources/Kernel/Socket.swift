@@ -1,0 +1,227 @@
+import BasicContainers
+import CLinux
+import Glibc
+
+/// Owner of one stream socket, non-blocking and closed on exec.
+public struct Socket: ~Copyable, Sendable {
+    /// The number the system knows it by; valid as long as this value lives.
+    public let raw: Int32
+
+    /// Takes ownership of a connected, non-blocking stream socket.
+    @inlinable
+    public init(adopting raw: Int32) {
+        precondition(raw >= 0, "A descriptor is not negative.")
+        self.raw = raw
+    }
+
+    /// Begins to connect; the first writable event means that it has ended, see `connectResult`.
+    ///
+    /// Throws what fails at once, such as no route or no descriptor left.
+    public static func connecting(to address: SocketAddress) throws(SystemError) -> Socket {
+        let socket = try stream(isIPv6: address.isIPv6)
+        socket.setNoDelay()
+        let result: Int32 = SystemCall.run {
+            // Sound: as inside.
+            unsafe address.withSystemForm { form, length in
+                // Sound: pointer and length belong together for the call.
+                unsafe connect(socket.raw, __CONST_SOCKADDR_ARG(__sockaddr__: form), length)
+            }
+        }
+        if result < 0, result != -EINPROGRESS { throw SystemError("connect", -result) }
+        return socket
+    }
+
+    static func stream(isIPv6: Bool) throws(SystemError) -> Socket {
+        let kind = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
+        return Socket(
+            adopting: try SystemCall.check("socket") {
+                Glibc.socket(isIPv6 ? AF_INET6 : AF_INET, Int32(kind), 0)
+            })
+    }
+
+    /// Gives ownership away: the caller closes it.
+    public consuming func release() -> Int32 {
+        let raw = raw
+        discard self
+        return raw
+    }
+
+    deinit {
+        // Never retried: Linux frees the number even when close is interrupted.
+        _ = close(raw)
+    }
+}
+
+// MARK: - Reading
+
+extension Socket {
+    /// Receives into the free capacity, of which there must be some.
+    public func read(into output: inout OutputSpan<UInt8>) -> IOResult {
+        receive(into: &output, flags: 0)
+    }
+
+    /// Receives into the free capacity, of which there must be some.
+    public func read(into array: inout RigidArray<UInt8>) -> IOResult {
+        array.edit { output in receive(into: &output, flags: 0) }
+    }
+
+    /// Appends what could be received and leaves it to be received again.
+    public func peek(into output: inout OutputSpan<UInt8>) -> IOResult {
+        receive(into: &output, flags: Int32(MSG_PEEK))
+    }
+
+    /// Whether the connection is still open and nothing has come: safe to reuse from a pool.
+    public func isIdle() -> Bool {
+        var byte: UInt8 = 0
+        // Sound: room for the one byte that is asked for.
+        let result = SystemCall.run { unsafe recv(raw, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) }
+        return result == -Int(EAGAIN)
+    }
+
+    @inline(__always)
+    private func receive(into output: inout OutputSpan<UInt8>, flags: Int32) -> IOResult {
+        precondition(output.freeCapacity > 0, "Reading into no room would look like the end.")
+        let raw = raw
+        // Sound: as inside.
+        return unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+            let free = buffer.extracting(count...)
+            // Sound: memory with its size.
+            let result = SystemCall.run { unsafe recv(raw, free.baseAddress, free.count, flags) }
+            if result > 0 { count += result }
+            return SystemCall.reading(result)
+        }
+    }
+}
+
+// MARK: - Writing
+
+extension Socket {
+    /// Sends as much as the system takes now; `.bytes` may be less than there is.
+    public func write(_ bytes: Span<UInt8>) -> IOResult {
+        let raw = raw
+        // Sound: as inside.
+        return unsafe bytes.withUnsafeBufferPointer { buffer in
+            // Sound: the span's own bytes, read during the call only.
+            SystemCall.writing(
+                SystemCall.run {
+                    unsafe send(raw, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
+                })
+        }
+    }
+
+    /// Sends two ranges by one call, such as a head and the first content.
+    public func write(_ first: Span<UInt8>, then second: Span<UInt8>) -> IOResult {
+        if second.isEmpty { return write(first) }
+        if first.isEmpty { return write(second) }
+        let raw = raw
+        // Sound: as inside.
+        return unsafe first.withUnsafeBufferPointer { one in
+            // Sound: as inside.
+            unsafe second.withUnsafeBufferPointer { two in
+                // Sound: both spans' own bytes; sending does not write through the pointers.
+                var parts: InlineArray<2, iovec> = unsafe [Socket.part(one), Socket.part(two)]
+                var span = unsafe parts.mutableSpan
+                // Sound: as inside.
+                return unsafe span.withUnsafeMutableBufferPointer { vector in
+                    // Sound: plain bits, filled in below.
+                    var message = unsafe msghdr()
+                    // Sound: two `iovec`s that live until the call has returned.
+                    unsafe message.msg_iov = vector.baseAddress
+                    // Sound: as above.
+                    unsafe message.msg_iovlen = vector.count
+                    // Sound: as above.
+                    return SystemCall.writing(
+                        SystemCall.run { unsafe sendmsg(raw, &message, Int32(MSG_NOSIGNAL)) })
+                }
+            }
+        }
+    }
+
+    private static func part(_ bytes: UnsafeBufferPointer<UInt8>) -> iovec {
+        // Sound: only made for sending, which does not write.
+        unsafe iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+    }
+
+    /// Says that no more will be sent; reading goes on.
+    public func shutdownWrite() {
+        _ = shutdown(raw, Int32(SHUT_WR))
+    }
+
+    /// Makes the close discard what was not sent and reset the connection.
+    public func resetOnClose() {
+        setOption(SOL_SOCKET, SO_LINGER, linger(l_onoff: 1, l_linger: 0))
+    }
+}
+
+// MARK: - Options and names
+
+extension Socket {
+    /// How a connect ended: 0, or its `errno`; also takes the error that an event reported.
+    public func connectResult() -> Int32 {
+        var code: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        let result: Int32 = SystemCall.run {
+            // Sound: the value and its length live during the call.
+            unsafe getsockopt(raw, SOL_SOCKET, SO_ERROR, &code, &length)
+        }
+        return result < 0 ? -result : code
+    }
+
+    /// Sends small writes at once (TCP_NODELAY).
+    public func setNoDelay() {
+        setOption(Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1))
+    }
+
+    /// Probes a silent peer after `idleSeconds`, every `intervalSeconds`, `count` times.
+    public func setKeepAlive(idleSeconds: Int32, intervalSeconds: Int32, count: Int32) {
+        setOption(SOL_SOCKET, SO_KEEPALIVE, Int32(1))
+        setOption(Int32(IPPROTO_TCP), TCP_KEEPIDLE, idleSeconds)
+        setOption(Int32(IPPROTO_TCP), TCP_KEEPINTVL, intervalSeconds)
+        setOption(Int32(IPPROTO_TCP), TCP_KEEPCNT, count)
+    }
+
+    /// Gives up when sent bytes are not acknowledged for so long (TCP_USER_TIMEOUT).
+    public func setUserTimeout(milliseconds: UInt32) {
+        setOption(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
+    }
+
+    /// This end's address; nil when the connection is gone.
+    public func localAddress() -> SocketAddress? { Socket.localAddress(of: raw) }
+
+    /// The other end's address; nil when the connection is gone.
+    public func peerAddress() -> SocketAddress? {
+        var result: Int32 = 0
+        // Sound: as inside.
+        return unsafe SocketAddress.reading(result: &result) { form, length in
+            // Sound: pointer and length belong together for the call.
+            unsafe getpeername(raw, __SOCKADDR_ARG(__sockaddr__: form), &length)
+        }
+    }
+
+    static func localAddress(of raw: Int32) -> SocketAddress? {
+        var result: Int32 = 0
+        // Sound: as inside.
+        return unsafe SocketAddress.reading(result: &result) { form, length in
+            // Sound: pointer and length belong together for the call.
+            unsafe getsockname(raw, __SOCKADDR_ARG(__sockaddr__: form), &length)
+        }
+    }
+
+    /// Sets an option whose failure changes nothing that matters: the socket is then already gone.
+    func setOption<Value: BitwiseCopyable>(_ level: Int32, _ name: Int32, _ value: Value) {
+        _ = Socket.setOption(raw, level, name, value)
+    }
+
+    static func setOption<Value: BitwiseCopyable>(
+        _ raw: Int32, _ level: Int32, _ name: Int32, _ value: Value
+    ) -> Int32 {
+        // Sound: as inside.
+        unsafe withUnsafeBytes(of: value) { bytes in
+            // Sound: plain bytes with their size, read during the call only.
+            SystemCall.run {
+                unsafe setsockopt(raw, level, name, bytes.baseAddress, socklen_t(bytes.count))
+            }
+        }
+    }
+}

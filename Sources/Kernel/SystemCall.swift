@@ -1,0 +1,62 @@
+import CLinux
+import Glibc
+
+/// What one read or write on a stream came to.
+@frozen
+public enum IOResult: Equatable, Sendable {
+    /// So many bytes moved; above zero, except for a write that was asked to move none.
+    case bytes(Int)
+    /// Nothing can move now; readiness will be reported.
+    case wouldBlock
+    /// The other side has finished: no byte will come any more.
+    case end
+    /// The `errno` that ended it.
+    case failed(Int32)
+}
+
+/// The one gate to the system: EINTR is retried, would-block is a value.
+enum SystemCall {
+    /// Runs a call until it is not interrupted; the result or, below zero, the negated `errno`.
+    @inline(__always)
+    static func run(_ body: () -> Int) -> Int {
+        while true {
+            let result = body()
+            if result >= 0 { return result }
+            let code = errno
+            if code != EINTR { return -Int(code) }
+        }
+    }
+
+    @inline(__always)
+    static func run(_ body: () -> Int32) -> Int32 { Int32(truncatingIfNeeded: run { Int(body()) }) }
+
+    /// Runs a call that must succeed or throw.
+    @inline(__always)
+    @discardableResult
+    static func check(_ call: StaticString, _ body: () -> Int32) throws(SystemError) -> Int32 {
+        let result: Int32 = run(body)
+        if result < 0 { throw SystemError(call, -result) }
+        return result
+    }
+
+    /// The result of a read: zero is the end.
+    @inline(__always)
+    static func reading(_ result: Int) -> IOResult {
+        if result > 0 { return .bytes(result) }
+        if result == 0 { return .end }
+        return failure(result)
+    }
+
+    /// The result of a write: zero is zero bytes.
+    @inline(__always)
+    static func writing(_ result: Int) -> IOResult {
+        if result >= 0 { return .bytes(result) }
+        return failure(result)
+    }
+
+    @inline(__always)
+    private static func failure(_ result: Int) -> IOResult {
+        let code = Int32(truncatingIfNeeded: -result)
+        return code == EAGAIN ? .wouldBlock : .failed(code)
+    }
+}

@@ -1,0 +1,145 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// A thread of the system that runs one function.
+public struct Thread: Sendable {
+    private let handle: Handle
+
+    /// Starts a thread.
+    ///
+    /// The name is cut to 15 bytes. `cpu` pins it to one core; a core that the process may not use is
+    /// an error. `nice` is its own (Linux counts per thread); lowering it is refused silently.
+    public static func start(
+        name: String, cpu: Int? = nil, nice: Int? = nil, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) -> Thread {
+        var attributes = pthread_attr_t()
+        // Sound: initialised here, destroyed below.
+        var result = unsafe pthread_attr_init(&attributes)
+        defer {
+            // Sound: as above.
+            _ = unsafe pthread_attr_destroy(&attributes)
+        }
+        if result == 0, let cpu {
+            // Sound: as inside.
+            result = unsafe CoreSet.with([cpu]) { set, size in
+                guard let set = unsafe set else { return EINVAL }
+                // Sound: the set and its size live during the call.
+                return unsafe pthread_attr_setaffinity_np(&attributes, size, set)
+            }
+        }
+        if result != 0 { throw SystemError("pthread_attr_setaffinity_np", result) }
+
+        let start = UnsafeMutablePointer<Start>.allocate(capacity: 1)
+        // Sound: the new thread takes the value out and frees the memory.
+        unsafe start.initialize(to: Start(name: name, nice: nice, body: body))
+        var thread = pthread_t()
+        // Sound: the thread gets the one pointer to its start value; it owns it from then on.
+        result = unsafe pthread_create(&thread, &attributes, Thread.main, start)
+        if result != 0 {
+            // Sound: there is no thread that would free it.
+            unsafe start.deinitialize(count: 1)
+            // Sound: as above.
+            unsafe start.deallocate()
+            throw SystemError("pthread_create", result)
+        }
+        return Thread(handle: Handle(thread: thread))
+    }
+
+    /// Waits for the end of the thread; once only.
+    public func join() { handle.join() }
+
+    private struct Start {
+        let name: String
+        let nice: Int?
+        let body: @Sendable () -> Void
+    }
+
+    private typealias Main = @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?
+
+    private static let main: Main = { pointer in
+        // Sound: the pointer that `start` gave away, of this type and used by nobody else.
+        guard let start = unsafe pointer?.assumingMemoryBound(to: Start.self) else {
+            preconditionFailure("A thread gets what it starts with.")
+        }
+        // Sound: as above.
+        let value = unsafe start.move()
+        // Sound: as above.
+        unsafe start.deallocate()
+        // Sound: a terminated string of at most 15 bytes, read during the call only.
+        _ = unsafe pthread_setname_np(pthread_self(), Thread.cut(value.name))
+        if let nice = value.nice {
+            _ = setpriority(PRIO_PROCESS, id_t(gettid()), Int32(clamping: nice))
+        }
+        value.body()
+        return nil
+    }
+
+    /// The longest beginning of whole characters that fits into 15 bytes.
+    private static func cut(_ name: String) -> String {
+        var result = ""
+        for character in name {
+            if result.utf8.count + character.utf8.count > 15 { break }
+            result.append(character)
+        }
+        return result
+    }
+
+    /// The thread's handle, joined or detached exactly once.
+    private final class Handle: Sendable {
+        private let thread: pthread_t
+        private let isJoined = Atomic<Bool>(false)
+
+        init(thread: pthread_t) { self.thread = thread }
+
+        func join() {
+            let before = isJoined.exchange(true, ordering: .relaxed)
+            precondition(!before, "A thread is joined once.")
+            _ = pthread_join(thread, nil)
+        }
+
+        deinit {
+            if !isJoined.load(ordering: .relaxed) { _ = pthread_detach(thread) }
+        }
+    }
+}
+
+/// Sets of cores as the system wants them.
+enum CoreSet {
+    /// Words of a set that has room for 8,192 cores.
+    private static var words: Int { 128 }
+
+    /// Calls `body` with a set of these cores and its size in bytes.
+    static func with(_ cores: [Int], _ body: (UnsafePointer<cpu_set_t>?, Int) -> Int32) -> Int32 {
+        // Sound: as inside.
+        unsafe withUnsafeTemporaryAllocation(of: cpu_set_t.self, capacity: 8) { sets in
+            // Sound: a set is bits; eight of them in a row are one with eight times the cores.
+            unsafe sets.initialize(repeating: cpu_set_t())
+            let bits = UnsafeMutableRawBufferPointer(sets)
+            for core in cores {
+                guard core >= 0, core < words * 64 else { return EINVAL }
+                // Sound: the byte is inside the set; bits count up as the machine is little-endian.
+                unsafe bits[core / 8] |= 1 << UInt8(core % 8)
+            }
+            // Sound: the pointer is valid during the call.
+            return unsafe body(sets.baseAddress, bits.count)
+        }
+    }
+
+    /// The cores that the calling thread may use, in order.
+    static func allowed() -> [Int] {
+        // Sound: as inside.
+        unsafe withUnsafeTemporaryAllocation(of: cpu_set_t.self, capacity: 8) { sets in
+            // Sound: as in `with`.
+            unsafe sets.initialize(repeating: cpu_set_t())
+            let bits = UnsafeMutableRawBufferPointer(sets)
+            guard let set = sets.baseAddress else { return [] }
+            // Sound: the set and its size belong together.
+            if unsafe sched_getaffinity(0, bits.count, set) != 0 { return [] }
+            return (0..<words * 64).filter { core in
+                // Sound: the byte is inside the set.
+                unsafe bits[core / 8] & 1 << UInt8(core % 8) != 0
+            }
+        }
+    }
+}

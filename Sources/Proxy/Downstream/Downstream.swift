@@ -1,0 +1,72 @@
+import HTTP
+import Kernel
+
+/// Where a client connection is between two events.
+enum DownstreamPhase: UInt8 {
+    /// A TLS port: the ClientHello is not complete; its bytes are in `input`.
+    case hello
+    /// The TLS handshake goes on.
+    case handshaking
+    /// Between requests, or a head is incomplete in `input`.
+    case reading
+    /// An exchange runs; content of its request may still come.
+    case exchanging
+    /// The answer is sent; what is left of the request's content is read and dropped, then the next head.
+    case discarding
+    /// The answer is sent and the sending side is shut: what comes is dropped until the client ends or time is up.
+    case lingering
+    /// What is stuck is sent, then the connection ends as `ending` says.
+    case closing
+}
+
+/// How a connection ends once its output is gone.
+enum Ending: UInt8 {
+    /// At once: nothing unread is known.
+    case plain
+    /// With a lingering read, so that the answer is not lost to a reset.
+    case linger
+    /// At once and, on TLS, without a farewell: the framing shows that the answer was cut.
+    case cut
+    /// With a reset: the answer was cut, and only a reset shows it.
+    case reset
+}
+
+/// One client connection: its link, what it sent and nobody took yet, and the exchange it waits for.
+struct Downstream: ~Copyable {
+    var link: Link
+    /// Bytes received and not used: an incomplete head, a pipelined request, content that waits.
+    var input = Buffer()
+    let peer: SocketAddress
+    /// The table's id of the (address, port) that it came to.
+    let portID: UInt32
+    /// On a TLS port: id of the listener whose certificate was shown; `.max` on a plain one.
+    var tlsListenerID = UInt32.max
+    var phase: DownstreamPhase
+    var ending = Ending.plain
+    let isTLS: Bool
+    /// A FIN came while an answer is owed and half-closed clients are allowed.
+    var halfClosed = false
+    /// In the ready ring.
+    var isQueued = false
+    var exchange = SlotID.none
+    /// What of a request's content is still to be dropped in `discarding`.
+    var discard = ContentReader(.none)
+    /// Resume hint of the head parser.
+    var headScanned: Int32 = 0
+    /// Bytes of `input` that were found to hold no whole head.
+    var headTried: Int32 = 0
+    /// Bytes that may still be dropped in `discarding` and `lingering`.
+    var lingerBytes: Int32 = 0
+    var requestCount: UInt32 = 0
+    var timer = Deadline()
+
+    init(
+        _ socket: consuming Socket, peer: SocketAddress, portID: UInt32, isTLS: Bool
+    ) {
+        link = Link(socket)
+        self.peer = peer
+        self.portID = portID
+        self.isTLS = isTLS
+        phase = isTLS ? .hello : .reading
+    }
+}

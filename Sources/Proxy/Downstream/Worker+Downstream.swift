@@ -1,0 +1,309 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Runtime
+import Telemetry
+
+/// A client connection's events: what came, what can go, what took too long.
+extension Worker {
+    mutating func downstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+        downstreams[id].link.note(readiness)
+        if readiness.contains(.writable), downstreams[id].link.isCongested {
+            flush(downstream: id)
+            guard downstreams.contains(id) else { return }
+        }
+        if downstreams[id].link.isReadable { downstreamReady(id) }
+    }
+
+    /// Input may be there, or earlier input may be usable now.
+    mutating func downstreamReady(_ id: SlotID) {
+        switch downstreams[id].phase {
+        case .hello: readHello(id)
+        case .handshaking: continueHandshake(id)
+        case .reading: readRequests(id)
+        case .exchanging: clientSpokeDuringExchange(id)
+        case .discarding, .lingering: discardInput(id)
+        case .closing:
+            if downstreams[id].link.peerEnded { close(downstream: id) }
+        }
+    }
+
+    /// Offers stuck bytes to the client again; goes on with whatever waited for that.
+    private mutating func flush(downstream id: SlotID) {
+        if downstreams[id].link.flush(&buffers) == .failed {
+            clientIsGone(id)
+            return
+        }
+        let stalled = downstreams[id].link.isCongested
+        switch downstreams[id].phase {
+        case .exchanging:
+            setDeadline(
+                downstream: id,
+                in: stalled ? timeouts(of: id).clientWriteStallMilliseconds : 0)
+            if !stalled { resumeAnswer(downstreams[id].exchange) }
+        case .closing:
+            if !stalled { endNow(id) }
+        case .reading:
+            if !stalled { enqueue(downstream: id) }
+        case .hello, .handshaking, .discarding, .lingering: break
+        }
+    }
+
+    // MARK: - Reading
+
+    /// Reads and answers requests until input ends, one is under way, or others are to have their turn.
+    mutating func readRequests(_ id: SlotID) {
+        var left = Scratch.tickBytes
+        while downstreams.contains(id), downstreams[id].phase == .reading {
+            // Answers leave in order: nothing new is begun while one is stuck.
+            if downstreams[id].link.isCongested { return }
+            if useStash(id) { continue }
+            guard downstreams.contains(id), downstreams[id].phase == .reading,
+                downstreams[id].link.isReadable
+            else { return }
+            if left <= 0 {
+                enqueue(downstream: id)
+                return
+            }
+            var bytes = RigidArray<UInt8>()
+            swap(&bytes, &input)
+            bytes.removeAll()
+            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
+            left -= bytes.count
+            switch result {
+            case .bytes: received(id, &bytes)
+            case .wouldBlock: left = -1
+            case .end, .failed: endOfRequests(id)
+            }
+            swap(&bytes, &input)
+            if result == .wouldBlock { return }
+        }
+        goOnWithContent(id)
+    }
+
+    /// Content that this read did not reach, or that waits for the backend, announces itself with no edge.
+    private mutating func goOnWithContent(_ id: SlotID) {
+        guard downstreams.contains(id), downstreams[id].phase == .exchanging else { return }
+        let exchange = downstreams[id].exchange
+        guard exchange != .none, exchanges[exchange].phase != .connecting,
+            !exchanges[exchange].requestDone
+        else { return }
+        enqueue(downstream: id)
+    }
+
+    /// New bytes of a client between requests: used from where they are, or behind what was kept.
+    private mutating func received(_ id: SlotID, _ bytes: inout RigidArray<UInt8>) {
+        if !downstreams[id].input.isEmpty {
+            if !buffers.append(bytes.span, to: &downstreams[id].input) { close(downstream: id) }
+            return
+        }
+        let used = useInput(id, bytes.span)
+        if used < bytes.count, downstreams.contains(id) {
+            keep(downstream: id, bytes.span.extracting(used..<bytes.count))
+        }
+    }
+
+    /// Uses what was kept; false when nothing of it could be used without more.
+    private mutating func useStash(_ id: SlotID) -> Bool {
+        let waiting = downstreams[id].input.count
+        if waiting == 0 || waiting == Int(downstreams[id].headTried) { return false }
+        var stash = Buffer()
+        swap(&stash, &downstreams[id].input)
+        let used = useInput(id, stash.span)
+        restore(&stash, used: used, id)
+        return used > 0
+    }
+
+    /// Puts kept bytes back in front of a connection, less what was used of them.
+    mutating func restore(_ stash: inout Buffer, used: Int, _ id: SlotID) {
+        stash.consume(used)
+        if stash.isEmpty || !downstreams.contains(id) {
+            buffers.reclaim(&stash)
+        } else {
+            swap(&stash, &downstreams[id].input)
+        }
+    }
+
+    /// Keeps bytes that cannot be used yet.
+    mutating func keep(downstream id: SlotID, _ bytes: Span<UInt8>) {
+        if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
+    }
+
+    /// Parses one head and begins its exchange; returns how many bytes were used.
+    private mutating func useInput(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
+        let scanned = Int(downstreams[id].headScanned)
+        switch requestHead.parse(bytes, resumeAt: scanned) {
+        case .complete(let consumed):
+            downstreams[id].headScanned = 0
+            downstreams[id].headTried = 0
+            downstreams[id].requestCount &+= 1
+            let rest = bytes.extracting(consumed..<bytes.count)
+            return consumed + beginExchange(id, headBytes: consumed, rest)
+        case .incomplete(let scanned):
+            // The head's time runs from its first byte, not from its last.
+            if downstreams[id].headTried == 0, !bytes.isEmpty {
+                setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
+            }
+            downstreams[id].headScanned = Int32(truncatingIfNeeded: scanned)
+            downstreams[id].headTried = Int32(truncatingIfNeeded: bytes.count)
+            return 0
+        case .malformed(let problem):
+            refuse(id, problem)
+            return bytes.count
+        }
+    }
+
+    private mutating func endOfRequests(_ id: SlotID) {
+        close(downstream: id)
+    }
+
+    // MARK: - Discarding
+
+    /// Drops what an answered request still sends.
+    mutating func discardInput(_ id: SlotID) {
+        while downstreams.contains(id) {
+            if downstreams[id].phase == .discarding, useDiscardStash(id) { return }
+            guard downstreams[id].link.isReadable else { return }
+            var bytes = RigidArray<UInt8>()
+            swap(&bytes, &input)
+            bytes.removeAll()
+            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
+            var goesOn = result == .bytes
+            if goesOn {
+                downstreams[id].lingerBytes -= Int32(bytes.count)
+                if downstreams[id].phase == .discarding {
+                    goesOn = !drop(id, bytes.span)
+                }
+                if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
+                    close(downstream: id)
+                    goesOn = false
+                }
+            } else if result != .wouldBlock {
+                close(downstream: id)
+            }
+            swap(&bytes, &input)
+            if !goesOn { return }
+        }
+    }
+
+    private mutating func useDiscardStash(_ id: SlotID) -> Bool {
+        if downstreams[id].input.isEmpty { return false }
+        var stash = Buffer()
+        swap(&stash, &downstreams[id].input)
+        let done = drop(id, stash.span)
+        buffers.reclaim(&stash)
+        return done
+    }
+
+    /// Drops content; true when it has ended and the connection reads requests again, or is gone.
+    private mutating func drop(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
+        var from = 0
+        while !downstreams[id].discard.isFinished {
+            switch downstreams[id].discard.next(bytes, from: &from) {
+            case .content, .trailer: continue
+            case .end: break
+            case .incomplete:
+                if from < bytes.count { keep(downstream: id, bytes.extracting(from..<bytes.count)) }
+                return !downstreams.contains(id)
+            case .malformed:
+                close(downstream: id)
+                return true
+            }
+        }
+        if from < bytes.count { keep(downstream: id, bytes.extracting(from..<bytes.count)) }
+        guard downstreams.contains(id) else { return true }
+        awaitRequest(id)
+        return true
+    }
+
+    /// The connection waits for its next request.
+    mutating func awaitRequest(_ id: SlotID) {
+        downstreams[id].phase = .reading
+        downstreams[id].headScanned = 0
+        if isDraining {
+            end(downstream: id, .linger)
+            return
+        }
+        setDeadline(downstream: id, in: timeouts.keepAliveIdleMilliseconds)
+        if !downstreams[id].input.isEmpty || downstreams[id].link.isReadable {
+            enqueue(downstream: id)
+        }
+    }
+
+    // MARK: - Ending
+
+    /// Ends the connection when its output is gone.
+    mutating func end(downstream id: SlotID, _ ending: Ending) {
+        downstreams[id].ending = ending
+        downstreams[id].phase = .closing
+        if downstreams[id].link.isCongested {
+            setDeadline(downstream: id, in: timeouts(of: id).clientWriteStallMilliseconds)
+        } else {
+            endNow(id)
+        }
+    }
+
+    private mutating func endNow(_ id: SlotID) {
+        switch downstreams[id].ending {
+        case .plain:
+            downstreams[id].link.sayClose(&cipher, &buffers)
+            close(downstream: id)
+        case .cut: close(downstream: id)
+        case .reset:
+            downstreams[id].link.socket.resetOnClose()
+            close(downstream: id)
+        case .linger:
+            downstreams[id].link.sayClose(&cipher, &buffers)
+            downstreams[id].link.socket.shutdownWrite()
+            downstreams[id].phase = .lingering
+            downstreams[id].lingerBytes = Int32(Limits().lingerBytesMax)
+            buffers.reclaim(&downstreams[id].input)
+            setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
+            enqueue(downstream: id)
+        }
+    }
+
+    /// Frees a client connection; its exchange must have ended before.
+    mutating func close(downstream id: SlotID) {
+        let exchange = downstreams[id].exchange
+        if exchange != .none, exchanges.contains(exchange) {
+            downstreams[id].exchange = .none
+            abandon(exchange)
+        }
+        guard downstreams.contains(id) else { return }
+        downstreams[id].link.discardOutput(&buffers)
+        buffers.reclaim(&downstreams[id].input)
+        _ = downstreams.remove(id)
+        shard.set(.downstreamConnections, UInt64(downstreams.count))
+    }
+
+    // MARK: - Time
+
+    mutating func downstreamTimedOut(_ id: SlotID) {
+        switch downstreams[id].phase {
+        case .hello, .handshaking:
+            shard.add(.tlsFailures, 1)
+            close(downstream: id)
+        case .reading:
+            if downstreams[id].headTried > 0 {
+                answerLocally(id, .requestHeaderTimeout)
+            } else {
+                downstreams[id].link.sayClose(&cipher, &buffers)
+                close(downstream: id)
+            }
+        case .exchanging: exchangeClientStalled(id)
+        case .discarding, .lingering, .closing: close(downstream: id)
+        }
+    }
+
+    /// The timeouts of the listener that a connection's exchange was matched on, else the defaults.
+    func timeouts(of id: SlotID) -> Timeouts {
+        let exchange = downstreams[id].exchange
+        if exchange != .none, exchanges.contains(exchange), exchanges[exchange].generation >= 0 {
+            let generation = UInt32(exchanges[exchange].generation)
+            let row = Int(exchanges[exchange].parameters)
+            return generations[generation].snapshot.parameters[row].timeouts
+        }
+        return timeouts
+    }
+}

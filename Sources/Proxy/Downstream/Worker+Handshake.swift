@@ -1,0 +1,120 @@
+import BasicContainers
+import Kernel
+import Runtime
+import TLS
+import Telemetry
+
+/// A client's first bytes on a TLS port: which name it asks for, then the handshake.
+extension Worker {
+    /// Collects the ClientHello, chooses the listener by its server name, and begins the handshake.
+    mutating func readHello(_ id: SlotID) {
+        var bytes = RigidArray<UInt8>()
+        swap(&bytes, &cipher.input)
+        bytes.removeAll()
+        let result = downstreams[id].link.socket.read(into: &bytes)
+        var goesOn = false
+        switch result {
+        case .bytes:
+            goesOn = buffers.append(bytes.span, to: &downstreams[id].input)
+            if !goesOn { close(downstream: id) }
+        case .wouldBlock: downstreams[id].link.isReadable = false
+        case .end, .failed: close(downstream: id)
+        }
+        swap(&bytes, &cipher.input)
+        if goesOn { judgeHello(id) }
+    }
+
+    private mutating func judgeHello(_ id: SlotID) {
+        var hello = Buffer()
+        swap(&hello, &downstreams[id].input)
+        switch ClientHello.parse(hello.span) {
+        case .incomplete:
+            swap(&hello, &downstreams[id].input)
+            if downstreams[id].link.isReadable { enqueue(downstream: id) }
+        case .notTLS, .malformed:
+            shard.add(.tlsFailures, 1)
+            close(downstream: id)
+        case .hello(let facts):
+            if startSession(id, facts.serverName) {
+                advanceHandshake(id, hello.span)
+            } else {
+                shard.add(.tlsFailures, 1)
+                close(downstream: id)
+            }
+        }
+        buffers.reclaim(&hello)
+    }
+
+    /// Makes the session with the certificate of the listener that the server name belongs to.
+    private mutating func startSession(_ id: SlotID, _ serverName: Span<UInt8>) -> Bool {
+        let row = port(downstreams[id].portID)
+        guard row >= 0 else { return false }
+        let listener = generations[current].snapshot.table.listener(
+            port: row, host: serverName, isTLS: true)
+        guard listener >= 0 else { return false }
+        let listenerRow = generations[current].snapshot.table.listeners[Int(listener)]
+        guard listenerRow.tls >= 0 else { return false }
+        let configuration = generations[current].snapshot.tls[Int(listenerRow.tls)]
+        guard let session = try? TLSSession(server: configuration, serverName: serverName) else {
+            return false
+        }
+        downstreams[id].link.session = consume session
+        downstreams[id].tlsListenerID = listenerRow.id
+        downstreams[id].phase = .handshaking
+        return true
+    }
+
+    /// More of the client's handshake.
+    mutating func continueHandshake(_ id: SlotID) {
+        var bytes = RigidArray<UInt8>()
+        swap(&bytes, &cipher.input)
+        bytes.removeAll()
+        let result = downstreams[id].link.socket.read(into: &bytes)
+        switch result {
+        case .bytes(let count):
+            if count < Scratch.readBytes, !downstreams[id].link.peerEnded {
+                downstreams[id].link.isReadable = false
+            }
+            advanceHandshake(id, bytes.span)
+        case .wouldBlock: downstreams[id].link.isReadable = false
+        case .end, .failed:
+            shard.add(.tlsFailures, 1)
+            close(downstream: id)
+        }
+        swap(&bytes, &cipher.input)
+    }
+
+    /// Gives bytes to the handshake; what is left after its end is application data.
+    private mutating func advanceHandshake(_ id: SlotID, _ bytes: Span<UInt8>) {
+        let step = downstreams[id].link.handshake(bytes, &cipher, &buffers)
+        switch step.state {
+        case .wantsInput:
+            if downstreams[id].link.isReadable { enqueue(downstream: id) }
+        case .failed:
+            shard.add(.tlsFailures, 1)
+            close(downstream: id)
+        case .finished:
+            shard.add(.tlsHandshakes, 1)
+            downstreams[id].phase = .reading
+            setDeadline(downstream: id, in: timeouts.silentConnectionMilliseconds)
+            openEarly(id, bytes.extracting(step.consumed..<bytes.count))
+        }
+    }
+
+    /// Opens what came behind the handshake in the same read, then reads requests.
+    private mutating func openEarly(_ id: SlotID, _ rest: Span<UInt8>) {
+        if rest.count > 0 {
+            var plain = RigidArray<UInt8>()
+            swap(&plain, &input)
+            plain.removeAll()
+            let result = downstreams[id].link.open(rest, into: &plain, &cipher, &buffers)
+            switch result {
+            case .bytes: keep(downstream: id, plain.span)
+            case .wouldBlock: break
+            case .end, .failed: close(downstream: id)
+            }
+            swap(&plain, &input)
+        }
+        if downstreams.contains(id) { enqueue(downstream: id) }
+    }
+}

@@ -1,0 +1,327 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// From the first byte of a backend's answer to the last byte at the client.
+extension Worker {
+    /// Reads what the backend says and passes it on until one of them has to wait.
+    mutating func pumpAnswer(_ upstream: SlotID) {
+        var left = Scratch.tickBytes
+        while upstreams.contains(upstream), upstreams[upstream].phase == .active {
+            let exchange = upstreams[upstream].exchange
+            let downstream = exchanges[exchange].downstream
+            // A client that does not take the answer stops its being read.
+            if downstreams[downstream].link.isCongested || !upstreams[upstream].link.isReadable {
+                return
+            }
+            if left <= 0 {
+                enqueue(upstream: upstream)
+                return
+            }
+            var bytes = RigidArray<UInt8>()
+            swap(&bytes, &input)
+            bytes.removeAll()
+            let result = upstreams[upstream].link.read(into: &bytes, &cipher, &buffers)
+            left -= bytes.count
+            switch result {
+            case .bytes: receivedAnswer(upstream, bytes.span)
+            case .wouldBlock: break
+            case .end(let clean): answerEnded(upstream, clean: clean)
+            case .failed: answerEnded(upstream, clean: false)
+            }
+            swap(&bytes, &input)
+            if result == .wouldBlock { return }
+        }
+    }
+
+    /// Goes on after the client has taken what was stuck.
+    mutating func resumeAnswer(_ exchange: SlotID) {
+        guard exchange != .none, exchanges.contains(exchange) else { return }
+        let upstream = exchanges[exchange].upstream
+        if upstream != .none, upstreams.contains(upstream), upstreams[upstream].phase == .active {
+            pumpAnswer(upstream)
+        }
+    }
+
+    private mutating func receivedAnswer(_ upstream: SlotID, _ bytes: Span<UInt8>) {
+        if upstreams[upstream].input.isEmpty {
+            useAnswer(upstream, bytes)
+            return
+        }
+        var kept = Buffer()
+        swap(&kept, &upstreams[upstream].input)
+        if buffers.append(bytes, to: &kept) {
+            useAnswer(upstream, kept.span)
+        } else {
+            answerEnded(upstream, clean: false)
+        }
+        buffers.reclaim(&kept)
+    }
+
+    /// Uses bytes of an answer; what cannot be used yet is kept with the connection.
+    private mutating func useAnswer(_ upstream: SlotID, _ bytes: Span<UInt8>) {
+        var from = 0
+        while upstreams.contains(upstream), upstreams[upstream].phase == .active {
+            let exchange = upstreams[upstream].exchange
+            let before = from
+            if exchanges[exchange].phase == .awaitingHead {
+                from += useHead(exchange, upstream, bytes.extracting(from..<bytes.count))
+            } else {
+                from += passContent(
+                    exchange, upstream, Span(), bytes.extracting(from..<bytes.count))
+            }
+            if from == before || from == bytes.count { break }
+        }
+        guard from < bytes.count, upstreams.contains(upstream) else { return }
+        if upstreams[upstream].phase == .idle {
+            // Bytes after the end of an answer are seen by nobody.
+            close(upstream: upstream)
+        } else if !buffers.append(
+            bytes.extracting(from..<bytes.count), to: &upstreams[upstream].input)
+        {
+            answerEnded(upstream, clean: false)
+        }
+    }
+
+    // MARK: - The head
+
+    private mutating func useHead(
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> Int {
+        if bytes.isEmpty { return 0 }
+        let scanned = Int(upstreams[upstream].headScanned)
+        let step = responseHead.parse(
+            bytes, resumeAt: scanned, requestMethod: exchanges[exchange].method)
+        switch step {
+        case .incomplete(let scanned):
+            upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
+            return 0
+        case .malformed:
+            answerMalformed(exchange, upstream)
+            return 0
+        case .complete(let consumed):
+            upstreams[upstream].headScanned = 0
+            if responseHead.status < 200 {
+                return interim(exchange, upstream) ? consumed : 0
+            }
+            let rest = bytes.extracting(consumed..<bytes.count)
+            return consumed + passHead(exchange, upstream, rest)
+        }
+    }
+
+    /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say, 101 was not asked for.
+    private mutating func interim(_ exchange: SlotID, _ upstream: SlotID) -> Bool {
+        exchanges[exchange].interimAnswers += 1
+        if responseHead.status == 101
+            || Int(exchanges[exchange].interimAnswers) > limits(of: exchange).interimAnswersMax
+        {
+            answerMalformed(exchange, upstream)
+            return false
+        }
+        if responseHead.status == 100 || exchanges[exchange].version == .http10 { return true }
+        responseHead.removeConnectionFields()
+        let downstream = exchanges[exchange].downstream
+        var head = RigidArray<UInt8>()
+        swap(&head, &output)
+        head.removeAll()
+        let fits = head.edit { out in
+            HeadWriter.write(
+                response: responseHead, to: .http11, framing: .none, closes: false, into: &out)
+        }
+        let result =
+            fits ? downstreams[downstream].link.send(head.span, &cipher, &buffers) : .taken
+        swap(&head, &output)
+        if result == .failed {
+            clientIsGone(downstream)
+            return false
+        }
+        return true
+    }
+
+    /// Sends the final answer's head, with what of its content has come; returns the content bytes used.
+    private mutating func passHead(
+        _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
+    ) -> Int {
+        let downstream = exchanges[exchange].downstream
+        exchanges[exchange].firstByte = nowNanoseconds
+        exchanges[exchange].status = UInt16(truncatingIfNeeded: responseHead.status)
+        decideAnswer(exchange, upstream)
+        responseHead.removeConnectionFields()
+        let generation = UInt32(exchanges[exchange].generation)
+        guard
+            Self.applyResponseFilters(
+                generations, generation, rule: exchanges[exchange].rule,
+                backend: exchanges[exchange].backend, &responseHead)
+        else {
+            answerMalformed(exchange, upstream)
+            return 0
+        }
+        var head = RigidArray<UInt8>()
+        swap(&head, &output)
+        head.removeAll()
+        let version = exchanges[exchange].version
+        let framing = exchanges[exchange].answerFraming
+        let closes = exchanges[exchange].closesClient
+        let fits = head.edit { out in
+            HeadWriter.write(
+                response: responseHead, to: version, framing: framing, closes: closes,
+                into: &out)
+        }
+        guard fits else {
+            swap(&head, &output)
+            answerMalformed(exchange, upstream)
+            return 0
+        }
+        exchanges[exchange].phase = .answering
+        forgetReplay(exchange)
+        setDeadline(upstream: upstream, in: timeouts(of: downstream).streamIdleMilliseconds)
+        release(generation: exchanges[exchange].generation)
+        exchanges[exchange].generation = -1
+        let used =
+            exchanges[exchange].answerReframes
+            ? passReframed(exchange, upstream, &head, rest)
+            : passContent(exchange, upstream, head.span, rest)
+        swap(&head, &output)
+        return used
+    }
+
+    private static func applyResponseFilters(
+        _ generations: borrowing Slab<Generation>, _ generation: UInt32, rule: Int32,
+        backend: Int32, _ head: inout ResponseHead
+    ) -> Bool {
+        generations[generation].snapshot.table.applyResponseFilters(
+            rule: rule, backend: backend, head: &head)
+    }
+
+    /// How the answer's content is framed for the client, and what becomes of both connections.
+    private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) {
+        let framing = responseHead.framing
+        exchanges[id].responseFraming = framing
+        exchanges[id].response = ContentReader(framing)
+        let isOld = exchanges[id].version == .http10
+        switch framing {
+        case .none, .length: exchanges[id].answerFraming = framing
+        case .chunked:
+            exchanges[id].answerFraming = isOld ? .untilClose : .chunked
+            exchanges[id].answerReframes = isOld
+        case .untilClose:
+            exchanges[id].answerFraming = isOld ? .untilClose : .chunked
+            exchanges[id].answerReframes = !isOld
+            exchanges[id].upstreamReusable = false
+        }
+        if !responseHead.keepsAlive { exchanges[id].upstreamReusable = false }
+        if let seconds = responseHead.keepAliveTimeoutSeconds {
+            upstreams[upstream].keepAliveMilliseconds = UInt32(clamping: max(seconds * 1000 - 1000, 1))
+        }
+        let closes =
+            !exchanges[id].keepsAlive || isDraining
+            || exchanges[id].answerFraming == .untilClose
+            || (!exchanges[id].requestDone && exchanges[id].requestBroken)
+        exchanges[id].closesClient = closes
+        if let type = responseHead.value(.contentType) {
+            exchanges[id].scansEnd = ContentType.isStream(responseHead.span(type))
+        }
+    }
+
+    /// Content kept for another attempt is of no use once an answer has begun.
+    private mutating func forgetReplay(_ id: SlotID) {
+        exchanges[id].holdsContent = false
+        if exchanges[id].buffer.capacity <= 16 * 1024 { return }
+        let end = Int(exchanges[id].record.head.start)
+        guard var small = buffers.take(capacity: max(end, 1)) else { return }
+        _ = small.append(exchanges[id].buffer.span.extracting(first: end))
+        swap(&small, &exchanges[id].buffer)
+        buffers.reclaim(&small)
+        exchanges[id].record.head = .none
+    }
+
+    // MARK: - Content
+
+    /// Sends `head` and what of `bytes` is content of the answer; returns the bytes used.
+    private mutating func passContent(
+        _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
+    ) -> Int {
+        let downstream = exchanges[id].downstream
+        if exchanges[id].answerReframes {
+            var framed = RigidArray<UInt8>()
+            swap(&framed, &output)
+            framed.removeAll()
+            let used = passReframed(id, upstream, &framed, bytes)
+            swap(&framed, &output)
+            return used
+        }
+        var reader = exchanges[id].response
+        let part = Relay.part(&reader, bytes, from: 0)
+        exchanges[id].response = reader
+        let content = bytes.extracting(0..<part.upTo)
+        if exchanges[id].scansEnd { exchanges[id].streamEnd.scan(content) }
+        if !sendAnswer(id, head, content) { return bytes.count }
+        if part.malformed != nil {
+            letGo(upstream)
+            cut(id, .malformedAnswer)
+            return bytes.count
+        }
+        if part.needsDecoding { exchanges[id].answerReframes = true }
+        if part.finished {
+            answerComplete(id, leftover: part.upTo < bytes.count)
+            return part.upTo
+        }
+        relayed(id, upstream, downstream)
+        return part.upTo
+    }
+
+    /// Decodes content and sends it framed anew, behind what stands in `framed` already.
+    private mutating func passReframed(
+        _ id: SlotID, _ upstream: SlotID, _ framed: inout RigidArray<UInt8>,
+        _ bytes: Span<UInt8>
+    ) -> Int {
+        let downstream = exchanges[id].downstream
+        var reader = exchanges[id].response
+        let headBytes = framed.count
+        let step = Relay.reframe(
+            &reader, &exchanges[id].answerTrailers, bytes, into: &framed,
+            chunked: exchanges[id].answerFraming == .chunked,
+            trailers: exchanges[id].acceptsTrailers)
+        exchanges[id].response = reader
+        if exchanges[id].scansEnd {
+            exchanges[id].streamEnd.scan(framed.span.extracting(headBytes..<framed.count))
+        }
+        if !sendAnswer(id, framed.span, Span()) { return bytes.count }
+        if step.malformed != nil {
+            letGo(upstream)
+            cut(id, .malformedAnswer)
+            return bytes.count
+        }
+        if step.finished {
+            answerComplete(id, leftover: step.used < bytes.count)
+            return step.used
+        }
+        relayed(id, upstream, downstream)
+        return step.used
+    }
+
+    /// Gives bytes of the answer to the client; false when the client is gone, and the exchange with it.
+    private mutating func sendAnswer(
+        _ id: SlotID, _ head: Span<UInt8>, _ content: Span<UInt8>
+    ) -> Bool {
+        let downstream = exchanges[id].downstream
+        exchanges[id].sentToClient += UInt64(head.count + content.count)
+        if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
+            clientIsGone(downstream)
+            return false
+        }
+        return true
+    }
+
+    /// After a part of the answer: the backend's time begins anew, a client that is behind gets its own.
+    private mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
+        let timeouts = self.timeouts
+        setDeadline(upstream: upstream, in: timeouts.streamIdleMilliseconds)
+        if downstreams[downstream].link.isCongested {
+            setDeadline(downstream: downstream, in: timeouts.clientWriteStallMilliseconds)
+        }
+    }
+}

@@ -1,0 +1,357 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// Every way in which an exchange ends or begins anew.
+extension Worker {
+    // MARK: - The answer has ended
+
+    /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
+    mutating func answerComplete(_ id: SlotID, leftover: Bool) {
+        let upstream = exchanges[id].upstream
+        let downstream = exchanges[id].downstream
+        let clean =
+            exchanges[id].requestDone && exchanges[id].upstreamReusable && !leftover
+            && !upstreams[upstream].link.peerEnded && !upstreams[upstream].link.isCongested
+        observe(id, .done)
+        exchanges[id].upstream = .none
+        if clean {
+            release(upstream: upstream)
+        } else {
+            letGo(upstream)
+        }
+        let ending = afterAnswer(id)
+        remove(id)
+        downstreams[downstream].exchange = .none
+        switch ending {
+        case .await: awaitRequest(downstream)
+        case .discard(let reader):
+            downstreams[downstream].discard = reader
+            downstreams[downstream].phase = .discarding
+            downstreams[downstream].lingerBytes = Int32(Limits().lingerBytesMax)
+            setDeadline(downstream: downstream, in: timeouts.lingerMilliseconds)
+            enqueue(downstream: downstream)
+        case .end(let how): end(downstream: downstream, how)
+        }
+    }
+
+    /// What a client's connection does after an answer.
+    private enum AfterAnswer {
+        case await
+        case discard(ContentReader)
+        case end(Ending)
+    }
+
+    private func afterAnswer(_ id: SlotID) -> AfterAnswer {
+        let downstream = exchanges[id].downstream
+        if !exchanges[id].requestDone {
+            // An early answer: what is left of the content must not be read as a request.
+            if exchanges[id].closesClient || isDraining { return .end(.linger) }
+            if let left = exchanges[id].request.remaining, left > UInt64(Limits().lingerBytesMax) {
+                return .end(.linger)
+            }
+            return .discard(exchanges[id].request)
+        }
+        let isLast = downstreams[downstream].halfClosed && downstreams[downstream].input.isEmpty
+        if exchanges[id].closesClient || isLast {
+            let unread =
+                !downstreams[downstream].input.isEmpty || downstreams[downstream].link.isReadable
+            return .end(unread ? .linger : .plain)
+        }
+        return .await
+    }
+
+    /// The backend's connection ended while an answer was owed or under way.
+    mutating func answerEnded(_ upstream: SlotID, clean: Bool) {
+        let id = upstreams[upstream].exchange
+        if exchanges[id].phase == .answering {
+            if clean, exchanges[id].response.inputEnded() {
+                answerUntilCloseEnded(id)
+            } else {
+                letGo(upstream)
+                cut(id, .truncated)
+            }
+            return
+        }
+        letGo(upstream)
+        attemptFailed(id, .resetBeforeHead)
+    }
+
+    /// Content that ends with the connection has ended: the client is told as its framing tells it.
+    private mutating func answerUntilCloseEnded(_ id: SlotID) {
+        if exchanges[id].answerFraming == .chunked {
+            var last = RigidArray<UInt8>()
+            swap(&last, &output)
+            last.removeAll()
+            Relay.end(&last, inTrailers: exchanges[id].answerTrailers)
+            let downstream = exchanges[id].downstream
+            exchanges[id].sentToClient += UInt64(last.count)
+            let result = downstreams[downstream].link.send(last.span, &cipher, &buffers)
+            swap(&last, &output)
+            if result == .failed {
+                clientIsGone(downstream)
+                return
+            }
+        }
+        exchanges[id].upstreamReusable = false
+        answerComplete(id, leftover: false)
+    }
+
+    /// The backend broke HTTP before its answer's head was passed on.
+    mutating func answerMalformed(_ id: SlotID, _ upstream: SlotID) {
+        letGo(upstream)
+        fail(id, .malformedAnswer)
+    }
+
+    // MARK: - Failures of the backend
+
+    /// The answer broke off: the client's connection is cut so that it cannot take the answer for a whole one.
+    mutating func cut(_ id: SlotID, _ reason: UpstreamFailure) {
+        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        let downstream = exchanges[id].downstream
+        let text = reason.text
+        observe(id, reason == .idleTimeout ? .idleTimeout : .truncated, text.utf8Span.span)
+        let showsCut = exchanges[id].answerFraming != .untilClose
+        remove(id)
+        downstreams[downstream].exchange = .none
+        end(downstream: downstream, showsCut ? .cut : .reset)
+    }
+
+    /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
+    mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
+        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        guard mayRetry(id), let row = chooseEndpoint(id, avoiding: exchanges[id].endpointID),
+            renameHost(id, endpoint: row)
+        else {
+            answerFailure(id, reason)
+            return
+        }
+        shard.add(.retries, 1)
+        if !exchanges[id].isRetry {
+            exchanges[id].isRetry = true
+            retriesRunning += 1
+        }
+        _ = startAttempt(id, endpoint: row, Span())
+        if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
+            !exchanges[id].requestDone
+        {
+            enqueue(downstream: exchanges[id].downstream)
+        }
+    }
+
+    private func mayRetry(_ id: SlotID) -> Bool {
+        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
+        let row = clusters.row(ofCluster: exchanges[id].clusterID)
+        if row < 0 { return false }
+        let limits = limits(of: id)
+        let attempt = FailedAttempt(
+            sentBytes: exchanges[id].sentBytes, wasReused: exchanges[id].usedPooled,
+            holdsContent: exchanges[id].holdsContent,
+            isIdempotent: exchanges[id].method.isIdempotent,
+            isInference: exchanges[id].isInference, attempts: Int(exchanges[id].attempts),
+            endpoints: Int(clusters.clusters[Int(row)].endpointCount))
+        return Retry.isAllowed(
+            attempt, retriesMax: limits.retriesMax,
+            inferenceRetriesMax: limits.inferenceRetriesMax)
+            && Retry.fitsBudget(
+                running: retriesRunning, active: exchanges.count,
+                percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
+    }
+
+    /// Where Host names the endpoint, another endpoint gets its own.
+    private mutating func renameHost(_ id: SlotID, endpoint: Int32) -> Bool {
+        guard exchanges[id].namesEndpoint else { return true }
+        let range = clusters.endpoints[Int(endpoint)].authority
+        let start = Int(exchanges[id].record.head.start)
+        let count = exchanges[id].buffer.count + Int(range.count)
+        guard var new = buffers.take(capacity: count) else { return false }
+        var old = Buffer()
+        swap(&old, &exchanges[id].buffer)
+        let value = HostLine.value(in: old.span, from: start)
+        _ = new.append(old.span.extracting(first: value.lowerBound))
+        _ = new.append(clusters.arena.span.extracting(range.range))
+        _ = new.append(old.span.extracting(value.upperBound..<old.count))
+        buffers.reclaim(&old)
+        swap(&new, &exchanges[id].buffer)
+        return true
+    }
+
+    /// A failure that was counted already becomes the client's answer.
+    private mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+        let downstream = exchanges[id].downstream
+        if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
+        stopWaiting(id)
+        replyAndFinish(id, downstream, LocalReply(reason))
+    }
+
+    /// The exchange fails for good before an answer began.
+    mutating func fail(_ id: SlotID, _ reason: UpstreamFailure) {
+        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        answerFailure(id, reason)
+    }
+
+    /// The backend takes no more of the request; its answer may stand in the socket all the same.
+    mutating func requestWriteFailed(_ id: SlotID) {
+        let upstream = exchanges[id].upstream
+        exchanges[id].requestBroken = true
+        exchanges[id].upstreamReusable = false
+        guard upstream != .none, upstreams.contains(upstream) else { return }
+        upstreams[upstream].link.discardOutput(&buffers)
+        upstreams[upstream].link.peerEnded = true
+        upstreams[upstream].link.isReadable = true
+        enqueue(upstream: upstream)
+    }
+
+    // MARK: - Failures of the client
+
+    /// The request's content breaks its framing.
+    mutating func requestMalformed(_ id: SlotID, _ problem: Malformed) {
+        let downstream = exchanges[id].downstream
+        let upstream = exchanges[id].upstream
+        shard.add(.malformedRequests, 1)
+        if upstream != .none { letGo(upstream) }
+        if exchanges[id].phase == .answering {
+            observe(id, .clientCancel, ByteScan.bytes("malformed_request"))
+            remove(id)
+            downstreams[downstream].exchange = .none
+            end(downstream: downstream, .reset)
+            return
+        }
+        exchanges[id].keepsAlive = false
+        replyAndFinish(id, downstream, .malformed(problem))
+    }
+
+    /// The client's connection is broken or ended: its exchange is cancelled at once.
+    mutating func clientIsGone(_ id: SlotID) { close(downstream: id) }
+
+    /// An exchange whose client is gone: the backend's connection is closed in this tick, which stops its work.
+    mutating func abandon(_ id: SlotID) {
+        let upstream = exchanges[id].upstream
+        let ended: Ended = exchanges[id].streamEnd.hasEnded ? .done : .clientCancel
+        if ended == .clientCancel { shard.add(.clientCancels, 1) }
+        observe(id, ended)
+        if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
+        stopWaiting(id)
+        remove(id)
+    }
+
+    /// Input or an end from the client while an exchange runs.
+    mutating func clientSpokeDuringExchange(_ id: SlotID) {
+        let exchange = downstreams[id].exchange
+        if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
+            if exchanges[exchange].phase == .connecting {
+                if downstreams[id].link.peerEnded { judgeHangUp(id) }
+                return
+            }
+            pumpRequest(exchange)
+            return
+        }
+        if downstreams[id].link.peerEnded, !downstreams[id].halfClosed { judgeHangUp(id) }
+    }
+
+    /// A FIN while an answer is owed: with a whole request behind it, it only ends the sending; else it cancels.
+    private mutating func judgeHangUp(_ id: SlotID) {
+        let exchange = downstreams[id].exchange
+        let broken = readBehindRequest(id)
+        guard downstreams.contains(id) else { return }
+        if !broken, exchanges[exchange].requestDone, allowsHalfClose(exchange) || pipelined(id) {
+            downstreams[id].halfClosed = true
+            return
+        }
+        // The last bytes of the answer may be here already: then it is done, not cancelled.
+        let upstream = exchanges[exchange].upstream
+        if exchanges[exchange].phase == .answering, upstream != .none,
+            upstreams[upstream].link.isReadable
+        {
+            pumpAnswer(upstream)
+        }
+        guard downstreams.contains(id), downstreams[id].exchange == exchange else { return }
+        close(downstream: id)
+    }
+
+    /// Takes what stands behind the request into `input`; true when the connection is broken.
+    private mutating func readBehindRequest(_ id: SlotID) -> Bool {
+        var left = Scratch.readBytes
+        while left > 0 {
+            var bytes = RigidArray<UInt8>()
+            swap(&bytes, &input)
+            bytes.removeAll()
+            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
+            left -= max(bytes.count, 1)
+            if result == .bytes { keep(downstream: id, bytes.span) }
+            swap(&bytes, &input)
+            switch result {
+            case .bytes:
+                if !downstreams.contains(id) { return true }
+            case .wouldBlock, .end: return false
+            case .failed: return true
+            }
+        }
+        return false
+    }
+
+    /// Whether a whole request waits in `input`.
+    private mutating func pipelined(_ id: SlotID) -> Bool {
+        var waiting = Buffer()
+        swap(&waiting, &downstreams[id].input)
+        var isWhole = false
+        if case .complete = requestHead.parse(waiting.span, resumeAt: 0) { isWhole = true }
+        swap(&waiting, &downstreams[id].input)
+        return isWhole
+    }
+
+    private func allowsHalfClose(_ id: SlotID) -> Bool {
+        exchanges[id].allowsHalfClose
+    }
+
+    /// The client's own timer while an exchange runs: its content stopped, or it takes nothing.
+    mutating func exchangeClientStalled(_ id: SlotID) {
+        let exchange = downstreams[id].exchange
+        shard.add(.clientTimeouts, 1)
+        if exchanges[exchange].phase == .answering || downstreams[id].link.isCongested {
+            close(downstream: id)
+            return
+        }
+        let upstream = exchanges[exchange].upstream
+        if upstream != .none { letGo(upstream) }
+        stopWaiting(exchange)
+        exchanges[exchange].keepsAlive = false
+        replyAndFinish(exchange, id, .requestContentTimeout)
+    }
+
+    /// `timeouts.request` or `timeouts.backendRequest` has passed.
+    mutating func exchangeTimedOut(_ id: SlotID) {
+        let isRequest =
+            exchanges[id].requestDeadline != 0 && exchanges[id].requestDeadline <= now
+        let upstream = exchanges[id].upstream
+        if upstream != .none { letGo(upstream) }
+        stopWaiting(id)
+        if exchanges[id].phase == .answering {
+            cut(id, isRequest ? .requestTimeout : .attemptTimeout)
+        } else {
+            fail(id, isRequest ? .requestTimeout : .attemptTimeout)
+        }
+    }
+
+    // MARK: - The end of the slot
+
+    /// Undoes an exchange for which nothing was sent.
+    mutating func dissolve(_ id: SlotID) {
+        let downstream = exchanges[id].downstream
+        downstreams[downstream].exchange = .none
+        downstreams[downstream].phase = .reading
+        remove(id)
+    }
+
+    /// Frees an exchange's slot and what it holds.
+    mutating func remove(_ id: SlotID) {
+        release(generation: exchanges[id].generation)
+        if exchanges[id].isRetry { retriesRunning -= 1 }
+        buffers.reclaim(&exchanges[id].buffer)
+        _ = exchanges.remove(id)
+        shard.set(.activeExchanges, UInt64(exchanges.count))
+    }
+}

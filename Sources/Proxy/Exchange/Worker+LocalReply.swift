@@ -1,0 +1,172 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// What a local answer needs to know of the request it answers.
+struct LocalFacts: BitwiseCopyable {
+    var dialect = Dialect.plain
+    var isHead = false
+    var version = Version.http11
+    var closes = true
+}
+
+/// Answers that the gateway makes itself.
+extension Worker {
+    /// Refuses a head that breaks HTTP and ends the connection.
+    mutating func refuse(_ id: SlotID, _ problem: Malformed) {
+        shard.add(.malformedRequests, 1)
+        makeRequestID()
+        sendLocal(id, .malformed(problem), LocalFacts())
+        observeUnmatched(id, LocalReply.malformed(problem), method: .other, headKnown: false)
+        if downstreams.contains(id) { end(downstream: id, .linger) }
+    }
+
+    /// Answers a head that never came whole.
+    mutating func answerLocally(_ id: SlotID, _ reply: LocalReply) {
+        makeRequestID()
+        sendLocal(id, reply, LocalFacts())
+        observeUnmatched(id, reply, method: .other, headKnown: false)
+        if downstreams.contains(id) { end(downstream: id, .linger) }
+    }
+
+    /// Answers the request in `requestHead`.
+    mutating func answerLocally(_ id: SlotID, _ reply: LocalReply, _ decision: Decision) {
+        nameAnswer()
+        let facts = LocalFacts(
+            dialect: Dialect(path: requestHead.span(requestHead.path)),
+            isHead: requestHead.method == .head, version: requestHead.version,
+            closes: closesAfterLocal(reply))
+        sendLocal(id, reply, facts)
+        observeLocal(id, decision, status: reply.row.status, reason: reply.row.slug)
+        if downstreams.contains(id) { afterLocal(id, closes: facts.closes) }
+    }
+
+    /// Answers with a redirect; Location's value stands in `location`.
+    mutating func redirect(_ id: SlotID, status: UInt16, _ decision: Decision) {
+        nameAnswer()
+        let facts = LocalFacts(
+            isHead: requestHead.method == .head, version: requestHead.version,
+            closes: !requestHead.keepsAlive || isDraining)
+        var out = RigidArray<UInt8>()
+        swap(&out, &output)
+        out.removeAll()
+        let seconds = wallMilliseconds / 1000
+        out.edit { out in
+            LocalText.begin(status: status, facts, seconds: seconds, into: &out)
+            _ = HeadWriter.append("location: ", into: &out)
+            _ = HeadWriter.append(location.span, into: &out)
+            _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
+            _ = HeadWriter.append(requestID.span, into: &out)
+            _ = HeadWriter.append("\r\ncontent-length: 0\r\n\r\n", into: &out)
+        }
+        let result = downstreams[id].link.send(out.span, &cipher, &buffers)
+        swap(&out, &output)
+        observeLocal(id, decision, status: status, reason: "redirect")
+        if result == .failed {
+            close(downstream: id)
+        } else {
+            afterLocal(id, closes: facts.closes)
+        }
+    }
+
+    /// Answers an exchange whose attempts are over, and ends it.
+    mutating func replyAndFinish(_ id: SlotID, _ downstream: SlotID, _ reply: LocalReply) {
+        requestID.removeAll()
+        var dialect = Dialect.plain
+        var buffer = Buffer()
+        swap(&buffer, &exchanges[id].buffer)
+        let record = exchanges[id].record
+        dialect = Dialect(path: buffer.span.extracting(record.path.range))
+        requestID.append(copying: buffer.span.extracting(record.requestID.range))
+        swap(&buffer, &exchanges[id].buffer)
+        let closes =
+            !exchanges[id].keepsAlive || isDraining || !exchanges[id].requestDone
+        let facts = LocalFacts(
+            dialect: dialect, isHead: exchanges[id].method == .head,
+            version: exchanges[id].version, closes: closes)
+        exchanges[id].status = reply.row.status
+        observe(id, .localReply, ByteScan.bytes(reply.row.slug))
+        let hasRest = !exchanges[id].requestDone
+        remove(id)
+        downstreams[downstream].exchange = .none
+        sendLocal(downstream, reply, facts)
+        guard downstreams.contains(downstream) else { return }
+        if closes {
+            let unread =
+                hasRest || !downstreams[downstream].input.isEmpty
+                || downstreams[downstream].link.isReadable
+            end(downstream: downstream, unread ? .linger : .plain)
+        } else {
+            awaitRequest(downstream)
+        }
+    }
+
+    // MARK: - Pieces
+
+    /// The identity that the answer carries: the client's own where it is usable.
+    private mutating func nameAnswer() {
+        if let value = requestHead.value(.xRequestID),
+            RequestID.isValid(requestHead.span(value))
+        {
+            requestHead.copy(value, into: &requestID)
+        } else {
+            makeRequestID()
+        }
+    }
+
+    private func closesAfterLocal(_ reply: LocalReply) -> Bool {
+        if !requestHead.keepsAlive || isDraining { return true }
+        // A client that waits for 100 may send its content or not: nobody can tell what follows.
+        if requestHead.expectsContinue { return true }
+        return reply == .contentTooLarge
+    }
+
+    /// What the connection does after an answer to the request in `requestHead`.
+    private mutating func afterLocal(_ id: SlotID, closes: Bool) {
+        let framing = requestHead.framing
+        if closes {
+            let unread =
+                !framing.isEmpty || !downstreams[id].input.isEmpty || downstreams[id].link.isReadable
+            end(downstream: id, unread ? .linger : .plain)
+            return
+        }
+        if framing.isEmpty {
+            awaitRequest(id)
+            return
+        }
+        if case .length(let count) = framing, count > UInt64(Limits().lingerBytesMax) {
+            end(downstream: id, .linger)
+            return
+        }
+        downstreams[id].discard = ContentReader(framing)
+        downstreams[id].phase = .discarding
+        downstreams[id].lingerBytes = Int32(Limits().lingerBytesMax)
+        setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
+        enqueue(downstream: id)
+    }
+
+    private mutating func sendLocal(_ id: SlotID, _ reply: LocalReply, _ facts: LocalFacts) {
+        var out = RigidArray<UInt8>()
+        swap(&out, &output)
+        out.removeAll()
+        let seconds = wallMilliseconds / 1000
+        let row = reply.row
+        out.edit { out in
+            LocalText.begin(status: row.status, facts, seconds: seconds, into: &out)
+            _ = HeadWriter.append("x-gateway-error: ", into: &out)
+            _ = HeadWriter.append(row.slug, into: &out)
+            _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
+            _ = HeadWriter.append(requestID.span, into: &out)
+            if reply.hasRetryAfter { _ = HeadWriter.append("\r\nretry-after: 1", into: &out) }
+            _ = HeadWriter.append("\r\n", into: &out)
+            LocalText.content(
+                status: row.status, row.sentence, facts, requestID: requestID.span, into: &out)
+        }
+        let result = downstreams[id].link.send(out.span, &cipher, &buffers)
+        swap(&out, &output)
+        if result == .failed { close(downstream: id) }
+    }
+}

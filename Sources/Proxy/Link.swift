@@ -1,0 +1,308 @@
+import BasicContainers
+import Kernel
+import TLS
+
+/// What a read of a link gave; bytes are in the array that was passed.
+enum LinkRead: Equatable {
+    /// At least one byte of plaintext was appended.
+    case bytes
+    /// Nothing to read now.
+    case wouldBlock
+    /// The peer ended its sending side; `clean` is false for a TLS connection without close_notify.
+    case end(clean: Bool)
+    /// The connection is broken.
+    case failed
+}
+
+/// What a write to a link gave. A link takes all bytes or is broken: what the socket refuses waits in `output`.
+enum LinkWrite: Equatable {
+    case taken
+    case failed
+}
+
+/// Buffers for ciphertext that one worker lends to the link in use.
+struct CipherBuffers: ~Copyable {
+    /// Ciphertext as read from a socket.
+    var input = RigidArray<UInt8>(capacity: Scratch.readBytes)
+    /// Ciphertext to be sent.
+    var output = RigidArray<UInt8>(
+        capacity: TLSSession.ciphertextCapacity(forPlaintext: Scratch.readBytes))
+    /// A head and a small content side by side, so that they leave in one record.
+    var joined = RigidArray<UInt8>(capacity: TLSSession.recordBytesMax)
+}
+
+/// Sizes of the worker's scratch buffers, in bytes.
+enum Scratch {
+    /// One read of a socket. Multiples of a TLS record keep records whole.
+    static let readBytes = 64 * 1024
+    /// Plaintext of one read: what was held inside libssl may come on top.
+    static let plaintextBytes = readBytes + 16 * 1024
+    /// A written head, with room for a small content behind it.
+    static let outputBytes = 160 * 1024
+    /// Bytes that one connection may move in a tick before others have their turn.
+    static let tickBytes = 256 * 1024
+}
+
+/// One connection's bytes, plain or TLS, with what the last edges said about the socket.
+///
+/// A link owns a buffer only while bytes are stuck: plaintext for a plain link, ciphertext for TLS. While it does,
+/// it is congested, and whoever feeds it stops reading its own source.
+struct Link: ~Copyable {
+    let socket: Socket
+    var session: TLSSession?
+    /// Bytes that the socket did not take.
+    private(set) var output = Buffer()
+    /// An edge announced input that no short read has exhausted yet.
+    var isReadable = false
+    /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
+    var peerEnded = false
+
+    init(_ socket: consuming Socket) {
+        self.socket = socket
+    }
+
+    /// Bytes wait for the socket: stop reading what would be sent here.
+    var isCongested: Bool { !output.isEmpty }
+    /// How many bytes wait for the socket.
+    var pendingBytes: Int { output.count }
+
+    /// Notes what an event said.
+    mutating func note(_ readiness: Readiness) {
+        if readiness.contains(.readable) { isReadable = true }
+        if readiness.contains(.peerClosed) || readiness.contains(.hangUp)
+            || readiness.contains(.error)
+        {
+            peerEnded = true
+            isReadable = true
+        }
+    }
+
+    /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.
+    mutating func read(
+        into bytes: inout RigidArray<UInt8>, _ cipher: inout CipherBuffers,
+        _ pool: inout BufferPool
+    ) -> LinkRead {
+        if session != nil { return readSealed(into: &bytes, &cipher, &pool) }
+        let free = bytes.freeCapacity
+        switch socket.read(into: &bytes) {
+        case .bytes(let count):
+            // A short read exhausts the socket, unless a FIN came with the bytes: no second edge announces it.
+            if count < free && !peerEnded { isReadable = false }
+            return .bytes
+        case .wouldBlock:
+            isReadable = false
+            return .wouldBlock
+        case .end: return .end(clean: true)
+        case .failed: return .failed
+        }
+    }
+
+    private mutating func readSealed(
+        into bytes: inout RigidArray<UInt8>, _ cipher: inout CipherBuffers,
+        _ pool: inout BufferPool
+    ) -> LinkRead {
+        cipher.input.removeAll()
+        var ended = false
+        switch socket.read(into: &cipher.input) {
+        case .bytes(let count):
+            if count < Scratch.readBytes && !peerEnded { isReadable = false }
+        case .wouldBlock:
+            isReadable = false
+            return .wouldBlock
+        case .end: ended = true
+        case .failed: return .failed
+        }
+        if ended { return .end(clean: session?.closeNotifyReceived ?? true) }
+        var sealed = RigidArray<UInt8>()
+        swap(&sealed, &cipher.input)
+        let result = open(sealed.span, into: &bytes, &cipher, &pool)
+        swap(&sealed, &cipher.input)
+        return result
+    }
+
+    /// What a step of a handshake did; what it had to say is sent.
+    struct HandshakeStep {
+        enum State { case wantsInput, finished, failed }
+        /// Bytes used of the input.
+        var consumed: Int
+        var state: State
+    }
+
+    /// Gives ciphertext to the handshake and sends its answer.
+    mutating func handshake(
+        _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> HandshakeStep {
+        var from = 0
+        while true {
+            cipher.output.removeAll()
+            let rest = bytes.extracting(from..<bytes.count)
+            let result = cipher.output.edit { out in
+                session!.handshake(ciphertext: rest, into: &out)
+            }
+            from += result.consumed
+            if push(cipher.output, &pool) == .failed {
+                return HandshakeStep(consumed: from, state: .failed)
+            }
+            switch result.state {
+            case .outputFull: continue
+            case .wantsInput: return HandshakeStep(consumed: from, state: .wantsInput)
+            case .finished: return HandshakeStep(consumed: from, state: .finished)
+            case .failed: return HandshakeStep(consumed: from, state: .failed)
+            }
+        }
+    }
+
+    /// Decrypts ciphertext that is at hand.
+    mutating func open(
+        _ ciphertext: Span<UInt8>, into bytes: inout RigidArray<UInt8>,
+        _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkRead {
+        var from = 0
+        let before = bytes.count
+        while true {
+            cipher.output.removeAll()
+            let rest = ciphertext.extracting(from..<ciphertext.count)
+            let result = bytes.edit { plaintext in
+                cipher.output.edit { reply in
+                    session!.read(ciphertext: rest, into: &plaintext, reply: &reply)
+                }
+            }
+            from += result.consumed
+            if push(cipher.output, &pool) == .failed { return .failed }
+            switch result.state {
+            case .replyFull: continue
+            case .wantsInput: return bytes.count > before ? .bytes : .wouldBlock
+            case .closed:
+                peerEnded = true
+                isReadable = true
+                return bytes.count > before ? .bytes : .end(clean: true)
+            case .failed: return .failed
+            case .plaintextFull: return .failed
+            }
+        }
+    }
+
+    /// Sends `head` and then `content`, in one system call where the socket takes them.
+    mutating func send(
+        _ head: Span<UInt8>, then content: Span<UInt8>,
+        _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        if content.isEmpty { return send(head, &cipher, &pool) }
+        if head.isEmpty { return send(content, &cipher, &pool) }
+        if session != nil { return seal(head, then: content, &cipher, &pool) }
+        if isCongested {
+            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
+        }
+        switch socket.write(head, then: content) {
+        case .bytes(let count):
+            if count == head.count + content.count { return .taken }
+            if count < head.count {
+                if stash(head.extracting(count..<head.count), &pool) == .failed {
+                    return .failed
+                }
+                return stash(content, &pool)
+            }
+            return stash(content.extracting((count - head.count)..<content.count), &pool)
+        case .wouldBlock:
+            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
+        case .end, .failed: return .failed
+        }
+    }
+
+    /// Sends bytes.
+    mutating func send(
+        _ content: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        if session != nil { return seal(content, &cipher, &pool) }
+        if isCongested { return stash(content, &pool) }
+        if content.isEmpty { return .taken }
+        switch socket.write(content) {
+        case .bytes(let count):
+            if count == content.count { return .taken }
+            return stash(content.extracting(count..<content.count), &pool)
+        case .wouldBlock: return stash(content, &pool)
+        case .end, .failed: return .failed
+        }
+    }
+
+    /// Offers what is stuck to the socket again.
+    mutating func flush(_ pool: inout BufferPool) -> LinkWrite {
+        while isCongested {
+            switch socket.write(output.span) {
+            case .bytes(let count): output.consume(count)
+            case .wouldBlock: return .taken
+            case .end, .failed: return .failed
+            }
+        }
+        pool.reclaim(&output)
+        return .taken
+    }
+
+    /// Gives the stuck bytes up, before the link goes.
+    mutating func discardOutput(_ pool: inout BufferPool) {
+        pool.reclaim(&output)
+    }
+
+    /// Says close_notify on a TLS link; nothing on a plain one.
+    mutating func sayClose(_ cipher: inout CipherBuffers, _ pool: inout BufferPool) {
+        guard session != nil, !isCongested else { return }
+        cipher.output.removeAll()
+        cipher.output.edit { out in _ = session?.closeNotify(into: &out) }
+        _ = push(cipher.output, &pool)
+    }
+
+    /// Sends ciphertext (or a reply of libssl) that stands in the worker's buffer.
+    mutating func push(
+        _ bytes: borrowing RigidArray<UInt8>, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        if bytes.isEmpty { return .taken }
+        if isCongested { return stash(bytes.span, &pool) }
+        switch socket.write(bytes.span) {
+        case .bytes(let count):
+            if count == bytes.count { return .taken }
+            return stash(bytes.span.extracting(count..<bytes.count), &pool)
+        case .wouldBlock: return stash(bytes.span, &pool)
+        case .end, .failed: return .failed
+        }
+    }
+
+    /// Head and content leave in one record where they fit.
+    private mutating func seal(
+        _ head: Span<UInt8>, then content: Span<UInt8>,
+        _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        if head.count + content.count > cipher.joined.capacity {
+            if seal(head, &cipher, &pool) == .failed { return .failed }
+            return seal(content, &cipher, &pool)
+        }
+        var joined = RigidArray<UInt8>()
+        swap(&joined, &cipher.joined)
+        joined.removeAll()
+        joined.append(copying: head)
+        joined.append(copying: content)
+        let result = seal(joined.span, &cipher, &pool)
+        swap(&joined, &cipher.joined)
+        return result
+    }
+
+    private mutating func seal(
+        _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        var from = 0
+        while from < bytes.count {
+            cipher.output.removeAll()
+            let rest = bytes.extracting(from..<bytes.count)
+            let result = cipher.output.edit { out in
+                session!.write(plaintext: rest, into: &out)
+            }
+            guard case .sealed(let count) = result, count > 0 else { return .failed }
+            from += count
+            if push(cipher.output, &pool) == .failed { return .failed }
+        }
+        return .taken
+    }
+
+    private mutating func stash(_ bytes: Span<UInt8>, _ pool: inout BufferPool) -> LinkWrite {
+        pool.append(bytes, to: &output) ? .taken : .failed
+    }
+}

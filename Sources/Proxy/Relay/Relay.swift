@@ -1,0 +1,96 @@
+import BasicContainers
+import HTTP
+
+/// How one direction's content is moved; chosen per message by what both ends speak.
+///
+/// Where both sides share a framing the bytes go on exactly as they came, chunk headers checked. Otherwise the
+/// content is decoded and framed anew.
+enum Relay {
+    /// What of some bytes may be sent as it stands.
+    struct Part {
+        /// Offset after the last byte that may go.
+        var upTo: Int
+        /// The content ends there.
+        var finished = false
+        /// What follows carries an extension or trailers: from here on the content is framed anew.
+        var needsDecoding = false
+        var malformed: Malformed?
+    }
+
+    /// The part of `bytes` from `start` on that may be sent as it stands.
+    static func part(
+        _ reader: inout ContentReader, _ bytes: Span<UInt8>, from start: Int
+    ) -> Part {
+        let (upTo, state) = reader.relay(bytes, from: start)
+        switch state {
+        case .more: return Part(upTo: upTo)
+        case .finished: return Part(upTo: upTo, finished: true)
+        case .needsDecoding: return Part(upTo: upTo, needsDecoding: true)
+        case .malformed(let problem): return Part(upTo: upTo, malformed: problem)
+        }
+    }
+
+    /// What framing anew did.
+    struct Reframed {
+        /// Bytes used of the input; what is left must be given again with more.
+        var used: Int
+        var finished = false
+        var malformed: Malformed?
+    }
+
+    /// Decodes `bytes` and appends their content to `output`, chunked or bare.
+    ///
+    /// `output` has room for twice the input: a chunk's frame is never longer than the one it came in, but content
+    /// that came without frames gets one a slice. `inTrailers` remembers between calls that the last chunk is
+    /// written and trailer lines follow.
+    static func reframe(
+        _ reader: inout ContentReader, _ inTrailers: inout Bool, _ bytes: Span<UInt8>,
+        into output: inout RigidArray<UInt8>, chunked: Bool, trailers: Bool
+    ) -> Reframed {
+        var from = 0
+        while true {
+            switch reader.next(bytes, from: &from) {
+            case .content(let range):
+                append(bytes.extracting(range), to: &output, chunked: chunked)
+            case .trailer(let range):
+                guard chunked, trailers else { continue }
+                output.edit { out in
+                    if !inTrailers { _ = HeadWriter.append("0\r\n", into: &out) }
+                    _ = HeadWriter.append(bytes.extracting(range), into: &out)
+                    _ = HeadWriter.append("\r\n", into: &out)
+                }
+                inTrailers = true
+            case .end:
+                if chunked { end(&output, inTrailers: inTrailers) }
+                return Reframed(used: from, finished: true)
+            case .incomplete:
+                return Reframed(used: from, finished: reader.isFinished)
+            case .malformed(let problem):
+                return Reframed(used: from, malformed: problem)
+            }
+        }
+    }
+
+    /// Appends one slice of content.
+    static func append(
+        _ content: Span<UInt8>, to output: inout RigidArray<UInt8>, chunked: Bool
+    ) {
+        if content.isEmpty { return }
+        output.edit { out in
+            if chunked { _ = HeadWriter.append(chunkOf: content.count, into: &out) }
+            _ = HeadWriter.append(content, into: &out)
+            if chunked { _ = HeadWriter.append("\r\n", into: &out) }
+        }
+    }
+
+    /// Appends the end of chunked content.
+    static func end(_ output: inout RigidArray<UInt8>, inTrailers: Bool) {
+        output.edit { out in
+            if inTrailers {
+                _ = HeadWriter.append("\r\n", into: &out)
+            } else {
+                _ = HeadWriter.appendLastChunk(into: &out)
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+import HTTP
+import Kernel
+import Runtime
+import Telemetry
+
+/// Exchanges of one cluster that wait for a connection, in order of arrival.
+struct WaitingQueue: BitwiseCopyable {
+    var first = SlotID.none
+    var last = SlotID.none
+    var count: Int32 = 0
+}
+
+/// This worker's backend connections: choosing an endpoint, taking a pooled connection, giving it back.
+extension Worker {
+    /// Failures to connect in a row after which an endpoint is avoided for a while.
+    private static var failuresBeforeAvoiding: Int32 { 3 }
+    /// How long a failing endpoint is avoided while others are there.
+    private static var avoidMilliseconds: UInt64 { 3_000 }
+
+    // MARK: - Choosing
+
+    /// Row of the endpoint for the next attempt: of two at random the one with fewer exchanges, within the first
+    /// priority group that has a usable one; nil when the cluster has none at all.
+    mutating func chooseEndpoint(_ exchange: SlotID, avoiding tried: UInt32) -> Int32? {
+        let row = clusters.row(ofCluster: exchanges[exchange].clusterID)
+        guard row >= 0 else { return nil }
+        let cluster = clusters.clusters[Int(row)]
+        if cluster.endpointCount == 0 { return nil }
+        if cluster.endpointCount == 1 { return cluster.firstEndpoint }
+        var start = cluster.firstEndpoint
+        let end = cluster.firstEndpoint + cluster.endpointCount
+        while start < end {
+            let group = endOfGroup(start, end)
+            if let chosen = choose(from: start, to: group, avoiding: tried) { return chosen }
+            start = group
+        }
+        // Every endpoint is avoided or tried: the least bad is better than none.
+        return cluster.firstEndpoint
+            + Int32(random.next(below: UInt32(cluster.endpointCount)))
+    }
+
+    private func endOfGroup(_ start: Int32, _ end: Int32) -> Int32 {
+        let priority = clusters.endpoints[Int(start)].priority
+        var at = start + 1
+        while at < end, clusters.endpoints[Int(at)].priority == priority { at += 1 }
+        return at
+    }
+
+    private mutating func choose(
+        from start: Int32, to end: Int32, avoiding tried: UInt32
+    ) -> Int32? {
+        let count = UInt32(end - start)
+        let first = start + Int32(random.next(below: count))
+        var second = start + Int32(random.next(below: count))
+        if second == first { second = second + 1 == end ? start : second + 1 }
+        let usableFirst = isUsable(first, tried)
+        let usableSecond = isUsable(second, tried)
+        if usableFirst, usableSecond {
+            let a = endpoints[Int(clusters.endpoints[Int(first)].id)].active
+            let b = endpoints[Int(clusters.endpoints[Int(second)].id)].active
+            return b < a ? second : first
+        }
+        if usableFirst { return first }
+        if usableSecond { return second }
+        for at in start..<end where isUsable(at, tried) { return at }
+        return nil
+    }
+
+    private func isUsable(_ row: Int32, _ tried: UInt32) -> Bool {
+        let id = clusters.endpoints[Int(row)].id
+        return id != tried && endpoints[Int(id)].avoidedUntil <= now
+    }
+
+    /// Notes that an endpoint could not be reached, or could.
+    mutating func note(endpoint id: UInt32, reached: Bool) {
+        if reached {
+            endpoints[Int(id)].failures = 0
+            endpoints[Int(id)].avoidedUntil = 0
+            return
+        }
+        endpoints[Int(id)].failures += 1
+        if endpoints[Int(id)].failures >= Self.failuresBeforeAvoiding {
+            endpoints[Int(id)].avoidedUntil = now + Self.avoidMilliseconds
+        }
+    }
+
+    // MARK: - Idle connections
+
+    /// The pooled connection of an endpoint that was used last, taken out of the pool.
+    mutating func takeIdle(endpoint id: UInt32) -> SlotID? {
+        let slot = endpoints[Int(id)].firstIdle
+        if slot == .max { return nil }
+        let upstream = upstreams.id(of: slot)
+        unlinkIdle(upstream)
+        return upstream
+    }
+
+    private mutating func unlinkIdle(_ id: SlotID) {
+        let previous = upstreams[id].previousIdle
+        let next = upstreams[id].nextIdle
+        if previous == .max {
+            endpoints[Int(upstreams[id].endpointID)].firstIdle = next
+        } else {
+            upstreams[previous].nextIdle = next
+        }
+        if next != .max { upstreams[next].previousIdle = previous }
+        upstreams[id].nextIdle = .max
+        upstreams[id].previousIdle = .max
+    }
+
+    /// Puts a connection that is clean back, or hands it to an exchange that waits for one.
+    mutating func release(upstream id: SlotID) {
+        endpoints[Int(upstreams[id].endpointID)].active -= 1
+        upstreams[id].exchange = .none
+        if isDraining, exchanges.count <= 1 {
+            close(upstream: id)
+            return
+        }
+        upstreams[id].phase = .idle
+        upstreams[id].wasReused = true
+        upstreams[id].headScanned = 0
+        let first = endpoints[Int(upstreams[id].endpointID)].firstIdle
+        upstreams[id].nextIdle = first
+        if first != .max { upstreams[first].previousIdle = id.slot }
+        endpoints[Int(upstreams[id].endpointID)].firstIdle = id.slot
+        let said = upstreams[id].keepAliveMilliseconds
+        let limit = timeouts.upstreamIdleMilliseconds
+        setDeadline(upstream: id, in: said == 0 ? limit : min(said, limit))
+        serveWaiting(cluster: upstreams[id].clusterID)
+    }
+
+    /// Frees a backend connection; the exchange that used it must have let go of it.
+    mutating func close(upstream id: SlotID) {
+        if upstreams[id].phase == .idle { unlinkIdle(id) }
+        let endpoint = Int(upstreams[id].endpointID)
+        let cluster = upstreams[id].clusterID
+        endpoints[endpoint].open -= 1
+        upstreams[id].link.discardOutput(&buffers)
+        buffers.reclaim(&upstreams[id].input)
+        _ = upstreams.remove(id)
+        shard.set(.upstreamConnections, UInt64(upstreams.count))
+        serveWaiting(cluster: cluster)
+    }
+
+    // MARK: - Waiting
+
+    /// Puts an exchange at the end of its cluster's queue; false when the queue is full.
+    mutating func wait(_ exchange: SlotID) -> Bool {
+        let cluster = Int(exchanges[exchange].clusterID)
+        if Int(queues[cluster].count) >= limits(of: exchange).upstreamPendingMax { return false }
+        exchanges[exchange].nextWaiting = .none
+        exchanges[exchange].isWaiting = true
+        if queues[cluster].last == .none {
+            queues[cluster].first = exchange
+        } else {
+            let last = queues[cluster].last
+            exchanges[last].nextWaiting = exchange
+        }
+        queues[cluster].last = exchange
+        queues[cluster].count += 1
+        return true
+    }
+
+    /// Takes an exchange that is over out of its cluster's queue.
+    mutating func stopWaiting(_ exchange: SlotID) {
+        guard exchanges[exchange].isWaiting else { return }
+        exchanges[exchange].isWaiting = false
+        let cluster = Int(exchanges[exchange].clusterID)
+        let next = exchanges[exchange].nextWaiting
+        var previous = SlotID.none
+        var at = queues[cluster].first
+        while at != .none, at != exchange {
+            previous = at
+            at = exchanges[at].nextWaiting
+        }
+        if previous == .none {
+            queues[cluster].first = next
+        } else {
+            exchanges[previous].nextWaiting = next
+        }
+        if queues[cluster].last == exchange { queues[cluster].last = previous }
+        queues[cluster].count -= 1
+    }
+
+    /// A connection came free or went: the exchange that waits longest goes on in the next round.
+    private mutating func serveWaiting(cluster: UInt32) {
+        let next = queues[Int(cluster)].first
+        guard next != .none else { return }
+        stopWaiting(next)
+        ready.push(Token(kind: TokenKind.exchange, next))
+    }
+
+    func limits(of exchange: SlotID) -> Limits {
+        if exchanges[exchange].generation < 0 { return Limits() }
+        let generation = UInt32(exchanges[exchange].generation)
+        return generations[generation].snapshot.parameters[Int(exchanges[exchange].parameters)]
+            .limits
+    }
+}

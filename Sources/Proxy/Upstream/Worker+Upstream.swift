@@ -1,0 +1,97 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Runtime
+import Telemetry
+
+/// A backend connection's events.
+extension Worker {
+    mutating func upstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+        upstreams[id].link.note(readiness)
+        if upstreams[id].phase == .connecting {
+            if readiness.contains(.writable) || !readiness.isDisjoint(with: .anyEnd) {
+                finishConnecting(id)
+            }
+            return
+        }
+        if readiness.contains(.writable), upstreams[id].link.isCongested {
+            flush(upstream: id)
+            guard upstreams.contains(id) else { return }
+        }
+        if upstreams[id].link.isReadable { upstreamReady(id) }
+    }
+
+    /// Input may be there, or what stopped its reading is over.
+    mutating func upstreamReady(_ id: SlotID) {
+        switch upstreams[id].phase {
+        case .connecting: break
+        case .handshaking: continueHandshake(upstream: id)
+        case .active: pumpAnswer(id)
+        case .idle: checkIdle(id)
+        }
+    }
+
+    /// Offers stuck bytes to the backend again, then lets the client's content follow.
+    private mutating func flush(upstream id: SlotID) {
+        let exchange = upstreams[id].exchange
+        if upstreams[id].link.flush(&buffers) == .failed {
+            if exchange != .none {
+                requestWriteFailed(exchange)
+            } else {
+                close(upstream: id)
+            }
+            return
+        }
+        if upstreams[id].link.isCongested || exchange == .none { return }
+        if !exchanges[exchange].requestDone { pumpRequest(exchange) }
+    }
+
+    /// A pooled connection spoke or ended: only TLS may say something that is not content.
+    private mutating func checkIdle(_ id: SlotID) {
+        var bytes = RigidArray<UInt8>()
+        swap(&bytes, &input)
+        bytes.removeAll()
+        let result = upstreams[id].link.read(into: &bytes, &cipher, &buffers)
+        swap(&bytes, &input)
+        if result != .wouldBlock { close(upstream: id) }
+    }
+
+    /// A connection leaves its exchange and is closed; the exchange decides what follows.
+    mutating func letGo(_ id: SlotID) {
+        let exchange = upstreams[id].exchange
+        if exchange != .none, exchanges.contains(exchange) {
+            exchanges[exchange].upstream = .none
+        }
+        upstreams[id].exchange = .none
+        endpoints[Int(upstreams[id].endpointID)].active -= 1
+        close(upstream: id)
+    }
+
+    mutating func upstreamTimedOut(_ id: SlotID) {
+        let exchange = upstreams[id].exchange
+        switch upstreams[id].phase {
+        case .connecting:
+            note(endpoint: upstreams[id].endpointID, reached: false)
+            letGo(id)
+            attemptFailed(exchange, .connectTimeout)
+        case .handshaking:
+            note(endpoint: upstreams[id].endpointID, reached: false)
+            letGo(id)
+            attemptFailed(exchange, .tls)
+        case .active:
+            if exchanges[exchange].phase == .awaitingHead {
+                letGo(id)
+                fail(exchange, .firstByteTimeout)
+            } else if downstreams.contains(exchanges[exchange].downstream),
+                downstreams[exchanges[exchange].downstream].link.isCongested
+            {
+                // The client is slow, not the backend: the client's own stall timer judges.
+                setDeadline(upstream: id, in: timeouts.streamIdleMilliseconds)
+            } else {
+                letGo(id)
+                cut(exchange, .idleTimeout)
+            }
+        case .idle: close(upstream: id)
+        }
+    }
+}

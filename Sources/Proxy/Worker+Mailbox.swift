@@ -1,0 +1,55 @@
+import Kernel
+import Runtime
+import Telemetry
+
+extension Worker {
+    /// Carries out what the control plane asked for since the last tick.
+    mutating func readMailbox() {
+        mailbox.acknowledge()
+        while let message = mailbox.take() {
+            switch consume message {
+            case .snapshot(let snapshot): install(snapshot)
+            case .clusters(let set): install(set)
+            case .listen(let port, let socket): listen(port: port, socket)
+            case .unlisten(let port): unlisten(port: port)
+            case .drain(let delay, let timeout): beginDrain(delay: delay, timeout: timeout)
+            case .stop: isStopped = true
+            }
+        }
+    }
+
+    /// A new generation of the documents; the old one goes when its last exchange has an answer.
+    private mutating func install(_ snapshot: consuming Snapshot) {
+        let previous = current
+        guard let id = generations.insert(Generation(snapshot: snapshot)) else { return }
+        current = id.slot
+        if previous != .max, generations[previous].users == 0 {
+            _ = generations.remove(slot: previous)
+        }
+    }
+
+    /// An exchange no longer needs the table that decided about it.
+    mutating func release(generation: Int32) {
+        if generation < 0 { return }
+        let slot = UInt32(generation)
+        generations[slot].users -= 1
+        if slot != current, generations[slot].users == 0 { _ = generations.remove(slot: slot) }
+    }
+
+    private mutating func install(_ set: consuming ClusterSet) {
+        clusters = set
+        while endpoints.count < clusters.endpointIDLimit { endpoints.append(EndpointState()) }
+        while queues.count < clusters.clusterIDLimit { queues.append(WaitingQueue()) }
+        closeOrphanedUpstreams()
+    }
+
+    /// Idle connections to endpoints that no cluster has any more are closed; active ones finish.
+    private mutating func closeOrphanedUpstreams() {
+        for id in 0..<endpoints.count where endpoints[id].firstIdle != .max {
+            if clusters.hasEndpoint(UInt32(id)) { continue }
+            while endpoints[id].firstIdle != .max {
+                close(upstream: upstreams.id(of: endpoints[id].firstIdle))
+            }
+        }
+    }
+}

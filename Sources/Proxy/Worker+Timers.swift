@@ -1,0 +1,69 @@
+import Kernel
+
+/// Deadlines: each slot keeps its own, the wheel only says when to look.
+extension Worker {
+    /// Moves a client connection's deadline; 0 takes it away.
+    mutating func setDeadline(downstream id: SlotID, in milliseconds: UInt32) {
+        let at = milliseconds == 0 ? 0 : now + UInt64(milliseconds)
+        downstreams[id].timer.at = at
+        if at != 0, downstreams[id].timer.mustArm {
+            downstreams[id].timer.armed = at
+            timers.schedule(Token(kind: TokenKind.downstream, id), at: at)
+        }
+    }
+
+    /// Moves a backend connection's deadline; 0 takes it away.
+    mutating func setDeadline(upstream id: SlotID, in milliseconds: UInt32) {
+        let at = milliseconds == 0 ? 0 : now + UInt64(milliseconds)
+        upstreams[id].timer.at = at
+        if at != 0, upstreams[id].timer.mustArm {
+            upstreams[id].timer.armed = at
+            timers.schedule(Token(kind: TokenKind.upstream, id), at: at)
+        }
+    }
+
+    /// Sets an exchange's deadline to the nearer of its own and its attempt's.
+    mutating func updateDeadline(exchange id: SlotID) {
+        let request = exchanges[id].requestDeadline
+        let attempt = exchanges[id].attemptDeadline
+        let at = request == 0 ? attempt : attempt == 0 ? request : min(request, attempt)
+        exchanges[id].timer.at = at
+        if at != 0, exchanges[id].timer.mustArm {
+            exchanges[id].timer.armed = at
+            timers.schedule(Token(kind: TokenKind.exchange, id), at: at)
+        }
+    }
+
+    /// Looks at every slot whose entry has come up.
+    mutating func expire() {
+        while let token = timers.popExpired(now: now) {
+            let id = token.id
+            switch token.kind {
+            case TokenKind.downstream:
+                guard downstreams.contains(id) else { continue }
+                switch downstreams[id].timer.fired(now: now) {
+                case .ignore: continue
+                case .again(let at): timers.schedule(token, at: at)
+                case .due: downstreamTimedOut(id)
+                }
+            case TokenKind.upstream:
+                guard upstreams.contains(id) else { continue }
+                switch upstreams[id].timer.fired(now: now) {
+                case .ignore: continue
+                case .again(let at): timers.schedule(token, at: at)
+                case .due: upstreamTimedOut(id)
+                }
+            case TokenKind.exchange:
+                guard exchanges.contains(id) else { continue }
+                switch exchanges[id].timer.fired(now: now) {
+                case .ignore: continue
+                case .again(let at): timers.schedule(token, at: at)
+                case .due: exchangeTimedOut(id)
+                }
+            case TokenKind.acceptPause: resumeAccepting()
+            case TokenKind.drain: drainStep()
+            default: break
+            }
+        }
+    }
+}

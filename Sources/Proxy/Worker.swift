@@ -1,0 +1,212 @@
+import BasicContainers
+import HTTP
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// What a token of the loop or of the timer wheel names.
+enum TokenKind {
+    static let mailbox: UInt8 = 1
+    static let listener: UInt8 = 2
+    static let downstream: UInt8 = 3
+    static let upstream: UInt8 = 4
+    static let exchange: UInt8 = 5
+    static let acceptPause: UInt8 = 6
+    static let drain: UInt8 = 7
+}
+
+/// What a worker is made with.
+public struct WorkerOptions: Sendable {
+    /// Counts from 0.
+    public var number: Int
+    /// Client connections of this worker, at most.
+    public var connectionsMax: Int
+    /// Backend connections of this worker, at most.
+    public var upstreamsMax: Int
+    /// Access records go to the exporter through this ring; nil: no access log.
+    public var log: ByteRing?
+    /// All buffers of the process come out of this.
+    public var budget: Budget?
+
+    public init(
+        number: Int, connectionsMax: Int = 100_000, upstreamsMax: Int = 65_536,
+        log: ByteRing? = nil, budget: Budget? = nil
+    ) {
+        self.number = number
+        self.connectionsMax = connectionsMax
+        self.upstreamsMax = upstreamsMax
+        self.log = log
+        self.budget = budget
+    }
+}
+
+/// One generation of the documents and how many exchanges still need it.
+struct Generation: ~Copyable {
+    let snapshot: Snapshot
+    var users = 0
+}
+
+/// One thread's whole data plane: its loop, its connections, its pools and its copy of the table.
+///
+/// Nothing in it is shared while a request runs. A tick is: wait, events, ready ring, timers. Every handler takes
+/// ids, looks its state up in a slab and returns; there is no recursion between connections and no stored closure.
+/// The files `Worker+X.swift` follow a request's way: Accept, Handshake, Request, Attempt, Answer, Finish.
+public struct Worker: ~Copyable {
+    let options: WorkerOptions
+    var loop: Loop
+    let mailbox: Mailbox<WorkerMessage>
+    var timers: TimerWheel
+    var random: RandomSource
+    /// The worker's clock, read once per wait.
+    var now: UInt64
+    var nowNanoseconds: UInt64
+
+    // Connections and exchanges.
+    var downstreams: Slab<Downstream>
+    var upstreams: Slab<Upstream>
+    var exchanges: Slab<Exchange>
+    var listeners = UniqueArray<ListenerSlot>()
+    var ready = ReadyRing()
+
+    // What the documents say.
+    var generations = Slab<Generation>(capacity: 65_536)
+    var current = UInt32.max
+    var clusters = ClusterSet([])
+    var endpoints = UniqueArray<EndpointState>()
+    var queues = UniqueArray<WaitingQueue>()
+    var retriesRunning = 0
+
+    // Scratch: valid within one handler.
+    var input = RigidArray<UInt8>(capacity: Scratch.plaintextBytes)
+    var output = RigidArray<UInt8>(capacity: Scratch.outputBytes)
+    var cipher = CipherBuffers()
+    var buffers: BufferPool
+    var requestHead = RequestHead()
+    var responseHead = ResponseHead()
+    var location = RigidArray<UInt8>(capacity: 32 * 1024)
+    /// Text of the client's address.
+    var client = RigidArray<UInt8>(capacity: 64)
+    /// A fresh request identity.
+    var requestID = RigidArray<UInt8>(capacity: 128)
+    /// What the gateway adds to Via.
+    let via: RigidArray<UInt8>
+
+    // What is told.
+    var shard: Shard
+    var record = RigidArray<UInt8>(capacity: 8 * 1024)
+    /// Wall clock less the worker's clock, nanoseconds; renewed with each snapshot and every second.
+    var wallOffset: UInt64
+    var wallRead: UInt64 = 0
+
+    // End.
+    var isDraining = false
+    var drainStopsAccepting: UInt64 = 0
+    var drainEnds: UInt64 = 0
+    var isStopped = false
+
+    /// A worker that reads `mailbox`; everything else comes as messages.
+    public init(
+        options: WorkerOptions, mailbox: Mailbox<WorkerMessage>, shard: consuming Shard
+    ) throws(SystemError) {
+        let loop = try Loop(capacity: 256)
+        try loop.register(
+            mailbox.descriptor, Token(kind: TokenKind.mailbox, slot: 0, generation: 1),
+            edgeTriggered: false)
+        self.loop = loop
+        self.options = options
+        self.mailbox = mailbox
+        now = Clock.monotonicMilliseconds()
+        nowNanoseconds = Clock.monotonicNanoseconds()
+        wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
+        timers = TimerWheel(now: now)
+        random = RandomSource()
+        downstreams = Slab(capacity: options.connectionsMax)
+        upstreams = Slab(capacity: options.upstreamsMax)
+        exchanges = Slab(capacity: options.connectionsMax)
+        buffers = BufferPool(budget: options.budget)
+        self.shard = shard
+        var via = RigidArray<UInt8>(capacity: 16)
+        via.edit { _ = HeadWriter.append("1.1 ai-gateway", into: &$0) }
+        self.via = via
+    }
+
+    /// Serves until a drain has ended or a stop came.
+    public mutating func run() {
+        while !isStopped { tick() }
+        closeEverything()
+    }
+
+    /// One turn of the loop.
+    mutating func tick() {
+        let timeout = ready.isEmpty ? timers.nextDelay(now: now) : 0
+        let count = loop.wait(timeoutMilliseconds: timeout)
+        readClock()
+        for index in 0..<count { handle(loop.event(index)) }
+        runReady()
+        expire()
+    }
+
+    mutating func readClock() {
+        nowNanoseconds = Clock.monotonicNanoseconds()
+        now = nowNanoseconds / 1_000_000
+        if now &- wallRead >= 1_000 {
+            wallRead = now
+            wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
+        }
+    }
+
+    /// Milliseconds since 1970, as of this tick.
+    var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
+
+    private mutating func handle(_ event: Kernel.Event) {
+        let id = event.token.id
+        switch event.token.kind {
+        case TokenKind.downstream:
+            if downstreams.contains(id) { downstreamEvent(id, event.readiness) }
+        case TokenKind.upstream:
+            if upstreams.contains(id) { upstreamEvent(id, event.readiness) }
+        case TokenKind.listener: accept(Int(event.token.slot))
+        case TokenKind.mailbox: readMailbox()
+        default: break
+        }
+    }
+
+    /// Goes on with connections that had used up their share of a tick, one round.
+    private mutating func runReady() {
+        if ready.isEmpty { return }
+        ready.begin()
+        while let token = ready.next() {
+            let id = token.id
+            switch token.kind {
+            case TokenKind.downstream:
+                if downstreams.contains(id) {
+                    downstreams[id].isQueued = false
+                    downstreamReady(id)
+                }
+            case TokenKind.upstream:
+                if upstreams.contains(id) {
+                    upstreams[id].isQueued = false
+                    upstreamReady(id)
+                }
+            case TokenKind.exchange:
+                if exchanges.contains(id) { resumeAttempt(id) }
+            default: break
+            }
+        }
+    }
+
+    /// Puts a client connection into the ready ring: it has input that no edge will announce.
+    mutating func enqueue(downstream id: SlotID) {
+        if downstreams[id].isQueued { return }
+        downstreams[id].isQueued = true
+        ready.push(Token(kind: TokenKind.downstream, id))
+    }
+
+    /// Puts a backend connection into the ready ring.
+    mutating func enqueue(upstream id: SlotID) {
+        if upstreams[id].isQueued { return }
+        upstreams[id].isQueued = true
+        ready.push(Token(kind: TokenKind.upstream, id))
+    }
+}

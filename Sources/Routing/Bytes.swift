@@ -1,0 +1,90 @@
+import HTTP
+
+/// A piece of the table's one arena of bytes.
+struct ArenaRange: BitwiseCopyable, Sendable, Equatable {
+    /// Offset of the first byte.
+    var start: UInt32
+    /// Number of bytes.
+    var count: UInt32
+
+    static var empty: ArenaRange { ArenaRange(start: 0, count: 0) }
+
+    @inline(__always) var offset: Int { Int(start) }
+    @inline(__always) var end: Int { Int(start) &+ Int(count) }
+    @inline(__always) var range: Range<Int> { offset..<end }
+}
+
+/// Comparing and hashing of bytes eight at a time.
+enum Bytes {
+    /// Bytes that follow the last text of an arena, so that words can be read at its end.
+    static var padding: Int { 8 }
+
+    /// Whether two ranges of the same count hold the same bytes.
+    @inline(__always)
+    static func equal(
+        _ a: Span<UInt8>, _ aStart: Int, _ b: Span<UInt8>, _ bStart: Int, count: Int
+    ) -> Bool {
+        if count < 8 {
+            return word(a, aStart, count: count) == word(b, bStart, count: count)
+        }
+        let last = count &- 8
+        var at = 0
+        while at < last {
+            if ByteScan.load8(a, aStart &+ at) != ByteScan.load8(b, bStart &+ at) { return false }
+            at &+= 8
+        }
+        return ByteScan.load8(a, aStart &+ last) == ByteScan.load8(b, bStart &+ last)
+    }
+
+    /// The same, where the bytes of `b` are in small letters and those of `a` in any.
+    static func equalFolding(
+        _ a: Span<UInt8>, _ aStart: Int, _ b: Span<UInt8>, _ bStart: Int, count: Int
+    ) -> Bool {
+        for i in 0..<count where ByteScan.lowered(a[aStart &+ i]) != b[bStart &+ i] {
+            return false
+        }
+        return true
+    }
+
+    /// Fewer than eight bytes as one word, the first byte lowest, zeros above.
+    @inline(__always)
+    static func word(_ bytes: Span<UInt8>, _ start: Int, count: Int) -> UInt64 {
+        if start &+ 8 <= bytes.count {
+            let mask = (1 as UInt64) &<< UInt64(truncatingIfNeeded: count &* 8) &- 1
+            return ByteScan.load8(bytes, start) & mask
+        }
+        var word: UInt64 = 0
+        for i in 0..<count {
+            word |= UInt64(bytes[start &+ i]) &<< UInt64(truncatingIfNeeded: i &* 8)
+        }
+        return word
+    }
+
+    /// A hash of a range. The same in every process: tables hold only configured texts, so a client
+    /// cannot choose what collides.
+    @inline(__always)
+    static func hash(_ bytes: Span<UInt8>, _ start: Int, count: Int) -> UInt32 {
+        var state = UInt64(truncatingIfNeeded: count) &* 0x9E37_79B9_7F4A_7C15
+        if count < 8 {
+            return finish(mix(state, word(bytes, start, count: count)))
+        }
+        let last = count &- 8
+        var at = 0
+        while at < last {
+            state = mix(state, ByteScan.load8(bytes, start &+ at))
+            at &+= 8
+        }
+        return finish(mix(state, ByteScan.load8(bytes, start &+ last)))
+    }
+
+    @inline(__always)
+    private static func mix(_ state: UInt64, _ word: UInt64) -> UInt64 {
+        let product = (state ^ word).multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
+        return product.high ^ product.low
+    }
+
+    @inline(__always)
+    private static func finish(_ state: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: state ^ (state &>> 32))
+    }
+}

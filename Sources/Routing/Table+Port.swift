@@ -1,0 +1,8 @@
+extension Table {
+    /// Whether connections to a port begin with TLS: its listeners are all of one kind.
+    public func isTLS(port: Int32) -> Bool {
+        if port < 0 { return false }
+        let tls = ports[Int(port)].tls
+        return tls.any >= 0 || !tls.exact.isEmpty || !tls.wildcards.isEmpty
+    }
+}

@@ -1,0 +1,286 @@
+import BasicContainers
+import HTTP
+
+/// All routes, compiled: flat rows addressed by small integers, and one arena of bytes.
+///
+/// Immutable; a worker owns its own copy (`clone`), so no reference count is touched by two. The only
+/// objects are compiled patterns, which rules with regular expressions use. Looking up allocates
+/// nothing and costs by the depth of the path and the rules of one host, not by the table.
+public struct Table: ~Copyable, Sendable {
+    /// The listeners, in the order of the description.
+    public let listeners: RigidArray<ListenerRow>
+    /// The rules, in the order of the description.
+    public let rules: RigidArray<RuleRow>
+    /// The backends of all rules.
+    public let backends: RigidArray<BackendRow>
+    let ports: RigidArray<PortRow>
+    /// Listeners by id, for `listenerIndex`.
+    let listenersByID: RigidArray<IDRow>
+    let hosts: RigidArray<HostRow>
+    let matches: RigidArray<MatchRow>
+    let conditions: RigidArray<ConditionRow>
+    let steps: RigidArray<FilterStep>
+    let redirects: RigidArray<RedirectRow>
+    let indexes: TextIndexes
+    let arena: RigidArray<UInt8>
+    let patterns: [Pattern]
+    let memory = PatternMemory()
+
+    /// A copy for another worker; only the compiled patterns are shared.
+    public func clone() -> Table {
+        Table(
+            listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
+            ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
+            matches: matches.clone(), conditions: conditions.clone(), steps: steps.clone(),
+            redirects: redirects.clone(), indexes: indexes.clone(), arena: arena.clone(),
+            patterns: patterns)
+    }
+
+    // MARK: - Listeners
+
+    /// Index of a port by its stable id; -1 when the table does not have it.
+    public func portIndex(id: UInt32) -> Int32 {
+        for i in 0..<ports.count where ports[i].id == id { return Int32(truncatingIfNeeded: i) }
+        return -1
+    }
+
+    /// Index of a listener by its stable id; -1 when the table does not have it.
+    public func listenerIndex(id: UInt32) -> Int32 {
+        var low = 0
+        var high = listenersByID.count
+        while low < high {
+            let middle = (low &+ high) / 2
+            let row = listenersByID[middle]
+            if row.id == id { return row.index }
+            if row.id < id { low = middle &+ 1 } else { high = middle }
+        }
+        return -1
+    }
+
+    /// The most specific listener of a port for a host, or for a TLS server name; -1 when there is none.
+    ///
+    /// `host` is in small letters, without port. Order: exact name, wildcard with more labels, with
+    /// fewer, no hostname. Only listeners of the same kind (TLS or not) are considered.
+    public func listener(port: Int32, host: Span<UInt8>, isTLS: Bool) -> Int32 {
+        if port < 0 { return -1 }
+        let row = ports[Int(port)]
+        return mostSpecific(isTLS ? row.tls : row.plain, host, 0..<host.count)
+    }
+
+    // MARK: - Matches
+
+    /// The rule for a request of a listener (`HTTPRoute`, precedence of matches).
+    ///
+    /// Hosts are tried from the most specific on; within a host Exact paths, then regular expressions,
+    /// then prefixes from the longest on; within one path by `Rank`. A host none of whose rules match
+    /// leaves the request to the next less specific one.
+    public func match(listener: Int32, head: borrowing RequestHead) -> RouteMatch {
+        if listener < 0 { return .none }
+        let index = listeners[Int(listener)].hosts
+        let bytes = head.bytes
+        let host = head.host.range
+        let path = head.path.range
+        var memo = FieldMemo()
+        let exact = indexes.find(
+            index.exact, bytes, host.lowerBound, count: host.count, arena.span)
+        if exact >= 0 {
+            let found = match(host: exact, path, head, &memo)
+            if found.rule >= 0 { return found }
+        }
+        if !index.wildcards.isEmpty {
+            var cursor = 0
+            while true {
+                let wild = indexes.next(
+                    index.wildcards, .suffix, bytes, host, arena.span, &cursor)
+                if wild.value < 0 { break }
+                let found = match(host: wild.value, path, head, &memo)
+                if found.rule >= 0 { return found }
+            }
+        }
+        if index.any < 0 { return .none }
+        return match(host: index.any, path, head, &memo)
+    }
+
+    /// The rule of one host.
+    private func match(
+        host: Int32, _ path: Range<Int>, _ head: borrowing RequestHead, _ memo: inout FieldMemo
+    ) -> RouteMatch {
+        let row = hosts[Int(host)]
+        let bytes = head.bytes
+        let exact = indexes.find(
+            row.exact, bytes, path.lowerBound, count: path.count, arena.span)
+        if exact >= 0 {
+            let found = firstMatch(from: exact, prefixCount: 0, path, head, &memo)
+            if found.rule >= 0 { return found }
+        }
+        if row.patterns >= 0 {
+            let found = firstMatch(from: row.patterns, prefixCount: 0, path, head, &memo)
+            if found.rule >= 0 { return found }
+        }
+        if !row.prefixes.isEmpty {
+            var cursor = 0
+            while true {
+                let hit = indexes.next(row.prefixes, .prefix, bytes, path, arena.span, &cursor)
+                if hit.value < 0 { break }
+                let found = firstMatch(
+                    from: hit.value, prefixCount: hit.count, path, head, &memo)
+                if found.rule >= 0 { return found }
+            }
+        }
+        if row.root < 0 { return .none }
+        return firstMatch(from: row.root, prefixCount: 0, path, head, &memo)
+    }
+
+    /// The first row of a bucket whose conditions hold.
+    @inline(__always)
+    private func firstMatch(
+        from first: Int32, prefixCount: UInt32, _ path: Range<Int>, _ head: borrowing RequestHead,
+        _ memo: inout FieldMemo
+    ) -> RouteMatch {
+        var at = Int(first)
+        while true {
+            let row = matches[at]
+            if row.isUnconditional || accepts(row, path, head, &memo) {
+                return RouteMatch(rule: row.rule, prefixCount: prefixCount, match: row.match)
+            }
+            if row.isLast { return .none }
+            at &+= 1
+        }
+    }
+
+    /// Whether all conditions beside host and path hold; the path too where it is a pattern.
+    private func accepts(
+        _ row: MatchRow, _ path: Range<Int>, _ head: borrowing RequestHead,
+        _ memo: inout FieldMemo
+    ) -> Bool {
+        if !methodMatches(row.method, head) { return false }
+        var at = Int(row.conditions)
+        let query = at &+ Int(row.headerCount)
+        let end = query &+ Int(row.queryCount)
+        while at < query {
+            if !headerMatches(conditions[at], head, &memo) { return false }
+            at &+= 1
+        }
+        while at < end {
+            if !queryMatches(conditions[at], head) { return false }
+            at &+= 1
+        }
+        return row.pattern < 0 || matches(row.pattern, head.bytes.extracting(path))
+    }
+
+    // MARK: - Patterns
+
+    /// How many matches of regular expressions met a bound since this copy was made.
+    public var patternLimitCount: UInt64 { memory.limitCount }
+
+    /// Whether a whole value matches a pattern.
+    func matches(_ pattern: Int32, _ value: Span<UInt8>) -> Bool {
+        patterns[Int(pattern)].match(value, memory) == .match
+    }
+}
+
+/// What a request matched.
+public struct RouteMatch: BitwiseCopyable, Sendable, Equatable {
+    /// Index of the rule; -1 when nothing matched.
+    public let rule: Int32
+    /// Bytes of the path that a PathPrefix matched, without a slash at its end; 0 else.
+    public let prefixCount: UInt32
+    /// Index of the match in `ListenerDescription.matches`; -1 when nothing matched.
+    public let match: Int32
+
+    /// Makes a result, for callers that store none yet.
+    public init(rule: Int32, prefixCount: UInt32, match: Int32) {
+        self.rule = rule
+        self.prefixCount = prefixCount
+        self.match = match
+    }
+
+    /// Nothing matched.
+    public static var none: RouteMatch { RouteMatch(rule: -1, prefixCount: 0, match: -1) }
+}
+
+/// A listener, compiled.
+public struct ListenerRow: BitwiseCopyable, Sendable {
+    /// The stable id.
+    public let id: UInt32
+    /// Whether the listener terminates TLS.
+    public let isTLS: Bool
+    /// The port number of the listener's own specification.
+    public let number: UInt16
+    /// Index of the TLS configuration; -1 when there is none.
+    public let tls: Int32
+    /// Index of the parameters.
+    public let parameters: Int32
+    /// Hosts of the attached routes.
+    let hosts: HostIndex
+}
+
+/// A rule, compiled.
+public struct RuleRow: BitwiseCopyable, Sendable {
+    /// The stable id.
+    public let id: UInt32
+    /// The metric series of exchanges that did not reach a backend.
+    public let series: UInt32
+    /// Bound of the whole exchange; 0 for none.
+    public let requestTimeoutMilliseconds: UInt32
+    /// Bound of one attempt; 0 for none.
+    public let backendTimeoutMilliseconds: UInt32
+    /// What filters ask for.
+    public let flags: RowFlags
+    /// First backend and number of backends, in `Table.backends`.
+    let backends: StepRange
+    /// Sum of all weights.
+    let weightSum: UInt32
+    /// Filters on the request.
+    let request: StepRange
+    /// Filters on the response.
+    let response: StepRange
+
+    /// Indexes of the rule's backends in `Table.backends`, those of weight 0 included.
+    public var backendRange: Range<Int> { backends.range }
+}
+
+/// A port, compiled.
+struct PortRow: BitwiseCopyable, Sendable {
+    let id: UInt32
+    /// Its listeners without and with TLS.
+    let plain: HostIndex
+    let tls: HostIndex
+}
+
+/// A stable id and where it stands.
+struct IDRow: BitwiseCopyable, Sendable {
+    let id: UInt32
+    let index: Int32
+}
+
+/// The paths of one host of one listener; numbers are first rows of buckets in `Table.matches`.
+struct HostRow: BitwiseCopyable, Sendable {
+    /// Exact paths.
+    let exact: TextIndex
+    /// Path prefixes without a slash at their end, but the root.
+    let prefixes: TextIndex
+    /// Matches of the prefix `/`; -1 when there are none.
+    let root: Int32
+    /// Matches by regular expression; -1 when there are none.
+    let patterns: Int32
+}
+
+/// One match in one bucket.
+struct MatchRow: BitwiseCopyable, Sendable {
+    /// Index of the rule.
+    var rule: Int32
+    /// Index in the listener's description.
+    var match: Int32
+    /// First condition: those on fields, then those on the query.
+    var conditions: UInt32
+    var headerCount: UInt16
+    var queryCount: UInt16
+    /// Pattern of the path; -1 when the index has decided the path.
+    var pattern: Int32
+    var method: MethodMatch
+    /// Whether nothing but host and path is asked.
+    var isUnconditional: Bool
+    /// Whether the bucket ends here.
+    var isLast: Bool
+}

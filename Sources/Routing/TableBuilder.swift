@@ -1,0 +1,324 @@
+import BasicContainers
+import HTTP
+
+/// Why a description cannot become a table.
+public struct TableError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What is wrong.
+    public enum Reason: Equatable, Sendable {
+        /// A regular expression does not compile.
+        case pattern(PatternError)
+        /// A match names a rule that the description does not have.
+        case unknownRule(Int)
+    }
+
+    /// What is wrong.
+    public let reason: Reason
+    /// `namespace/name` of the route.
+    public let route: String
+    /// Position of the rule in its route.
+    public let ruleIndex: Int
+    /// Position of the match in its rule.
+    public let matchIndex: Int
+
+    public var description: String {
+        let place = "\(route) rules[\(ruleIndex)].matches[\(matchIndex)]"
+        switch reason {
+        case .pattern(let error): return "\(place): \(error)"
+        case .unknownRule(let index): return "\(place): there is no rule \(index)"
+        }
+    }
+}
+
+/// Compiles a description into a table; off the hot path, once per change of the documents.
+public struct TableBuilder {
+    private let description: TableDescription
+    private var arena = ArenaBuilder()
+    private var indexes = TextIndexesBuilder()
+    private var hosts: [HostRow] = []
+    private var matches: [MatchRow] = []
+    private var conditions: [ConditionRow] = []
+    private var steps: [FilterStep] = []
+    private var redirects: [RedirectRow] = []
+    private var backends: [BackendRow] = []
+    private var patterns: [Pattern] = []
+    private var patternIndexes: [String: Int32] = [:]
+
+    /// Takes a description.
+    public init(_ description: TableDescription) {
+        self.description = description
+    }
+
+    /// The table; the same description makes the same rows.
+    ///
+    /// Of several listeners of one port with the same hostname and kind the first is found.
+    public func build() throws(TableError) -> Table {
+        var builder = self
+        return try builder.compile()
+    }
+
+    private mutating func compile() throws(TableError) -> Table {
+        var ports: [PortRow] = []
+        var listeners: [ListenerRow] = []
+        for port in description.ports {
+            var plain = HostIndexBuilder()
+            var tls = HostIndexBuilder()
+            for listener in port.listeners {
+                let index = Int32(listeners.count)
+                if listener.isTLS {
+                    _ = tls.add(listener.hostname, index, &arena)
+                } else {
+                    _ = plain.add(listener.hostname, index, &arena)
+                }
+                listeners.append(try row(listener))
+            }
+            ports.append(
+                PortRow(
+                    id: port.id, plain: plain.build(&indexes, arena),
+                    tls: tls.build(&indexes, arena)))
+        }
+        let rules = description.rules.map { row($0) }
+        let byID = listeners.indices.map { IDRow(id: listeners[$0].id, index: Int32($0)) }
+            .sorted { ($0.id, $0.index) < ($1.id, $1.index) }
+        return Table(
+            listeners: RigidArray(capacity: listeners.count, copying: listeners),
+            rules: RigidArray(capacity: rules.count, copying: rules),
+            backends: RigidArray(capacity: backends.count, copying: backends),
+            ports: RigidArray(capacity: ports.count, copying: ports),
+            listenersByID: RigidArray(capacity: byID.count, copying: byID),
+            hosts: RigidArray(capacity: hosts.count, copying: hosts),
+            matches: RigidArray(capacity: matches.count, copying: matches),
+            conditions: RigidArray(capacity: conditions.count, copying: conditions),
+            steps: RigidArray(capacity: steps.count, copying: steps),
+            redirects: RigidArray(capacity: redirects.count, copying: redirects),
+            indexes: indexes.build(),
+            arena: arena.build(),
+            patterns: patterns)
+    }
+
+    // MARK: - Matches
+
+    /// A match with its place in order.
+    private struct Ranked {
+        let rank: Rank
+        var row: MatchRow
+    }
+
+    /// The matches of one host, by path.
+    private struct HostPaths {
+        var exact: [String: [Ranked]] = [:]
+        var prefixes: [String: [Ranked]] = [:]
+        var patterns: [Ranked] = []
+    }
+
+    private mutating func row(_ listener: ListenerDescription) throws(TableError) -> ListenerRow {
+        var paths: [String: HostPaths] = [:]
+        var names: [String] = []
+        for (i, match) in listener.matches.enumerated() {
+            let ranked = try compile(match, index: i)
+            // Without hostnames a route has those of its listener.
+            let hostnames = match.hostnames.isEmpty ? [listener.hostname ?? ""] : match.hostnames
+            for name in hostnames {
+                if paths[name] == nil { names.append(name) }
+                switch match.path {
+                case .exact(let path):
+                    paths[name, default: HostPaths()].exact[path, default: []].append(ranked)
+                case .prefix(let path):
+                    let path = PathMatch.stripped(prefix: path)
+                    paths[name, default: HostPaths()].prefixes[path, default: []].append(ranked)
+                case .regularExpression:
+                    paths[name, default: HostPaths()].patterns.append(ranked)
+                }
+            }
+        }
+        var index = HostIndexBuilder()
+        for name in names {
+            let host = addHost(paths[name] ?? HostPaths())
+            _ = index.add(name, host, &arena)
+        }
+        return ListenerRow(
+            id: listener.id, isTLS: listener.isTLS, number: listener.number, tls: listener.tls,
+            parameters: listener.parameters, hosts: index.build(&indexes, arena))
+    }
+
+    /// Adds the rows of one host; paths in order of their text, so that equal input makes equal rows.
+    private mutating func addHost(_ paths: HostPaths) -> Int32 {
+        var exact: [(text: ArenaRange, value: Int32)] = []
+        for (path, bucket) in paths.exact.sorted(by: { $0.key < $1.key }) {
+            exact.append((arena.keep(path), addBucket(bucket)))
+        }
+        var prefixes: [(text: ArenaRange, value: Int32)] = []
+        var root: Int32 = -1
+        for (path, bucket) in paths.prefixes.sorted(by: { $0.key < $1.key }) {
+            if path.isEmpty {
+                root = addBucket(bucket)
+            } else {
+                prefixes.append((arena.keep(path), addBucket(bucket)))
+            }
+        }
+        let row = HostRow(
+            exact: indexes.add(exact, arena), prefixes: indexes.add(prefixes, arena), root: root,
+            patterns: addBucket(paths.patterns))
+        hosts.append(row)
+        return Int32(hosts.count - 1)
+    }
+
+    /// Adds the matches of one path by rank; the first row, or -1 when there is none.
+    private mutating func addBucket(_ bucket: [Ranked]) -> Int32 {
+        if bucket.isEmpty { return -1 }
+        let first = matches.count
+        for ranked in bucket.sorted(by: { $0.rank < $1.rank }) { matches.append(ranked.row) }
+        matches[matches.count - 1].isLast = true
+        return Int32(first)
+    }
+
+    private mutating func compile(
+        _ match: MatchDescription, index: Int
+    ) throws(TableError) -> Ranked {
+        if !description.rules.indices.contains(match.rule) {
+            throw TableError(.unknownRule(match.rule), match)
+        }
+        var pattern: Int32 = -1
+        if case .regularExpression(let text) = match.path { pattern = try add(text, match) }
+        let headers = HeaderModifier.firsts(match.headers, by: \.name)
+        var known: Set<String> = []
+        let query = match.query.filter { known.insert($0.name).inserted }
+        let first = conditions.count
+        for header in headers {
+            let name = header.name.lowercased()
+            try add(header, name, FieldName.recognise(Array(name.utf8).span), match)
+        }
+        for parameter in query { try add(parameter, parameter.name, .other, match) }
+        let method = method(match.method)
+        let row = MatchRow(
+            rule: Int32(match.rule), match: Int32(index), conditions: UInt32(first),
+            headerCount: UInt16(clamping: headers.count), queryCount: UInt16(clamping: query.count),
+            pattern: pattern, method: method,
+            isUnconditional: headers.isEmpty && query.isEmpty && pattern < 0
+                && method.code == MethodMatch.any,
+            isLast: false)
+        let rank = Rank(match, headerCount: headers.count, queryCount: query.count)
+        return Ranked(rank: rank, row: row)
+    }
+
+    private mutating func add(
+        _ condition: ValueMatch, _ name: String, _ field: FieldName, _ match: MatchDescription
+    ) throws(TableError) {
+        let isPattern = condition.isRegularExpression
+        let pattern = isPattern ? try add(condition.value, match) : -1
+        conditions.append(
+            ConditionRow(
+                name: arena.keep(name), value: isPattern ? .empty : arena.keep(condition.value),
+                pattern: pattern, field: field))
+    }
+
+    /// The index of a pattern, compiled once for all matches that have it.
+    private mutating func add(
+        _ pattern: String, _ match: MatchDescription
+    ) throws(TableError) -> Int32 {
+        if let index = patternIndexes[pattern] { return index }
+        do {
+            patterns.append(try Pattern(pattern))
+        } catch {
+            throw TableError(.pattern(error), match)
+        }
+        let index = Int32(patterns.count - 1)
+        patternIndexes[pattern] = index
+        return index
+    }
+
+    private mutating func method(_ method: String?) -> MethodMatch {
+        guard let method else { return MethodMatch(code: MethodMatch.any, text: .empty) }
+        let known = Method(token: Array(method.utf8).span)
+        return MethodMatch(
+            code: known.rawValue, text: known == .other ? arena.keep(method) : .empty)
+    }
+
+    // MARK: - Rules
+
+    private mutating func row(_ rule: RuleDescription) -> RuleRow {
+        let compiled = compile(rule.filters, hasFailed: rule.hasFailedFilter)
+        let first = backends.count
+        var sum: UInt32 = 0
+        for backend in rule.backends {
+            sum = sum &+ min(backend.weight, backendWeightMax)
+            backends.append(row(backend, weightUpTo: sum))
+        }
+        return RuleRow(
+            id: rule.id, series: rule.series,
+            requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
+            backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds,
+            flags: compiled.flags,
+            backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
+            weightSum: sum, request: compiled.request, response: compiled.response)
+    }
+
+    private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {
+        let compiled = compile(backend.filters, hasFailed: backend.hasFailedFilter)
+        let (kind, value): (BackendRow.Kind, UInt32) =
+            switch backend.target {
+            case .cluster(let id): (.cluster, id)
+            case .status(let status): (.status, UInt32(status))
+            }
+        return BackendRow(
+            kind: kind, flags: compiled.flags, value: value, series: backend.series,
+            weightUpTo: weightUpTo, request: compiled.request, response: compiled.response)
+    }
+
+    private mutating func compile(
+        _ filters: [FilterDescription], hasFailed: Bool
+    ) -> (flags: RowFlags, request: StepRange, response: StepRange) {
+        var flags: RowFlags = hasFailed ? .failedFilter : []
+        var request: [FilterStep] = []
+        var response: [FilterStep] = []
+        for filter in filters {
+            switch filter {
+            case .requestHeaders(let modifier):
+                add(modifier.steps(&arena), &request, &flags)
+            case .responseHeaders(let modifier):
+                add(modifier.steps(&arena), &response, &flags)
+            case .urlRewrite(let rewrite):
+                add(rewrite.steps(&arena), &request, &flags)
+            case .requestRedirect(let redirect):
+                let row = redirect.row(&arena)
+                add(row.map { _ in [.redirect(Int32(redirects.count))] }, &request, &flags)
+                if let row { redirects.append(row) }
+            }
+        }
+        for step in request {
+            switch step {
+            case .redirect: flags.insert(.redirect)
+            case .rewriteHost: flags.insert(.rewritesHost)
+            case .rewritePath: flags.insert(.rewritesPath)
+            case .setField, .addField, .removeField: break
+            }
+        }
+        if !request.isEmpty { flags.insert(.requestFilters) }
+        if !response.isEmpty { flags.insert(.responseFilters) }
+        return (flags, keep(request), keep(response))
+    }
+
+    /// Adds the steps of one filter; a filter that cannot be processed fails the whole list.
+    private func add(
+        _ new: [FilterStep]?, _ list: inout [FilterStep], _ flags: inout RowFlags
+    ) {
+        guard let new else {
+            flags.insert(.failedFilter)
+            return
+        }
+        list += new
+    }
+
+    private mutating func keep(_ list: [FilterStep]) -> StepRange {
+        let range = StepRange(start: UInt32(steps.count), count: UInt32(list.count))
+        steps += list
+        return range
+    }
+}
+
+extension TableError {
+    init(_ reason: Reason, _ match: MatchDescription) {
+        self.init(
+            reason: reason, route: match.route, ruleIndex: match.ruleIndex,
+            matchIndex: match.matchIndex)
+    }
+}

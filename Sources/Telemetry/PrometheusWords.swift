@@ -1,0 +1,81 @@
+/// Names and help of all metrics, in one place.
+extension PrometheusText {
+    static func words(_ counter: Counter) -> (name: String, help: String) {
+        switch counter {
+        case .receivedBytes:
+            ("ai_gateway_received_bytes_total", "Bytes received from clients.")
+        case .sentBytes:
+            ("ai_gateway_sent_bytes_total", "Bytes sent to clients.")
+        case .acceptedConnections:
+            ("ai_gateway_accepted_connections_total", "Connections accepted from clients.")
+        case .rejectedConnections:
+            ("ai_gateway_rejected_connections_total", "Connections refused by a limit.")
+        case .acceptPauses:
+            (
+                "ai_gateway_accept_pauses_total",
+                "Times that accepting stopped for want of descriptors or memory."
+            )
+        case .tlsHandshakes:
+            ("ai_gateway_tls_handshakes_total", "TLS handshakes with clients that succeeded.")
+        case .tlsFailures:
+            ("ai_gateway_tls_failures_total", "TLS handshakes with clients that failed.")
+        case .upstreamConnects:
+            ("ai_gateway_upstream_connects_total", "Connections opened to backends.")
+        case .upstreamReuses:
+            ("ai_gateway_upstream_reuses_total", "Attempts that reused a connection.")
+        case .completed:
+            ("ai_gateway_completed_total", "Exchanges that ended as both sides wanted.")
+        case .clientCancels:
+            ("ai_gateway_client_cancels_total", "Exchanges that the client gave up.")
+        case .clientTimeouts:
+            ("ai_gateway_client_timeouts_total", "Clients that were too slow to send or take.")
+        case .drainCuts:
+            ("ai_gateway_drain_cuts_total", "Exchanges cut at the end of draining.")
+        case .retries:
+            ("ai_gateway_retries_total", "Attempts after the first.")
+        case .malformedRequests:
+            ("ai_gateway_malformed_requests_total", "Requests refused as malformed.")
+        case .regexLimit:
+            (
+                "ai_gateway_regex_limit_total",
+                "Regular expressions that met a bound and so did not match."
+            )
+        case .accessLogDropped:
+            ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")
+        }
+    }
+
+    static func words(_ gauge: Gauge) -> (name: String, help: String) {
+        switch gauge {
+        case .downstreamConnections:
+            ("ai_gateway_downstream_connections", "Open connections of clients.")
+        case .upstreamConnections:
+            ("ai_gateway_upstream_connections", "Open connections to backends.")
+        case .upstreamIdle:
+            ("ai_gateway_upstream_idle_connections", "Open connections to backends without use.")
+        case .activeExchanges:
+            ("ai_gateway_active_exchanges", "Exchanges under way.")
+        case .bufferBytes:
+            ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
+        }
+    }
+
+    static func words(_ kind: Histogram.Kind) -> (name: String, help: String) {
+        switch kind {
+        case .requestDuration:
+            (
+                "ai_gateway_request_duration_seconds",
+                "From the first byte of a request to the last of its answer."
+            )
+        case .processing:
+            ("ai_gateway_processing_seconds", "The gateway's own share of an exchange.")
+        case .upstreamConnect:
+            ("ai_gateway_upstream_connect_seconds", "Time to connect to a backend.")
+        case .timeToFirstByte:
+            (
+                "ai_gateway_upstream_first_byte_seconds",
+                "From the start of an attempt to the first byte of its answer."
+            )
+        }
+    }
+}

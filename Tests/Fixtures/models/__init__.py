@@ -1,0 +1,1 @@
+"""Real model servers and SDKs, and what starts them."""

@@ -1,0 +1,41 @@
+"""Small things about sockets and time that every fixture needs."""
+import random
+import socket
+import time
+
+_random = random.Random()
+
+
+def free_port(host="127.0.0.1"):
+    """A port that nothing listens on. Below the kernel's own range, so that no outgoing connection takes it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(400):
+        port = _random.randrange(20000, 32000)
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            try:
+                s.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no free port on {host}")
+
+
+def wait_until(condition, seconds=10.0, every=0.02, what=None):
+    """Calls `condition` until it returns something true, and returns that; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(every)
+
+
+def ipv6_available():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,94 @@
+// Pooled buffers have three sizes, stay warm in bounds, and are paid for.
+import Kernel
+import Testing
+
+struct BufferPoolTests {
+    @Test(arguments: [
+        (0, 4096), (1, 4096), (4096, 4096), (4097, 16_384), (16_384, 16_384), (16_385, 65_536),
+        (65_536, 65_536), (65_537, 69_632), (1_000_000, 1_003_520),
+    ])
+    func `a buffer has the next size`(wanted: Int, given: Int) throws {
+        var pool = BufferPool(budget: nil)
+        guard let buffer = pool.take(capacity: wanted) else { throw Unexpected() }
+        #expect(buffer.capacity == given)
+        check(buffer.isEmpty)
+        #expect(pool.bytesInUse == given)
+        pool.give(buffer)
+        #expect(pool.bytesInUse == 0)
+        #expect(pool.bytesWarm == (given <= 65_536 ? given : 0))
+    }
+
+    @Test func `a buffer that came back is empty when it is used again`() throws {
+        var pool = BufferPool(budget: nil)
+        guard var buffer = pool.take(capacity: 4096) else { throw Unexpected() }
+        #expect(buffer.append(pattern(4096).span) == 4096)
+        pool.give(buffer)
+        guard var again = pool.take(capacity: 10) else { throw Unexpected() }
+        #expect(pool.bytesWarm == 0)
+        check(again.isEmpty)
+        #expect(again.append(pattern(4096).span) == 4096)
+        #expect(array(again.span) == pattern(4096))
+        pool.give(again)
+    }
+
+    @Test func `only so much is kept warm`() throws {
+        var pool = BufferPool(budget: nil)
+        var taken: [Int] = []
+        var buffers = Slab<Buffer>(capacity: 1000)
+        for _ in 0..<300 {
+            guard let buffer = pool.take(capacity: 4096), let id = buffers.insert(buffer) else {
+                throw Unexpected()
+            }
+            taken.append(Int(id.slot))
+        }
+        for slot in taken { pool.give(buffers.remove(slot: UInt32(slot))) }
+        #expect(pool.bytesWarm == BufferPool.warmBytesMax)
+        #expect(pool.bytesInUse == 0)
+    }
+
+    @Test func `the budget is charged in pieces and bounds what is taken`() throws {
+        let budget = Budget(limit: 300 << 10)
+        var pool = BufferPool(budget: budget)
+        guard let first = pool.take(capacity: 4096) else { throw Unexpected() }
+        #expect(budget.used == BufferPool.leaseBytes)
+        guard let second = pool.take(capacity: 250 << 10) else { throw Unexpected() }
+        #expect(budget.used == 254 << 10 || budget.used == 256 << 10)
+        guard let third = pool.take(capacity: 16 << 10) else { throw Unexpected() }
+        #expect(pool.bytesInUse <= budget.used && budget.used <= budget.limit)
+        if let more = pool.take(capacity: 32 << 10) {
+            Issue.record("The budget was spent.")
+            pool.give(more)
+        }
+        pool.give(first)
+        pool.give(second)
+        pool.give(third)
+        #expect(pool.bytesInUse == 0)
+    }
+
+    @Test func `warm buffers make room for other sizes`() throws {
+        let budget = Budget(limit: 128 << 10)
+        var pool = BufferPool(budget: budget)
+        guard let first = pool.take(capacity: 64 << 10) else { throw Unexpected() }
+        guard let second = pool.take(capacity: 64 << 10) else { throw Unexpected() }
+        pool.give(first)
+        pool.give(second)
+        #expect(pool.bytesWarm == 128 << 10)
+        guard let large = pool.take(capacity: 100 << 10) else { throw Unexpected() }
+        #expect(pool.bytesWarm == 0)
+        pool.give(large)
+    }
+
+    @Test func `what is not needed goes back, and all of it at the end`() throws {
+        let budget = Budget(limit: 64 << 20)
+        do {
+            var pool = BufferPool(budget: budget)
+            guard let large = pool.take(capacity: 8 << 20) else { throw Unexpected() }
+            #expect(budget.used == 8 << 20)
+            pool.give(large)
+            #expect(budget.used == BufferPool.leaseBytes)
+            guard let small = pool.take(capacity: 100) else { throw Unexpected() }
+            pool.give(small)
+        }
+        #expect(budget.used == 0)
+    }
+}

@@ -1,0 +1,80 @@
+// Addresses are read and written as RFC 4291 and RFC 5952 say, and nothing else is read.
+import Kernel
+import Testing
+
+struct SocketAddressTests {
+    @Test(arguments: [
+        ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("255.255.255.255", "255.255.255.255"),
+        ("10.20.30.4", "10.20.30.4"), ("::", "::"), ("::1", "::1"), ("1::", "1::"),
+        ("2001:DB8:0:0:8:800:200C:417A", "2001:db8::8:800:200c:417a"),
+        ("2001:0db8:0000:0000:0000:ff00:0042:8329", "2001:db8::ff00:42:8329"),
+        ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"), ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
+        ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"), ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
+        ("1:2:3:4:5:6:0:0", "1:2:3:4:5:6::"), ("0:0:3:4:5:6:7:8", "::3:4:5:6:7:8"),
+        ("::ffff:192.0.2.1", "192.0.2.1"), ("::192.0.2.1", "::c000:201"),
+        ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("fe80::1%1", "fe80::1%1"),
+    ])
+    func `a numeric host is written in its one form`(host: String, written: String) throws {
+        let address = try #require(SocketAddress(host, port: 80))
+        #expect(address.hostDescription == written)
+        let isMapped = host.hasPrefix("::ffff")
+        if !isMapped { #expect(SocketAddress(written, port: 80) == address) }
+        #expect(address.isIPv6 == host.contains(":"))
+    }
+
+    @Test(arguments: [
+        "", " ", "localhost", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4 ", "::1::",
+        "[::1]", ":::", "12345::", "1.2.3.4:80", "fe80::1%", "fe80::1%nowhere0", "1.2.3.4\0",
+        "g::1", String(repeating: "1", count: 100),
+    ])
+    func `anything else is no host`(host: String) {
+        #expect(SocketAddress(host, port: 80) == nil)
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1:80", "127.0.0.1:80"), ("[::1]:65535", "[::1]:65535"), ("[::]:0", "[::]:0"),
+        ("[2001:DB8::1]:8080", "[2001:db8::1]:8080"),
+    ])
+    func `an address with a port is read and written`(text: String, written: String) throws {
+        let address = try #require(SocketAddress(parsing: text))
+        #expect(address.description == written)
+        #expect(SocketAddress(parsing: written) == address)
+    }
+
+    @Test(arguments: [
+        "", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+        "127.0.0.1:+1", "127.0.0.1: 1", "::1:80", "[::1]", "[::1]80", "[::1:80", "::1]:80",
+        "[127.0.0.1]:80", "[]:80", "localhost:80", "127.0.0.1:80:80",
+    ])
+    func `anything else is no address`(text: String) {
+        #expect(SocketAddress(parsing: text) == nil)
+    }
+
+    @Test func `a mapped address counts as IPv4 in text`() throws {
+        let address = try #require(SocketAddress("::ffff:127.0.0.1", port: 9))
+        #expect(address.isIPv6)
+        #expect(address.isLoopback)
+        #expect(address.description == "127.0.0.1:9")
+    }
+
+    @Test func `the kinds are told apart`() throws {
+        #expect(SocketAddress.any(v6: false, port: 1).isAny)
+        #expect(SocketAddress.any(v6: true, port: 1).isAny)
+        #expect(SocketAddress.any(v6: false, port: 1) != SocketAddress.any(v6: true, port: 1))
+        check(SocketAddress.loopback(v6: true, port: 1).isLoopback)
+        #expect(try #require(SocketAddress("127.9.9.9", port: 1)).isLoopback)
+        #expect(try !#require(SocketAddress("128.0.0.1", port: 1)).isLoopback)
+        #expect(try !#require(SocketAddress("::2", port: 1)).isLoopback)
+        #expect(!SocketAddress.any(v6: false, port: 1).isLoopback)
+    }
+
+    @Test func `equal addresses hash alike and the port can change`() throws {
+        var one = try #require(SocketAddress("10.0.0.1", port: 1))
+        let two = try #require(SocketAddress("10.0.0.1", port: 2))
+        #expect(one != two)
+        one.port = 2
+        #expect(one == two)
+        #expect(Set([one, two]).count == 1)
+    }
+}

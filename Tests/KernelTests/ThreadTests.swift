@@ -1,0 +1,68 @@
+// Threads run, carry their names, stay on their cores, and are joined.
+import CLinux
+import Glibc
+import Kernel
+import Testing
+
+struct ThreadTests {
+    @Test func `the body has run when join returns`() throws {
+        let value = Lock(0)
+        let thread = try Thread.start(name: "runner") { value.withLock { $0 = 5 } }
+        thread.join()
+        #expect(value.withLock { $0 } == 5)
+    }
+
+    @Test(arguments: [
+        ("worker-1", "worker-1"), ("a name of sixteen", "a name of sixte"), ("", ""),
+        ("fourteen bytesé", "fourteen bytes"),
+    ])
+    func `a thread carries its name, cut to 15 bytes`(name: String, shown: String) throws {
+        let value = Lock("?")
+        let thread = try Thread.start(name: name) {
+            let path = "/proc/self/task/\(gettid())/comm"
+            let text = contents(of: path)
+            value.withLock { $0 = text }
+        }
+        thread.join()
+        #expect(value.withLock { $0 } == shown + "\n")
+    }
+
+    @Test func `a pinned thread runs on its core only`() throws {
+        let cores = Machine.allowedCores()
+        let core = try #require(cores.last)
+        let value = Lock<[Int]>([])
+        let thread = try Thread.start(name: "pinned", cpu: core) {
+            let mine = Machine.allowedCores()
+            value.withLock { $0 = mine }
+        }
+        thread.join()
+        #expect(value.withLock { $0 } == [core])
+        #expect(Machine.allowedCores() == cores)
+    }
+
+    @Test(arguments: [-1, 8_191, 100_000])
+    func `a core that there is not is an error`(core: Int) {
+        #expect(throws: SystemError.self) {
+            _ = try Thread.start(name: "nowhere", cpu: core) {}
+        }
+    }
+
+    @Test func `niceness is the thread's own`() throws {
+        let before = getpriority(PRIO_PROCESS, 0)
+        let value = Lock<Int32>(0)
+        let thread = try Thread.start(name: "nice", nice: 19) {
+            let mine = getpriority(PRIO_PROCESS, id_t(gettid()))
+            value.withLock { $0 = mine }
+        }
+        thread.join()
+        #expect(value.withLock { $0 } == 19)
+        #expect(getpriority(PRIO_PROCESS, 0) == before)
+    }
+
+    @Test func `a thread that nobody joins ends by itself`() throws {
+        let mailbox = try Mailbox<Int>(capacity: 1)
+        _ = try Thread.start(name: "free") { _ = mailbox.post(1) }
+        waitUntil(mailbox.descriptor, [.readable])
+        #expect(mailbox.take() == 1)
+    }
+}

@@ -1,0 +1,105 @@
+// What tests ask of the library and of the system beyond the module's face.
+import COpenSSL
+import Foundation
+
+@testable import TLS
+
+extension LibraryContext {
+    /// Speaks no later version.
+    func limit(to version: TLSVersion) {
+        _ = control(SSL_CTRL_SET_MAX_PROTO_VERSION, Int(version.rawValue))
+    }
+
+    /// Speaks TLS 1.0 and 1.1 only.
+    func allowOldVersions() {
+        _ = control(SSL_CTRL_SET_MIN_PROTO_VERSION, 0x0301)
+        _ = control(SSL_CTRL_SET_MAX_PROTO_VERSION, 0x0302)
+        // Sound: the list is terminated and copied.
+        _ = unsafe SSL_CTX_set_cipher_list(pointer, "DEFAULT:@SECLEVEL=0")
+    }
+
+    /// Takes certificates with one kind of key only.
+    func limitSignatures(toRSA isRSA: Bool) {
+        var list = Array(
+            (isRSA ? "rsa_pss_rsae_sha256:rsa_pkcs1_sha256" : "ecdsa_secp256r1_sha256").utf8CString)
+        // Sound: the list is terminated and copied.
+        _ = unsafe list.withUnsafeMutableBufferPointer {
+            unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SET_SIGALGS_LIST, 0, $0.baseAddress)
+        }
+    }
+}
+
+extension TLSSession {
+    /// Changes the key with the next record, and asks the peer to do so too.
+    func requestKeyUpdate() {
+        // Sound: the session is live.
+        _ = unsafe SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED)
+    }
+
+    /// Whether the library would negotiate again.
+    func startRenegotiation() -> Bool {
+        // Sound: the session is live.
+        let result = unsafe SSL_renegotiate(ssl)
+        ERR_clear_error()
+        return result == 1
+    }
+}
+
+extension ResumableSessions {
+    /// Claims that all sessions belong to another name.
+    func moveAll(to name: String) {
+        for key in 0..<8 as Range<UInt64> {
+            let old = Key(serverName: "a.example", discriminator: key)
+            // Sound: `find` gives a copy, which `keep` takes over.
+            guard let session = unsafe find(old) else { continue }
+            unsafe keep(session, for: Key(serverName: name, discriminator: key))
+        }
+    }
+}
+
+/// Reports an error as the library does.
+func ERR_set_error_of_tests() {
+    // Sound: no optional text is given.
+    unsafe withVaList([]) { unsafe ERR_vset_error(ERR_LIB_SSL, SSL_R_NO_SHARED_CIPHER, nil, $0) }
+}
+
+/// Pages of 4 KiB that the process has in memory.
+func residentPages() -> Int {
+    let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+    return text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+}
+
+/// Seconds since 1970.
+func wallSeconds() -> Int64 { Int64(Date().timeIntervalSince1970) }
+
+/// What the library's command says of a certificate's digest, in our form.
+func opensslFingerprint(_ certificate: [UInt8]) -> String {
+    let text = openssl(["x509", "-noout", "-fingerprint", "-sha256"], certificate)
+    return String(decoding: text, as: UTF8.self).split(separator: "=").last.map {
+        $0.filter(\.isHexDigit).lowercased()
+    } ?? ""
+}
+
+/// The key, encrypted with a password.
+func encryptedKey(_ key: [UInt8]) -> [UInt8] {
+    openssl(["pkey", "-aes256", "-passout", "pass:secret"], key)
+}
+
+private func openssl(_ arguments: [String], _ input: [UInt8]) -> [UInt8] {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = ["openssl"] + arguments
+    let (source, sink) = (Pipe(), Pipe())
+    process.standardInput = source
+    process.standardOutput = sink
+    do {
+        try process.run()
+        try source.fileHandleForWriting.write(contentsOf: Data(input))
+        try source.fileHandleForWriting.close()
+        let output = try sink.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return Array(output)
+    } catch {
+        return []
+    }
+}
