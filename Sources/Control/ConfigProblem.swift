@@ -96,7 +96,7 @@ public struct ConfigProblem: Hashable, Sendable, CustomStringConvertible {
         public static let duplicateObject = "DuplicateObject"
     }
 
-    /// The problem in one line: place, object, field, message.
+    /// The problem in one line: place, object, field, message; control characters are escaped.
     public var description: String {
         var line = ""
         if let position { line += "\(position): " }
@@ -111,6 +111,20 @@ public struct ConfigProblem: Hashable, Sendable, CustomStringConvertible {
         case (nil, false): line += "\(fieldPath): "
         case (nil, true): break
         }
-        return line + message
+        return Self.escaped(line + message)
+    }
+
+    private static func escaped(_ text: String) -> String {
+        let isControl = { (scalar: Unicode.Scalar) in
+            scalar.properties.generalCategory == .control
+        }
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        return text.unicodeScalars.reduce(into: "") { result, scalar in
+            if isControl(scalar) {
+                result += scalar.escaped(asASCII: false)
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
     }
 }

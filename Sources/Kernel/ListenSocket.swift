@@ -42,6 +42,15 @@ public struct ListenSocket: ~Copyable, Sendable {
         return ListenSocket(socket)
     }
 
+    /// Sets what accepted connections inherit: keepalive probes and the time that sent bytes may stay unanswered.
+    public func setDeadPeerDetection(
+        idleSeconds: Int32, intervalSeconds: Int32, count: Int32, userTimeoutMilliseconds: UInt32
+    ) {
+        socket.setKeepAlive(
+            idleSeconds: idleSeconds, intervalSeconds: intervalSeconds, count: count)
+        socket.setUserTimeout(milliseconds: userTimeoutMilliseconds)
+    }
+
     /// Throws `EADDRINUSE` or another reason why nobody could listen here alone.
     ///
     /// Sockets that share a port do not notice a stranger who shares it too; this asks before the

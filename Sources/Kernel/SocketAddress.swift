@@ -117,7 +117,9 @@ extension SocketAddress {
     /// one.
     public var hostDescription: String {
         // Sound: as inside.
-        let text = unsafe String(unsafeUninitializedCapacity: SocketAddress.hostBytesMax) { buffer in
+        let text = unsafe String(
+            unsafeUninitializedCapacity: SocketAddress.hostBytesMax
+        ) { buffer in
             // Sound: the string's own memory, of which the written part is counted.
             var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
             writeHost(into: &output)
@@ -202,7 +204,7 @@ extension SocketAddress {
             // Sound: two words are any 16 bytes.
             form.sin6_addr = unsafe unsafeBitCast(words, to: in6_addr.self)
             // Sound: as inside.
-        return unsafe withUnsafeBytes(of: &form) { bytes in
+            return unsafe withUnsafeBytes(of: &form) { bytes in
                 // Sound: every socket address begins as a `sockaddr` does; read in the call only.
                 unsafe body(
                     bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
@@ -240,7 +242,7 @@ extension SocketAddress {
         }
     }
 
-    private init?(_ bytes: UnsafeRawBufferPointer, length: Int) {
+    init?(_ bytes: UnsafeRawBufferPointer, length: Int) {
         // Sound: the storage begins with the family.
         let family = Int32(unsafe bytes.load(as: sa_family_t.self))
         if family == AF_INET, length >= MemoryLayout<sockaddr_in>.size {

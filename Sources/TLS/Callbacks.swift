@@ -36,7 +36,8 @@ import COpenSSL
 
     /// Sets the windows; both must stay valid until `closeWindows`.
     mutating func openWindows(
-        input: UnsafeBufferPointer<UInt8>, output: UnsafeMutableBufferPointer<UInt8>
+        input: UnsafeBufferPointer<UInt8>,
+        output: UnsafeMutableBufferPointer<UInt8>
     ) {
         // Sound: the caller keeps both buffers alive until `closeWindows`.
         unsafe self.input = input.baseAddress
@@ -75,7 +76,9 @@ import COpenSSL
         guard put > 0, let destination = unsafe output else { return 0 }
         // Sound: `put` is within what is left of the window and within the source.
         unsafe UnsafeMutableRawPointer(destination + produced).copyMemory(
-            from: source, byteCount: put)
+            from: source,
+            byteCount: put
+        )
         produced += put
         return put
     }
@@ -127,7 +130,9 @@ enum WindowBIO {
 private let wantsRetry: Int32 = -1
 
 private func readWindow(
-    _ bio: OpaquePointer?, _ bytes: UnsafeMutablePointer<CChar>?, _ count: Int,
+    _ bio: OpaquePointer?,
+    _ bytes: UnsafeMutablePointer<CChar>?,
+    _ count: Int,
     _ done: UnsafeMutablePointer<Int>?
 ) -> Int32 {
     // Sound: the library calls with the BIO that `make` gave its facts block, with `count`
@@ -145,7 +150,9 @@ private func readWindow(
 }
 
 private func writeWindow(
-    _ bio: OpaquePointer?, _ bytes: UnsafePointer<CChar>?, _ count: Int,
+    _ bio: OpaquePointer?,
+    _ bytes: UnsafePointer<CChar>?,
+    _ count: Int,
     _ done: UnsafeMutablePointer<Int>?
 ) -> Int32 {
     // Sound: as in `readWindow`, with `count` readable bytes.
@@ -163,7 +170,10 @@ private func writeWindow(
 
 /// Nothing is held back, so a flush has nothing to do; no other request is known.
 private func controlWindow(
-    _ bio: OpaquePointer?, _ request: Int32, _ number: Int, _ pointer: UnsafeMutableRawPointer?
+    _ bio: OpaquePointer?,
+    _ request: Int32,
+    _ number: Int,
+    _ pointer: UnsafeMutableRawPointer?
 ) -> Int {
     request == BIO_CTRL_FLUSH ? 1 : 0
 }
@@ -173,7 +183,13 @@ private func controlWindow(
 /// The place in an `SSL_CTX` that owns its `ContextFacts`: freed with it, however late that is.
 // Sound: the function has the declared type; nothing is passed to it but what `attach` set.
 private let contextFactsIndex = unsafe CRYPTO_get_ex_new_index(
-    CRYPTO_EX_INDEX_SSL_CTX, 0, nil, nil, nil, releaseContextFacts)
+    CRYPTO_EX_INDEX_SSL_CTX,
+    0,
+    nil,
+    nil,
+    nil,
+    releaseContextFacts
+)
 
 /// Ties the facts to the context, for the callbacks below; the context owns them from now on.
 func attach(_ facts: ContextFacts, to context: OpaquePointer, isServer: Bool) -> Bool {
@@ -188,7 +204,10 @@ func attach(_ facts: ContextFacts, to context: OpaquePointer, isServer: Bool) ->
     if facts.hasApplicationProtocols {
         // Sound: the facts live as long as the context, which is the longest this may be called.
         unsafe SSL_CTX_set_alpn_select_cb(
-            context, selectApplicationProtocol, unmanaged.toOpaque())
+            context,
+            selectApplicationProtocol,
+            unmanaged.toOpaque()
+        )
     }
     if facts.hasTickets {
         // Sound: the function has the declared type and finds its facts through the context.
@@ -200,8 +219,11 @@ func attach(_ facts: ContextFacts, to context: OpaquePointer, isServer: Bool) ->
 }
 
 private func releaseContextFacts(
-    _ parent: UnsafeMutableRawPointer?, _ pointer: UnsafeMutableRawPointer?,
-    _ data: UnsafeMutablePointer<CRYPTO_EX_DATA>?, _ index: Int32, _ number: Int,
+    _ parent: UnsafeMutableRawPointer?,
+    _ pointer: UnsafeMutableRawPointer?,
+    _ data: UnsafeMutablePointer<CRYPTO_EX_DATA>?,
+    _ index: Int32,
+    _ number: Int,
     _ argument: UnsafeMutableRawPointer?
 ) {
     guard let pointer = unsafe pointer else { return }
@@ -211,9 +233,12 @@ private func releaseContextFacts(
 
 /// Picks, by our own order, one of the protocols that the client offered (RFC 7301 §3.2).
 private func selectApplicationProtocol(
-    _ ssl: OpaquePointer?, _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
-    _ outCount: UnsafeMutablePointer<UInt8>?, _ offered: UnsafePointer<UInt8>?,
-    _ offeredCount: UInt32, _ argument: UnsafeMutableRawPointer?
+    _ ssl: OpaquePointer?,
+    _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
+    _ outCount: UnsafeMutablePointer<UInt8>?,
+    _ offered: UnsafePointer<UInt8>?,
+    _ offeredCount: UInt32,
+    _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
     guard let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
     // Sound: the argument is the retained reference of `attach`; the result points into the
@@ -221,8 +246,13 @@ private func selectApplicationProtocol(
     return unsafe Unmanaged<ContextFacts>.fromOpaque(argument)._withUnsafeGuaranteedRef { facts in
         var chosen: UnsafeMutablePointer<UInt8>?
         let result = unsafe SSL_select_next_proto(
-            &chosen, outCount, facts.applicationProtocols.baseAddress,
-            UInt32(facts.applicationProtocols.count), offered, offeredCount)
+            &chosen,
+            outCount,
+            facts.applicationProtocols.baseAddress,
+            UInt32(facts.applicationProtocols.count),
+            offered,
+            offeredCount
+        )
         guard result == OPENSSL_NPN_NEGOTIATED else { return SSL_TLSEXT_ERR_ALERT_FATAL }
         unsafe out?.pointee = UnsafePointer(chosen)
         return SSL_TLSEXT_ERR_OK
@@ -236,8 +266,12 @@ private func selectApplicationProtocol(
 /// Answers 1: go on; 2: go on, and give the client a new ticket; 0: not ours, so a full handshake;
 /// negative: failed.
 private func ticketKey(
-    _ ssl: OpaquePointer?, _ name: UnsafeMutablePointer<UInt8>?, _ iv: UnsafeMutablePointer<UInt8>?,
-    _ cipher: OpaquePointer?, _ mac: OpaquePointer?, _ isSealing: Int32
+    _ ssl: OpaquePointer?,
+    _ name: UnsafeMutablePointer<UInt8>?,
+    _ iv: UnsafeMutablePointer<UInt8>?,
+    _ cipher: OpaquePointer?,
+    _ mac: OpaquePointer?,
+    _ isSealing: Int32
 ) -> Int32 {
     // Sound: the facts are owned by the context that the session belongs to; the name has 16
     // bytes and the vector 16 (`EVP_MAX_IV_LENGTH`), by the library's contract.
@@ -264,8 +298,11 @@ private func ticketKey(
 
 /// Sets AES-256-CBC and HMAC-SHA-256 up with a ticket key (encrypt, then authenticate).
 private func prepare(
-    _ cipher: OpaquePointer?, _ mac: OpaquePointer?, _ key: TicketKey,
-    _ iv: UnsafePointer<UInt8>, isSealing: Bool
+    _ cipher: OpaquePointer?,
+    _ mac: OpaquePointer?,
+    _ key: TicketKey,
+    _ iv: UnsafePointer<UInt8>,
+    isSealing: Bool
 ) -> Bool {
     var macKey = key.macKey
     var cipherKey = key.cipherKey
@@ -279,9 +316,15 @@ private func prepare(
                 unsafe withUnsafeMutableBytes(of: &digest) { digest in
                     var parameters: InlineArray<3, OSSL_PARAM> = unsafe [
                         OSSL_PARAM_construct_octet_string(
-                            keyName, macKey.baseAddress, macKey.count),
+                            keyName,
+                            macKey.baseAddress,
+                            macKey.count
+                        ),
                         OSSL_PARAM_construct_utf8_string(
-                            digestName, digest.assumingMemoryBound(to: CChar.self).baseAddress, 0),
+                            digestName,
+                            digest.assumingMemoryBound(to: CChar.self).baseAddress,
+                            0
+                        ),
                         OSSL_PARAM_construct_end(),
                     ]
                     return unsafe parameters.mutableSpan.withUnsafeBufferPointer {
@@ -308,7 +351,9 @@ func acceptAnyCertificate(_ verdict: Int32, _ store: OpaquePointer?) -> Int32 { 
 
 /// Refuses to ask a terminal for the password of an encrypted key.
 func refusePassword(
-    _ bytes: UnsafeMutablePointer<CChar>?, _ capacity: Int32, _ isWriting: Int32,
+    _ bytes: UnsafeMutablePointer<CChar>?,
+    _ capacity: Int32,
+    _ isWriting: Int32,
     _ argument: UnsafeMutableRawPointer?
 ) -> Int32 { -1 }
 

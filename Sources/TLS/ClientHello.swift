@@ -6,8 +6,9 @@ public struct ClientHello: BitwiseCopyable, Sendable {
     public static let serverNameBytesMax = 255
     /// The longest hello message; real ones have 200 to 2,500 bytes.
     public static let messageBytesMax = 16_384
-    /// The most bytes that are looked at, record headers included: what a caller must be able to
-    /// hold. A hello that is not complete by then is malformed.
+    /// The most bytes that are looked at, record headers included.
+    ///
+    /// A caller must be able to hold them; a hello that is not complete by then is malformed.
     public static let bytesMax = 2 * messageBytesMax
 
     /// How far a look at the first bytes of a connection came.
@@ -93,7 +94,9 @@ public struct ClientHello: BitwiseCopyable, Sendable {
 
     /// The extension `server_name`: a list that may hold one host name (RFC 6066 §3).
     private mutating func readServerName(
-        _ reader: inout HelloReader, _ bytes: Span<UInt8>, end: Int
+        _ reader: inout HelloReader,
+        _ bytes: Span<UInt8>,
+        end: Int
     ) throws(HelloStop) {
         guard try reader.vectorCount(2, 1...65_535, bytes) == reader.left - end else {
             throw .malformed
@@ -119,7 +122,9 @@ public struct ClientHello: BitwiseCopyable, Sendable {
 
     /// The extension `application_layer_protocol_negotiation` (RFC 7301 §3.1).
     private mutating func readProtocols(
-        _ reader: inout HelloReader, _ bytes: Span<UInt8>, end: Int
+        _ reader: inout HelloReader,
+        _ bytes: Span<UInt8>,
+        end: Int
     ) throws(HelloStop) {
         guard try reader.vectorCount(2, 2...65_535, bytes) == reader.left - end else {
             throw .malformed
@@ -143,7 +148,9 @@ public struct ClientHello: BitwiseCopyable, Sendable {
 
     /// The extension `supported_versions` (RFC 8446 §4.2.1).
     private mutating func readVersions(
-        _ reader: inout HelloReader, _ bytes: Span<UInt8>, end: Int
+        _ reader: inout HelloReader,
+        _ bytes: Span<UInt8>,
+        end: Int
     ) throws(HelloStop) {
         let count = try reader.vectorCount(1, 2...254, bytes)
         guard count == reader.left - end, count % 2 == 0 else { throw .malformed }
@@ -176,6 +183,9 @@ private enum HelloStop: Error {
 ///
 /// Every method takes the bytes it was made with, since a span cannot be kept.
 private struct HelloReader {
+    /// The most bytes of one record (RFC 8446 §5.1).
+    private static let recordBytesMax = 16_384
+
     /// Bytes of the message after this place.
     private(set) var left = 0
     private var position = 0
@@ -211,7 +221,9 @@ private struct HelloReader {
 
     /// The length of a vector, which must be within bounds and within the message.
     mutating func vectorCount(
-        _ size: Int, _ allowed: ClosedRange<Int>, _ bytes: Span<UInt8>
+        _ size: Int,
+        _ allowed: ClosedRange<Int>,
+        _ bytes: Span<UInt8>
     ) throws(HelloStop) -> Int {
         let count = try number(size, bytes)
         guard allowed.contains(count), count <= left else { throw .malformed }
@@ -243,7 +255,7 @@ private struct HelloReader {
         guard bytes[position + 1] == 3 else { throw isFirst ? .notTLS : .malformed }
         guard there >= 5 else { throw .incomplete }
         let count = Int(bytes[position + 3]) << 8 | Int(bytes[position + 4])
-        guard count > 0, count <= TLSSession.recordBytesMax else { throw .malformed }
+        guard count > 0, count <= HelloReader.recordBytesMax else { throw .malformed }
         position += 5
         recordLeft = count
     }

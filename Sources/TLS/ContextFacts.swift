@@ -6,7 +6,7 @@ import Kernel
 /// Owned by the context itself (not by the configuration), because sessions keep their context
 /// alive after a reload has dropped the configuration.
 @safe final class ContextFacts: Sendable {
-    /// The protocols in the form of RFC 7301 §3.1 (length, name, …), at an address that never moves.
+    /// The protocols as RFC 7301 §3.1 has them (length, name, …), at an address that stays.
     // Sound: written once in `init`, read only afterwards, freed in `deinit`.
     nonisolated(unsafe) let applicationProtocols: UnsafeMutableBufferPointer<UInt8>
     private let ticketKeys: TLSTicketKeys?
@@ -20,7 +20,9 @@ import Kernel
     }
 
     init(
-        applicationProtocols: [String], ticketKeys: TLSTicketKeys?, binding: [UInt8]
+        applicationProtocols: [String],
+        ticketKeys: TLSTicketKeys?,
+        binding: [UInt8]
     ) throws(TLSError) {
         let wire = try ContextFacts.wireForm(applicationProtocols)
         // Sound: initialized completely here.

@@ -9,7 +9,13 @@ public enum Digest {
         let result = unsafe digest.withUnsafeMutableBufferPointer { digest in
             unsafe bytes.withUnsafeBufferPointer { bytes in
                 unsafe EVP_Digest(
-                    bytes.baseAddress, bytes.count, digest.baseAddress, nil, EVP_sha256(), nil)
+                    bytes.baseAddress,
+                    bytes.count,
+                    digest.baseAddress,
+                    nil,
+                    EVP_sha256(),
+                    nil
+                )
             }
         }
         precondition(result == 1, "libcrypto has no SHA-256.")
@@ -40,7 +46,14 @@ public enum Digest {
         // Sound: all counts are the arrays' own, and HMAC-SHA-256 writes 32 bytes.
         let isDone = unsafe code.withUnsafeMutableBufferPointer { code in
             unsafe HMAC(
-                EVP_sha256(), key, Int32(key.count), message, message.count, code.baseAddress, nil)
+                EVP_sha256(),
+                key,
+                Int32(key.count),
+                message,
+                message.count,
+                code.baseAddress,
+                nil
+            )
                 != nil
         }
         precondition(isDone, "libcrypto has no HMAC.")

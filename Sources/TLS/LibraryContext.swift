@@ -28,11 +28,15 @@ import COpenSSL
         unsafe SSL_CTX_set_options(
             pointer,
             TLS_OP_NO_COMPRESSION | TLS_OP_NO_RENEGOTIATION | TLS_OP_CIPHER_SERVER_PREFERENCE
-                | TLS_OP_PRIORITIZE_CHACHA)
+                | TLS_OP_PRIORITIZE_CHACHA
+        )
         _ = control(
             SSL_CTRL_MODE,
-            Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN))
+            Int(
+                SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                    | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN
+            )
+        )
     }
 
     deinit {
@@ -56,10 +60,10 @@ import COpenSSL
         guard let store = unsafe SSL_CTX_get_cert_store(pointer) else { throw TLSError(.library) }
         // A certificate that is trusted by name ends a chain, also when it is not a root.
         unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
-        for unsafe certificate in unsafe certificates {
+        for index in unsafe certificates.indices {
             // Sound: as above.
-            guard unsafe X509_STORE_add_cert(store, certificate) == 1,
-                unsafe !announced || SSL_CTX_add_client_CA(pointer, certificate) == 1
+            guard unsafe X509_STORE_add_cert(store, certificates[index]) == 1,
+                unsafe !announced || SSL_CTX_add_client_CA(pointer, certificates[index]) == 1
             else { throw TLSError(.trustUnusable, takingCause: ()) }
         }
     }

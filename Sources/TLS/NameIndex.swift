@@ -86,7 +86,8 @@ struct CertificatePlan {
 
     /// The first RSA, ECDSA and other certificate that has a name.
     private static func firstOfEachKind(
-        _ certificates: [TLSCertificate], _ name: String
+        _ certificates: [TLSCertificate],
+        _ name: String
     ) -> [Int] {
         var kinds: [TLSCertificate.KeyKind] = []
         return certificates.indices.filter { index in

@@ -6,7 +6,8 @@ enum PEM {
     ///
     /// Throws `failure` where there is none, or where one of them cannot be read.
     static func certificates(
-        _ text: [UInt8], failure: TLSError.Reason
+        _ text: [UInt8],
+        failure: TLSError.Reason
     ) throws(TLSError) -> [OpaquePointer] {
         var found: [OpaquePointer] = unsafe []
         // Sound: the BIO reads `text`, which outlives it; it is freed before the closure ends.

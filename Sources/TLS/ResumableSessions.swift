@@ -21,8 +21,10 @@ import Kernel
 
     deinit {
         state.withLock { state in
-            // Sound: the cache owns one reference to each.
-            for unsafe session in unsafe state.sessions.values { unsafe SSL_SESSION_free(session) }
+            for key in state.order {
+                // Sound: the cache owns one reference to each; nil is freed by doing nothing.
+                unsafe SSL_SESSION_free(state.sessions[key])
+            }
         }
     }
 
@@ -51,8 +53,8 @@ import Kernel
 
     /// A copy of the session to resume with this server; the caller frees it.
     func find(_ key: Key) -> OpaquePointer? {
-        // Sound: the reference taken under the lock keeps the session alive until it is copied; what
-        // is in the cache is never changed, since connections only get copies.
+        // Sound: the reference taken under the lock keeps the session alive until it is copied;
+        // what is in the cache is never changed, since connections only get copies.
         let found: OpaquePointer? = unsafe state.withLock { state in
             guard let session = unsafe state.sessions[key] else { return nil }
             unsafe SSL_SESSION_up_ref(session)

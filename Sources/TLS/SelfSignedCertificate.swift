@@ -16,14 +16,14 @@ public struct SelfSignedCertificate: Sendable {
 
     /// As the other, with a choice of all that differs between certificates.
     ///
-    /// - Parameters:
-    ///   - validSeconds: Start and end of validity, counted from now.
-    ///   - isRSA: A key of RSA with 2,048 bits instead of P-256.
-    ///   - issuer: Who signs; nil: the certificate itself.
-    ///   - isAuthority: Whether it may sign others.
+    /// Valid from and to so many seconds from now; `isRSA`: with a key of 2,048 bits instead of
+    /// P-256; signed by `issuer`, or else by itself; `isAuthority`: it may sign others.
     static func make(
-        names: [String], validSeconds: ClosedRange<Int>, isRSA: Bool = false,
-        issuer: SelfSignedCertificate? = nil, isAuthority: Bool = false
+        names: [String],
+        validSeconds: ClosedRange<Int>,
+        isRSA: Bool = false,
+        issuer: SelfSignedCertificate? = nil,
+        isAuthority: Bool = false
     ) throws(TLSError) -> SelfSignedCertificate {
         let authority = try issuer.map { issuer throws(TLSError) in
             try CertificatePair(chainPEM: issuer.certificatePEM, keyPEM: issuer.keyPEM)
@@ -48,7 +48,8 @@ public struct SelfSignedCertificate: Sendable {
             certificatePEM: unsafe text { unsafe PEM_write_bio_X509($0, certificate) },
             keyPEM: unsafe text {
                 unsafe PEM_write_bio_PKCS8PrivateKey($0, key, nil, nil, 0, nil, nil)
-            })
+            }
+        )
     }
 
     private static func generateKey(isRSA: Bool) -> OpaquePointer? {
@@ -70,8 +71,11 @@ public struct SelfSignedCertificate: Sendable {
     }
 
     private static func fill(
-        _ certificate: OpaquePointer, _ key: OpaquePointer, _ names: [String],
-        _ validSeconds: ClosedRange<Int>, _ authority: OpaquePointer?
+        _ certificate: OpaquePointer,
+        _ key: OpaquePointer,
+        _ names: [String],
+        _ validSeconds: ClosedRange<Int>,
+        _ authority: OpaquePointer?
     ) -> Bool {
         var serial: UInt64 = 0
         // Sound: eight bytes are written to eight bytes.
@@ -87,18 +91,32 @@ public struct SelfSignedCertificate: Sendable {
             && X509_gmtime_adj(X509_getm_notBefore(certificate), validSeconds.lowerBound) != nil
             && X509_gmtime_adj(X509_getm_notAfter(certificate), validSeconds.upperBound) != nil
             && X509_NAME_add_entry_by_NID(
-                subject, NID_commonName, MBSTRING_UTF8, name, Int32(name.count), -1, 0) == 1
+                subject,
+                NID_commonName,
+                MBSTRING_UTF8,
+                name,
+                Int32(name.count),
+                -1,
+                0
+            ) == 1
             && X509_set_issuer_name(
-                certificate, authority.map { unsafe X509_get_subject_name($0) } ?? subject) == 1
+                certificate,
+                authority.map { unsafe X509_get_subject_name($0) } ?? subject
+            ) == 1
             && X509_set_pubkey(certificate, key) == 1
     }
 
     private static func addExtensions(
-        _ certificate: OpaquePointer, _ names: [String], isAuthority: Bool
+        _ certificate: OpaquePointer,
+        _ names: [String],
+        isAuthority: Bool
     ) -> Bool {
-        let alternatives = names.map { (isAddress($0) ? "IP:" : $0.contains("://") ? "URI:" : "DNS:") + $0 }
+        let alternatives = names.map { name in
+            let kind = isAddress(name) ? "IP:" : name.contains("://") ? "URI:" : "DNS:"
+            return kind + name
+        }
         var extensions = [
-            (NID_basic_constraints, isAuthority ? "critical,CA:TRUE" : "critical,CA:FALSE"),
+            (NID_basic_constraints, isAuthority ? "critical,CA:TRUE" : "critical,CA:FALSE")
         ]
         if !names.isEmpty {
             extensions.append((NID_subject_alt_name, alternatives.joined(separator: ",")))

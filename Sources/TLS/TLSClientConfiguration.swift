@@ -26,11 +26,14 @@ public final class TLSClientConfiguration: Sendable {
     /// Makes the library's context.
     ///
     /// - Parameters:
+    ///   - trust: Which certificates are believed.
     ///   - subjectNames: Where not empty, these names alone authenticate the server.
-    ///   - applicationProtocols: Offered in this order; the server's choice may be none of them
-    ///     only by not choosing at all.
+    ///   - applicationProtocols: Offered in this order; none is agreed where the server is silent.
+    ///   - minimumVersion: TLS 1.2 or 1.3; the highest is always 1.3.
+    ///   - clientCertificate: Shown to servers that ask for one.
     ///   - resumableSessionsMax: How many sessions are kept to be resumed, the oldest going first;
     ///     0 turns resumption off.
+    /// - Throws: `trustUnusable`, `certificateUnusable`, `applicationProtocolInvalid`.
     public init(
         trust: TLSTrust,
         subjectNames: [TLSSubjectName] = [],
@@ -40,9 +43,15 @@ public final class TLSClientConfiguration: Sendable {
         resumableSessionsMax: Int = 0
     ) throws(TLSError) {
         let facts = try ContextFacts(
-            applicationProtocols: applicationProtocols, ticketKeys: nil, binding: [])
+            applicationProtocols: applicationProtocols,
+            ticketKeys: nil,
+            binding: []
+        )
         context = try LibraryContext(
-            isServer: false, minimumVersion: minimumVersion, facts: facts)
+            isServer: false,
+            minimumVersion: minimumVersion,
+            facts: facts
+        )
         self.subjectNames = subjectNames
         isInsecure = trust == .insecure
         resumable =
@@ -51,8 +60,10 @@ public final class TLSClientConfiguration: Sendable {
         guard
             unsafe facts.applicationProtocols.isEmpty
                 || SSL_CTX_set_alpn_protos(
-                    context.pointer, facts.applicationProtocols.baseAddress,
-                    UInt32(facts.applicationProtocols.count)) == 0
+                    context.pointer,
+                    facts.applicationProtocols.baseAddress,
+                    UInt32(facts.applicationProtocols.count)
+                ) == 0
         else { throw TLSError(.library, takingCause: ()) }
         try context.believe(trust)
         if let clientCertificate { try context.use(clientCertificate.pair) }
@@ -79,7 +90,9 @@ extension LibraryContext {
     /// Has sessions that can be resumed reported, and none kept by the library itself.
     fileprivate func offerResumable() {
         _ = control(
-            SSL_CTRL_SET_SESS_CACHE_MODE, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL))
+            SSL_CTRL_SET_SESS_CACHE_MODE,
+            Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL)
+        )
         // Sound: the function has the declared type and finds its facts through the session.
         unsafe SSL_CTX_sess_set_new_cb(pointer, recordResumable)
     }

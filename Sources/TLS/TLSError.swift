@@ -190,8 +190,9 @@ extension TLSError {
             SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
             return .noCommonCipher
         case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: return .plainHTTP
-        default: return reason > alertBase && reason < alertBase + 256
-            ? .alertReceived : .protocolViolation
+        default:
+            return reason > alertBase && reason < alertBase + 256
+                ? .alertReceived : .protocolViolation
         }
     }
 }

@@ -35,9 +35,13 @@ public final class TLSServerConfiguration: Sendable {
     ///     and an ECDSA certificate for one name serve it side by side.
     ///   - applicationProtocols: In order of preference, such as "h2", "http/1.1". A client that
     ///     offers protocols, none of which is here, is refused; with an empty list none is agreed.
+    ///   - minimumVersion: TLS 1.2 or 1.3; the highest is always 1.3.
+    ///   - clientValidation: What is asked of clients' certificates.
     ///   - sessionContext: Tells listeners apart, such as an id: tickets open only where this,
     ///     the client validation and the certificates' names are the same.
     ///   - ticketKeys: nil turns resumption off.
+    /// - Throws: `certificateMissing`, `certificateUnusable`, `trustUnusable`,
+    ///   `applicationProtocolInvalid`.
     public init(
         certificates: [TLSCertificate],
         applicationProtocols: [String] = [],
@@ -53,10 +57,15 @@ public final class TLSServerConfiguration: Sendable {
             let names = set.flatMap { certificates[$0].names }
             let binding = TLSServerConfiguration.binding(sessionContext, clientValidation, names)
             let facts = try ContextFacts(
-                applicationProtocols: applicationProtocols, ticketKeys: ticketKeys,
-                binding: binding)
+                applicationProtocols: applicationProtocols,
+                ticketKeys: ticketKeys,
+                binding: binding
+            )
             let context = try LibraryContext(
-                isServer: true, minimumVersion: minimumVersion, facts: facts)
+                isServer: true,
+                minimumVersion: minimumVersion,
+                facts: facts
+            )
             for index in set { try context.use(certificates[index].pair) }
             try context.ask(for: clientValidation)
             try context.setTickets(binding: binding, lifeSeconds: ticketKeys?.periodSeconds)
@@ -78,7 +87,9 @@ public final class TLSServerConfiguration: Sendable {
 
     /// What a ticket is tied to: 32 bytes that no other context shares.
     private static func binding(
-        _ sessionContext: [UInt8], _ validation: TLSClientValidation, _ names: [String]
+        _ sessionContext: [UInt8],
+        _ validation: TLSClientValidation,
+        _ names: [String]
     ) -> [UInt8] {
         var input: [UInt8] = []
         // Each part is preceded by its length, so that no two lists of parts look alike.
@@ -111,7 +122,10 @@ extension LibraryContext {
             try trust(authorities, announced: true)
             // Sound: only flags of this context change.
             unsafe SSL_CTX_set_verify(
-                pointer, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+                pointer,
+                SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                nil
+            )
         case .requested(let authorities):
             try trust(authorities, announced: true)
             // Sound: the function has the declared type and needs no facts.

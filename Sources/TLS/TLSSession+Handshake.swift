@@ -22,11 +22,14 @@ extension TLSSession {
     ///
     /// Output that does not fit is kept and comes with the next call. Once finished, does nothing.
     public mutating func handshake(
-        ciphertext: Span<UInt8>, into output: inout OutputSpan<UInt8>
+        ciphertext: Span<UInt8>,
+        into output: inout OutputSpan<UInt8>
     ) -> HandshakeResult {
         guard stage == .handshaking else {
             return HandshakeResult(
-                consumed: 0, state: stage == .open ? .finished : .failed(TLSError(.notOpen)))
+                consumed: 0,
+                state: stage == .open ? .finished : .failed(TLSError(.notOpen))
+            )
         }
         ERR_clear_error()
         // Sound: both belong to this value, which is not used otherwise during the call.
@@ -120,8 +123,10 @@ extension TLSSession {
     /// `body` reads the facts it needs; what was put out is added to the output here.
     @inline(__always)
     static func withWindows<Result>(
-        _ facts: UnsafeMutablePointer<SessionFacts>, _ input: Span<UInt8>,
-        _ output: inout OutputSpan<UInt8>, _ body: () -> Result
+        _ facts: UnsafeMutablePointer<SessionFacts>,
+        _ input: Span<UInt8>,
+        _ output: inout OutputSpan<UInt8>,
+        _ body: () -> Result
     ) -> Result {
         // Sound: both buffers stay valid until the closures end, and the windows are closed before.
         unsafe input.withUnsafeBufferPointer { input in
@@ -143,6 +148,8 @@ extension TLSSession {
         // Sound: the session is live.
         return TLSError(
             sessionFailureWithVerification: unsafe Int32(
-                truncatingIfNeeded: SSL_get_verify_result(ssl)))
+                truncatingIfNeeded: SSL_get_verify_result(ssl)
+            )
+        )
     }
 }

@@ -24,10 +24,11 @@ extension TLSSession {
 
     /// Opens ciphertext, all of it where the plaintext fits (`plaintextCapacity`).
     ///
-    /// `reply` gets what the protocol itself has to say, such as a key update or an alert; it is
-    /// nearly always left empty, and `replyCapacity` free bytes always do.
+    /// `reply` gets what the protocol itself has to say, such as an alert; it is nearly always left
+    /// empty, and `replyCapacity` free bytes always do. (A key update is answered by `write`.)
     public mutating func read(
-        ciphertext: Span<UInt8>, into plaintext: inout OutputSpan<UInt8>,
+        ciphertext: Span<UInt8>,
+        into plaintext: inout OutputSpan<UInt8>,
         reply: inout OutputSpan<UInt8>
     ) -> ReadResult {
         guard stage == .open else {
@@ -39,7 +40,9 @@ extension TLSSession {
         var produced = 0
         // Sound: the windows are those of this call.
         let (outcome, consumed, isTaken) = unsafe TLSSession.withWindows(
-            facts, ciphertext, &reply
+            facts,
+            ciphertext,
+            &reply
         ) {
             // Sound: the library writes to the free part of the plaintext only.
             let outcome = unsafe plaintext.withUnsafeMutableBufferPointer { buffer, count in
@@ -56,8 +59,10 @@ extension TLSSession {
 
     /// Calls `SSL_read` until it has no more or the output is full (nil).
     private static func open(
-        _ ssl: OpaquePointer, _ facts: UnsafeMutablePointer<SessionFacts>,
-        into free: UnsafeMutableBufferPointer<UInt8>, _ produced: inout Int
+        _ ssl: OpaquePointer,
+        _ facts: UnsafeMutablePointer<SessionFacts>,
+        into free: UnsafeMutableBufferPointer<UInt8>,
+        _ produced: inout Int
     ) -> Outcome? {
         let capacity = free.count
         while produced < capacity {
@@ -65,7 +70,11 @@ extension TLSSession {
             // Sound: `produced` is below the capacity, so the base is not nil, and the rest of the
             // buffer is free.
             let result = unsafe SSL_read_ex(
-                ssl, free.baseAddress?.advanced(by: produced), capacity - produced, &count)
+                ssl,
+                free.baseAddress?.advanced(by: produced),
+                capacity - produced,
+                &count
+            )
             guard result == 1 else { return unsafe Outcome(ssl, result) }
             produced += count
             // The library reads whole records and no further, so with all input taken and nothing
@@ -109,7 +118,8 @@ extension TLSSession {
     ///
     /// Nothing is held back: what was sealed is in the output, what was not is still the caller's.
     public mutating func write(
-        plaintext: Span<UInt8>, into ciphertext: inout OutputSpan<UInt8>
+        plaintext: Span<UInt8>,
+        into ciphertext: inout OutputSpan<UInt8>
     ) -> WriteResult {
         guard stage == .open, !isClosing else { return .failed(TLSError(.notOpen)) }
         guard !plaintext.isEmpty else { return .sealed(0) }
@@ -133,8 +143,11 @@ extension TLSSession {
 
     /// Calls `SSL_write` for each record that fits; nil: all was done that could be.
     private static func seal(
-        _ ssl: OpaquePointer, _ facts: UnsafeMutablePointer<SessionFacts>,
-        _ bytes: UnsafeBufferPointer<UInt8>, _ sealed: inout Int, _ records: inout Int32
+        _ ssl: OpaquePointer,
+        _ facts: UnsafeMutablePointer<SessionFacts>,
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ sealed: inout Int,
+        _ records: inout Int32
     ) -> Outcome? {
         let total = bytes.count
         while sealed < total {
@@ -147,7 +160,11 @@ extension TLSSession {
             var written = 0
             // Sound: `count` bytes from `sealed` on are within the buffer.
             let result = unsafe SSL_write_ex(
-                ssl, bytes.baseAddress?.advanced(by: sealed), count, &written)
+                ssl,
+                bytes.baseAddress?.advanced(by: sealed),
+                count,
+                &written
+            )
             guard result == 1 else { return unsafe Outcome(ssl, result) }
             sealed += written
             records += 1

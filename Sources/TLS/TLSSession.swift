@@ -62,7 +62,7 @@ import COpenSSL
     /// A server's session.
     ///
     /// `serverName` chooses the certificate: lower-case, from `ClientHello`, empty when there was
-    /// none. All bytes of the hello must still be given to `handshake`.
+    /// none. All bytes of the hello must still be given to `handshake`. Throws `library` only.
     public init(server: TLSServerConfiguration, serverName: Span<UInt8>) throws(TLSError) {
         // Sound: this value owns both from here on.
         (unsafe ssl, unsafe facts) = unsafe try TLSSession.make(server.context(for: serverName))
@@ -73,12 +73,13 @@ import COpenSSL
 
     /// A client's session.
     ///
-    /// - Parameters:
-    ///   - serverName: Sent to the server (SNI) and verified; an IP address is only verified.
-    ///   - resumptionKey: Tells servers of one name apart among the sessions to be resumed, such
-    ///     as an endpoint's id.
+    /// `serverName` is sent to the server (SNI) and verified; an IP address is only verified.
+    /// `resumptionKey` tells servers of one name apart among the sessions to be resumed, such as
+    /// an endpoint's id. Throws `serverNameInvalid`, or `library` for want of memory.
     public init(
-        client: TLSClientConfiguration, serverName: String, resumptionKey: UInt64 = 0
+        client: TLSClientConfiguration,
+        serverName: String,
+        resumptionKey: UInt64 = 0
     ) throws(TLSError) {
         let name = serverName.hasSuffix(".") ? String(serverName.dropLast()) : serverName
         let key = ResumableSessions.Key(serverName: name, discriminator: resumptionKey)
@@ -137,13 +138,17 @@ import COpenSSL
         // A session is spoilt for resumption when its connection ends without a word, which pooled
         // connections do: say that both words were said.
         // Sound: both were made by this value's initializer, and are freed once.
-        if stage == .open { unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
+        if stage == .open {
+            unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        }
         unsafe TLSSession.free(ssl, facts)
     }
 
     /// Says which name goes out and which the certificate must have.
     private static func expect(
-        _ name: String, of client: TLSClientConfiguration, on ssl: OpaquePointer
+        _ name: String,
+        of client: TLSClientConfiguration,
+        on ssl: OpaquePointer
     ) throws(TLSError) {
         // Sound: the parameters belong to this session.
         let parameters = unsafe SSL_get0_param(ssl)
@@ -175,7 +180,11 @@ import COpenSSL
         // Sound: the name is terminated and copied, whatever the parameter's type says.
         return unsafe text.withUnsafeMutableBufferPointer {
             unsafe SSL_ctrl(
-                ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name), $0.baseAddress)
+                ssl,
+                SSL_CTRL_SET_TLSEXT_HOSTNAME,
+                Int(TLSEXT_NAMETYPE_host_name),
+                $0.baseAddress
+            )
                 == 1
         }
     }

@@ -25,7 +25,8 @@ public final class TLSTicketKeys: Sendable {
     public init(periodSeconds: UInt64 = 14_400, now: UInt64) {
         self.periodSeconds = periodSeconds
         state = Lock(
-            State(generation: 1, rotatedAt: now, secrets: [TLSTicketKeys.randomSecret()]))
+            State(generation: 1, rotatedAt: now, secrets: [TLSTicketKeys.randomSecret()])
+        )
     }
 
     /// Makes a new secret if the current one is older than the period; says whether it did.

@@ -40,7 +40,8 @@ enum X509Fields {
 
     /// Names are looked for among the alternative names only, a wildcard is a whole label.
     static let hostFlags = UInt32(
-        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
+        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+    )
 
     /// SHA-256 of the DER form, lower-case hex.
     static func fingerprint(_ certificate: OpaquePointer) -> String {
@@ -70,9 +71,9 @@ enum X509Fields {
     static func stack(_ certificates: ArraySlice<OpaquePointer>) -> OpaquePointer {
         // Sound: a stack of pointers holds any pointers.
         guard let stack = unsafe OPENSSL_sk_new_null() else { fatalError("Out of memory.") }
-        for unsafe certificate in unsafe certificates {
+        for index in unsafe certificates.indices {
             // Sound: as above.
-            unsafe OPENSSL_sk_push(stack, UnsafeRawPointer(certificate))
+            unsafe OPENSSL_sk_push(stack, UnsafeRawPointer(certificates[index]))
         }
         return unsafe stack
     }
@@ -90,14 +91,15 @@ enum X509Fields {
     /// Frees certificates.
     static func free(_ certificates: [OpaquePointer]) {
         // Sound: the caller gives its references up.
-        for unsafe certificate in unsafe certificates { unsafe X509_free(certificate) }
+        for index in unsafe certificates.indices { unsafe X509_free(certificates[index]) }
     }
 
     // MARK: - Parts
 
     /// Calls with the kind (`GEN_…`) and the bytes of each alternative name.
     private static func forEachName(
-        _ certificate: OpaquePointer, _ body: (Int32, [UInt8]) -> Void
+        _ certificate: OpaquePointer,
+        _ body: (Int32, [UInt8]) -> Void
     ) {
         // Sound: the extension's decoded form is a stack of GENERAL_NAME, owned here.
         guard
@@ -111,7 +113,9 @@ enum X509Fields {
             // Sound: as above; the value of these three kinds is a string.
             guard let entry = unsafe OPENSSL_sk_value(stack, index),
                 let value = unsafe GENERAL_NAME_get0_value(
-                    entry.assumingMemoryBound(to: GENERAL_NAME.self), &type),
+                    entry.assumingMemoryBound(to: GENERAL_NAME.self),
+                    &type
+                ),
                 [GEN_DNS, GEN_IPADD, GEN_URI].contains(type)
             else { continue }
             // Sound: as above.

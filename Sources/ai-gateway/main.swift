@@ -1,1 +1,4 @@
-print("starting")
+import ArgumentParser
+import Control
+
+AIGateway.main()

@@ -29,7 +29,8 @@ struct LoopTests {
         #expect(loop.wait(timeoutMilliseconds: 0) == 0)
     }
 
-    @Test func `edge-triggered reports a change once, level-triggered as long as it lasts`() throws {
+    @Test func `edge-triggered reports a change once, level-triggered as long as it lasts`() throws
+    {
         var edge = try Loop()
         var level = try Loop()
         let connection = try Connection.open()

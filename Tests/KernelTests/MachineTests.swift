@@ -16,10 +16,11 @@ struct MachineTests {
         #expect(Machine.raiseDescriptorLimit() == limit)
     }
 
-    @Test(arguments: [
-        ("max 100000\n", nil), ("150000 100000\n", 1.5), ("50000 100000", 0.5), ("", nil),
-        ("100000", nil), ("-1 100000", nil), ("x y", nil), ("100 0", nil), ("1 2 3", nil),
-    ] as [(String, Double?)])
+    @Test(
+        arguments: [
+            ("max 100000\n", nil), ("150000 100000\n", 1.5), ("50000 100000", 0.5), ("", nil),
+            ("100000", nil), ("-1 100000", nil), ("x y", nil), ("100 0", nil), ("1 2 3", nil),
+        ] as [(String, Double?)])
     func `a quota is read as cores`(text: String, cores: Double?) {
         #expect(ControlGroup.cores(text) == cores)
     }

@@ -75,7 +75,7 @@ struct SlabTests {
         check(!slab.isOccupied(.max))
     }
 
-    @Test func `elements that cannot be copied are moved in, changed in place and moved out`() throws {
+    @Test func `elements that cannot be copied are moved in, changed and moved out`() throws {
         let counter = Counter()
         do {
             var slab = Slab<Owner>(capacity: 4)

@@ -3,9 +3,10 @@ import Kernel
 import Testing
 
 struct TokenTests {
-    @Test(arguments: [
-        (0, 0, 0), (255, .max, 0xFF_FFFF), (1, 2, 3), (0x80, 0x8000_0000, 0x80_0000),
-    ] as [(UInt8, UInt32, UInt32)])
+    @Test(
+        arguments: [
+            (0, 0, 0), (255, .max, 0xFF_FFFF), (1, 2, 3), (0x80, 0x8000_0000, 0x80_0000),
+        ] as [(UInt8, UInt32, UInt32)])
     func `the parts come out as they went in`(kind: UInt8, slot: UInt32, generation: UInt32) {
         let token = Token(kind: kind, slot: slot, generation: generation)
         #expect(token.kind == kind)

@@ -1,7 +1,6 @@
 // Proves that backends share requests by their weights (BackendRef.weight), exactly.
 
 import HTTP
-import Kernel
 import Testing
 
 @testable import Routing
@@ -58,7 +57,7 @@ import Testing
 
     @Test func `counts follow the weights`() throws {
         let table = try table([70, 20, 10])
-        var random = RandomSource(seed: 5)
+        var random = SeededRandom(seed: 5)
         var counts = [0, 0, 0]
         for _ in 0..<100_000 {
             let number = UInt32(truncatingIfNeeded: random.next())

@@ -19,7 +19,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "real: real model servers and SDKs")
     config.addinivalue_line("markers", "readme: commands of README.md and of the samples")
     config.addinivalue_line("markers", "seconds(n): a limit other than the usual one")
-    config.addinivalue_line("markers", "no_binary: does not need the gateway")
+    config.addinivalue_line("markers", "soak: half an hour of mixed load and faults (Tests/run --long)")
 
 
 def pytest_sessionstart(session):

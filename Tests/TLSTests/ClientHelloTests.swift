@@ -136,7 +136,10 @@ private func word(_ bytes: [UInt8]) -> String {
         ("no extensions in the list", HelloWriter(), ""),
         ("no name", HelloWriter(extensions: [HelloWriter.protocols(["h2"])]), ""),
         ("the longest name", HelloWriter(extensions: [HelloWriter.name(long)]), long),
-        ("a name of an unknown kind", HelloWriter(extensions: [HelloWriter.name("x", type: 9)]), ""),
+        (
+            "a name of an unknown kind", HelloWriter(extensions: [HelloWriter.name("x", type: 9)]),
+            ""
+        ),
         ("an address", HelloWriter(extensions: [HelloWriter.name("10.0.0.1")]), "10.0.0.1"),
         ("an underscore", HelloWriter(extensions: [HelloWriter.name("a_b.c")]), "a_b.c"),
     ]
@@ -148,18 +151,38 @@ private func word(_ bytes: [UInt8]) -> String {
     }
 
     private static let bad: [(what: String, writer: HelloWriter)] = [
-        ("two names", HelloWriter(extensions: [(0, HelloWriter.vector(2, [
-            0, 0, 1, 97, 0, 0, 1, 98,
-        ]))])),
-        ("the name's extension twice", HelloWriter(extensions: [
-            HelloWriter.name("a"), HelloWriter.name("a"),
-        ])),
-        ("the protocols' extension twice", HelloWriter(extensions: [
-            HelloWriter.protocols(["h2"]), HelloWriter.protocols(["h2"]),
-        ])),
-        ("the versions' extension twice", HelloWriter(extensions: [
-            HelloWriter.versions([3, 4]), HelloWriter.versions([3, 4]),
-        ])),
+        (
+            "two names",
+            HelloWriter(extensions: [
+                (
+                    0,
+                    HelloWriter.vector(
+                        2,
+                        [
+                            0, 0, 1, 97, 0, 0, 1, 98,
+                        ]
+                    )
+                )
+            ])
+        ),
+        (
+            "the name's extension twice",
+            HelloWriter(extensions: [
+                HelloWriter.name("a"), HelloWriter.name("a"),
+            ])
+        ),
+        (
+            "the protocols' extension twice",
+            HelloWriter(extensions: [
+                HelloWriter.protocols(["h2"]), HelloWriter.protocols(["h2"]),
+            ])
+        ),
+        (
+            "the versions' extension twice",
+            HelloWriter(extensions: [
+                HelloWriter.versions([3, 4]), HelloWriter.versions([3, 4]),
+            ])
+        ),
         ("an empty name", HelloWriter(extensions: [HelloWriter.name("")])),
         ("a name of one dot", HelloWriter(extensions: [HelloWriter.name(".")])),
         ("a NUL in the name", HelloWriter(extensions: [HelloWriter.name("a\0b")])),
@@ -175,9 +198,12 @@ private func word(_ bytes: [UInt8]) -> String {
         ("too long a session id", HelloWriter(sessionID: [UInt8](repeating: 0, count: 33))),
         ("no ciphers", HelloWriter(ciphers: [])),
         ("no compression", HelloWriter(compression: [])),
-        ("too long a message", HelloWriter(extensions: [
-            (21, [UInt8](repeating: 0, count: 16_384)),
-        ])),
+        (
+            "too long a message",
+            HelloWriter(extensions: [
+                (21, [UInt8](repeating: 0, count: 16_384))
+            ])
+        ),
     ]
 
     @Test(arguments: bad.indices) func `of no legal form is malformed`(index: Int) {

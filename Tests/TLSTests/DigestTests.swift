@@ -23,8 +23,12 @@ import Testing
     /// RFC 4231 §4.3.
     @Test func `with a key is HMAC`() {
         let code = Digest.hmacSHA256(
-            key: Array("Jefe".utf8), Array("what do ya want for nothing?".utf8))
-        #expect(Digest.hex(code)
-            == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+            key: Array("Jefe".utf8),
+            Array("what do ya want for nothing?".utf8)
+        )
+        #expect(
+            Digest.hex(code)
+                == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        )
     }
 }

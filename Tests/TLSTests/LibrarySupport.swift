@@ -1,6 +1,7 @@
 // What tests ask of the library and of the system beyond the module's face.
 import COpenSSL
 import Foundation
+import Testing
 
 @testable import TLS
 
@@ -21,7 +22,8 @@ extension LibraryContext {
     /// Takes certificates with one kind of key only.
     func limitSignatures(toRSA isRSA: Bool) {
         var list = Array(
-            (isRSA ? "rsa_pss_rsae_sha256:rsa_pkcs1_sha256" : "ecdsa_secp256r1_sha256").utf8CString)
+            (isRSA ? "rsa_pss_rsae_sha256:rsa_pkcs1_sha256" : "ecdsa_secp256r1_sha256").utf8CString
+        )
         // Sound: the list is terminated and copied.
         _ = unsafe list.withUnsafeMutableBufferPointer {
             unsafe SSL_CTX_ctrl(pointer, SSL_CTRL_SET_SIGALGS_LIST, 0, $0.baseAddress)
@@ -72,34 +74,28 @@ func residentPages() -> Int {
 /// Seconds since 1970.
 func wallSeconds() -> Int64 { Int64(Date().timeIntervalSince1970) }
 
-/// What the library's command says of a certificate's digest, in our form.
-func opensslFingerprint(_ certificate: [UInt8]) -> String {
-    let text = openssl(["x509", "-noout", "-fingerprint", "-sha256"], certificate)
-    return String(decoding: text, as: UTF8.self).split(separator: "=").last.map {
-        $0.filter(\.isHexDigit).lowercased()
-    } ?? ""
+/// The bytes that a PEM block stands for.
+func derBytes(_ pem: [UInt8]) -> [UInt8] {
+    let lines = String(decoding: pem, as: UTF8.self).split(separator: "\n")
+    return Array(Data(base64Encoded: lines.dropFirst().dropLast().joined()) ?? Data())
 }
 
 /// The key, encrypted with a password.
-func encryptedKey(_ key: [UInt8]) -> [UInt8] {
-    openssl(["pkey", "-aes256", "-passout", "pass:secret"], key)
-}
-
-private func openssl(_ arguments: [String], _ input: [UInt8]) -> [UInt8] {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["openssl"] + arguments
-    let (source, sink) = (Pipe(), Pipe())
-    process.standardInput = source
-    process.standardOutput = sink
-    do {
-        try process.run()
-        try source.fileHandleForWriting.write(contentsOf: Data(input))
-        try source.fileHandleForWriting.close()
-        let output = try sink.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return Array(output)
-    } catch {
-        return []
+func encryptedKey(_ pem: [UInt8]) throws -> [UInt8] {
+    // Sound: key and BIO are made and freed here; the copy is as long as what is pending.
+    let key = unsafe try PEM.privateKey(pem)
+    defer { unsafe EVP_PKEY_free(key) }
+    let bio = unsafe try #require(BIO_new(BIO_s_mem()))
+    defer { unsafe BIO_free(bio) }
+    // Sound: as above; the password has six bytes.
+    let isWritten = unsafe "secret".withCString {
+        unsafe PEM_write_bio_PKCS8PrivateKey(bio, key, EVP_aes_256_cbc(), $0, 6, nil, nil)
     }
+    #expect(isWritten == 1)
+    var bytes = [UInt8](repeating: 0, count: unsafe BIO_ctrl_pending(bio))
+    // Sound: as above.
+    _ = unsafe bytes.withUnsafeMutableBytes {
+        unsafe BIO_read(bio, $0.baseAddress, Int32($0.count))
+    }
+    return bytes
 }

@@ -6,7 +6,8 @@ import Testing
 
 /// Runs a body with an output window of so many bytes; what was put out, and the body's result.
 func withOutput<Result>(
-    _ capacity: Int, _ body: (inout OutputSpan<UInt8>) -> Result
+    _ capacity: Int,
+    _ body: (inout OutputSpan<UInt8>) -> Result
 ) -> (bytes: [UInt8], result: Result) {
     var result: Result?
     let bytes = [UInt8](capacity: capacity) { output in
@@ -31,11 +32,16 @@ final class Loopback {
     var serverFailure: TLSError?
 
     init(
-        _ client: TLSClientConfiguration, _ server: TLSServerConfiguration,
-        name: String = "a.example", resumptionKey: UInt64 = 0
+        _ client: TLSClientConfiguration,
+        _ server: TLSServerConfiguration,
+        name: String = "a.example",
+        resumptionKey: UInt64 = 0
     ) throws {
         let clientSession = try TLSSession(
-            client: client, serverName: name, resumptionKey: resumptionKey)
+            client: client,
+            serverName: name,
+            resumptionKey: resumptionKey
+        )
         let serverSession = try TLSSession(server: server, serverName: Array(name.utf8).span)
         self.client = clientSession
         self.server = serverSession
@@ -46,7 +52,13 @@ final class Loopback {
         var isMoving = true
         while isMoving {
             isMoving = Loopback.step(
-                &client, &toClient, &toServer, inputSize, outputSize, &clientFailure)
+                &client,
+                &toClient,
+                &toServer,
+                inputSize,
+                outputSize,
+                &clientFailure
+            )
             if Loopback.step(&server, &toServer, &toClient, inputSize, outputSize, &serverFailure) {
                 isMoving = true
             }
@@ -56,8 +68,12 @@ final class Loopback {
 
     /// One call for one side: whether it took or gave anything, or finished.
     private static func step(
-        _ session: inout TLSSession, _ input: inout [UInt8], _ output: inout [UInt8],
-        _ inputSize: Int, _ outputSize: Int, _ failure: inout TLSError?
+        _ session: inout TLSSession,
+        _ input: inout [UInt8],
+        _ output: inout [UInt8],
+        _ inputSize: Int,
+        _ outputSize: Int,
+        _ failure: inout TLSError?
     ) -> Bool {
         guard !session.isOpen, failure == nil else { return false }
         let window = Array(input.prefix(inputSize))
@@ -91,8 +107,11 @@ final class Loopback {
     }
 
     private static func receive(
-        _ session: inout TLSSession, _ input: inout [UInt8], _ reply: inout [UInt8],
-        _ inputSize: Int, _ room: Int
+        _ session: inout TLSSession,
+        _ input: inout [UInt8],
+        _ reply: inout [UInt8],
+        _ inputSize: Int,
+        _ room: Int
     ) -> Received {
         var received = Received()
         repeat {
@@ -130,7 +149,10 @@ final class Loopback {
     }
 
     private static func send(
-        _ session: inout TLSSession, _ plaintext: [UInt8], _ output: inout [UInt8], _ room: Int
+        _ session: inout TLSSession,
+        _ plaintext: [UInt8],
+        _ output: inout [UInt8],
+        _ room: Int
     ) {
         var rest = plaintext
         while !rest.isEmpty {
@@ -161,13 +183,20 @@ enum Certificates {
     static let client = make(["client"], issuer: authority)
 
     private static func make(
-        _ names: [String], validSeconds: ClosedRange<Int> = -60...86_400, isRSA: Bool = false,
-        issuer: SelfSignedCertificate? = nil, isAuthority: Bool = false
+        _ names: [String],
+        validSeconds: ClosedRange<Int> = -60...86_400,
+        isRSA: Bool = false,
+        issuer: SelfSignedCertificate? = nil,
+        isAuthority: Bool = false
     ) -> SelfSignedCertificate {
         do {
             return try SelfSignedCertificate.make(
-                names: names, validSeconds: validSeconds, isRSA: isRSA, issuer: issuer,
-                isAuthority: isAuthority)
+                names: names,
+                validSeconds: validSeconds,
+                isRSA: isRSA,
+                issuer: issuer,
+                isAuthority: isAuthority
+            )
         } catch {
             fatalError("\(error)")
         }
@@ -181,23 +210,35 @@ extension SelfSignedCertificate {
 }
 
 func serverConfiguration(
-    _ certificates: [SelfSignedCertificate] = [Certificates.ecdsa], protocols: [String] = [],
-    validation: TLSClientValidation = .none, context: [UInt8] = [1],
+    _ certificates: [SelfSignedCertificate] = [Certificates.ecdsa],
+    protocols: [String] = [],
+    validation: TLSClientValidation = .none,
+    context: [UInt8] = [1],
     ticketKeys: TLSTicketKeys? = nil
 ) throws -> TLSServerConfiguration {
     try TLSServerConfiguration(
-        certificates: try certificates.map { try $0.parsed() }, applicationProtocols: protocols,
-        clientValidation: validation, sessionContext: context, ticketKeys: ticketKeys)
+        certificates: try certificates.map { try $0.parsed() },
+        applicationProtocols: protocols,
+        clientValidation: validation,
+        sessionContext: context,
+        ticketKeys: ticketKeys
+    )
 }
 
 func clientConfiguration(
     trust: TLSTrust = .certificates(Certificates.authority.certificatePEM),
-    subjectNames: [TLSSubjectName] = [], protocols: [String] = [],
-    certificate: SelfSignedCertificate? = nil, resumableSessionsMax: Int = 0
+    subjectNames: [TLSSubjectName] = [],
+    protocols: [String] = [],
+    certificate: SelfSignedCertificate? = nil,
+    resumableSessionsMax: Int = 0
 ) throws -> TLSClientConfiguration {
     try TLSClientConfiguration(
-        trust: trust, subjectNames: subjectNames, applicationProtocols: protocols,
-        clientCertificate: try certificate?.parsed(), resumableSessionsMax: resumableSessionsMax)
+        trust: trust,
+        subjectNames: subjectNames,
+        applicationProtocols: protocols,
+        clientCertificate: try certificate?.parsed(),
+        resumableSessionsMax: resumableSessionsMax
+    )
 }
 
 /// Bytes without a pattern, the same in every run.

@@ -21,43 +21,80 @@ import Testing
         Row(what: "capitals", certificate: Certificates.ecdsa, name: "A.Example", reason: nil),
         Row(what: "wildcard", certificate: Certificates.other, name: "x.b.example", reason: nil),
         Row(
-            what: "too deep for a wildcard", certificate: Certificates.other,
-            name: "y.x.b.example", reason: .certificateNameMismatch, text: "hostname mismatch"),
+            what: "too deep for a wildcard",
+            certificate: Certificates.other,
+            name: "y.x.b.example",
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
         Row(
-            what: "wrong name", certificate: Certificates.other,
-            reason: .certificateNameMismatch, text: "hostname mismatch"),
+            what: "wrong name",
+            certificate: Certificates.other,
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
         Row(
-            what: "expired", certificate: Certificates.expired, reason: .certificateExpired,
-            text: "certificate has expired"),
+            what: "expired",
+            certificate: Certificates.expired,
+            reason: .certificateExpired,
+            text: "certificate has expired"
+        ),
         Row(
-            what: "not yet valid", certificate: Certificates.early,
-            reason: .certificateNotYetValid, text: "certificate is not yet valid"),
+            what: "not yet valid",
+            certificate: Certificates.early,
+            reason: .certificateNotYetValid,
+            text: "certificate is not yet valid"
+        ),
         Row(
-            what: "common name only", certificate: Certificates.authority, name: "localhost",
-            reason: .certificateNameMismatch, text: "hostname mismatch"),
+            what: "common name only",
+            certificate: Certificates.authority,
+            name: "localhost",
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
         Row(what: "IPv4", certificate: Certificates.address, name: "127.0.0.1", reason: nil),
         Row(what: "IPv6", certificate: Certificates.address, name: "::1", reason: nil),
         Row(
-            what: "wrong address", certificate: Certificates.address, name: "127.0.0.2",
-            reason: .certificateNameMismatch, text: "IP address mismatch"),
+            what: "wrong address",
+            certificate: Certificates.address,
+            name: "127.0.0.2",
+            reason: .certificateNameMismatch,
+            text: "IP address mismatch"
+        ),
         Row(
-            what: "one of the subject names", certificate: Certificates.other,
-            subjectNames: [.host("no.example"), .host("b.example")], reason: nil),
+            what: "one of the subject names",
+            certificate: Certificates.other,
+            subjectNames: [.host("no.example"), .host("b.example")],
+            reason: nil
+        ),
         Row(
-            what: "subject names replace the server name", certificate: Certificates.ecdsa,
-            subjectNames: [.host("b.example")], reason: .certificateNameMismatch,
-            text: "hostname mismatch"),
+            what: "subject names replace the server name",
+            certificate: Certificates.ecdsa,
+            subjectNames: [.host("b.example")],
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
         Row(
-            what: "a URI", certificate: Certificates.uri,
-            subjectNames: [.host("b.example"), .uri("spiffe://cluster/model")], reason: nil),
+            what: "a URI",
+            certificate: Certificates.uri,
+            subjectNames: [.host("b.example"), .uri("spiffe://cluster/model")],
+            reason: nil
+        ),
         Row(
-            what: "another URI", certificate: Certificates.uri,
-            subjectNames: [.uri("spiffe://cluster/other")], reason: .certificateNameMismatch,
-            text: "hostname mismatch"),
+            what: "another URI",
+            certificate: Certificates.uri,
+            subjectNames: [.uri("spiffe://cluster/other")],
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
         Row(
-            what: "an address among subject names", certificate: Certificates.address,
-            name: "127.0.0.1", subjectNames: [.host("b.example")],
-            reason: .certificateNameMismatch, text: "hostname mismatch"),
+            what: "an address among subject names",
+            certificate: Certificates.address,
+            name: "127.0.0.1",
+            subjectNames: [.host("b.example")],
+            reason: .certificateNameMismatch,
+            text: "hostname mismatch"
+        ),
     ]
 
     @Test(arguments: rows.indices, [TLSVersion.tls12, .tls13])
@@ -77,7 +114,8 @@ import Testing
 
     @Test func `must lead to a trusted CA`() throws {
         let client = try clientConfiguration(
-            trust: .certificates(Certificates.stranger.certificatePEM))
+            trust: .certificates(Certificates.stranger.certificatePEM)
+        )
         let pair = try Loopback(client, try serverConfiguration())
         #expect(!pair.shake())
         #expect(pair.clientFailure?.reason == .certificateUntrusted)
@@ -86,14 +124,17 @@ import Testing
 
     @Test func `are not believed by the system's trust`() throws {
         let pair = try Loopback(
-            try clientConfiguration(trust: .system), try serverConfiguration())
+            try clientConfiguration(trust: .system),
+            try serverConfiguration()
+        )
         #expect(!pair.shake())
         #expect(pair.clientFailure?.reason == .certificateUntrusted)
     }
 
     @Test func `may be pinned themselves`() throws {
         let client = try clientConfiguration(
-            trust: .certificates(Certificates.ecdsa.certificatePEM))
+            trust: .certificates(Certificates.ecdsa.certificatePEM)
+        )
         let pair = try Loopback(client, try serverConfiguration())
         #expect(pair.shake())
     }
@@ -101,7 +142,9 @@ import Testing
     @Test(arguments: [Certificates.expired, Certificates.other, Certificates.stranger])
     func `do not matter to an insecure client`(certificate: SelfSignedCertificate) throws {
         let client = try clientConfiguration(
-            trust: .insecure, subjectNames: [.uri("spiffe://cluster/other")])
+            trust: .insecure,
+            subjectNames: [.uri("spiffe://cluster/other")]
+        )
         let pair = try Loopback(client, try serverConfiguration([certificate]))
         #expect(pair.shake())
         #expect(pair.client.peerVerificationFailure == nil)
@@ -116,7 +159,9 @@ import Testing
     }
 
     @Test func `need CAs that can be read`() {
-        for text in [[], Array("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".utf8)] {
+        for text in [
+            [], Array("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".utf8),
+        ] {
             #expect {
                 try clientConfiguration(trust: .certificates(text))
             } throws: {

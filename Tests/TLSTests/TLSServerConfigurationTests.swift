@@ -49,7 +49,9 @@ import Testing
 
     @Test func `outlives its configuration`() throws {
         var server: TLSServerConfiguration? = try serverConfiguration(
-            protocols: ["h2"], ticketKeys: TLSTicketKeys(now: 0))
+            protocols: ["h2"],
+            ticketKeys: TLSTicketKeys(now: 0)
+        )
         let client = try clientConfiguration(protocols: ["h2"])
         let pair = try Loopback(client, try #require(server))
         server = nil
@@ -81,7 +83,8 @@ import Testing
 
     @Test(arguments: rows.indices, [TLSVersion.tls12, .tls13])
     func `is the server's first that the client offered`(
-        index: Int, version: TLSVersion
+        index: Int,
+        version: TLSVersion
     ) throws {
         let row = Self.rows[index]
         let client = try clientConfiguration(protocols: row.client)
@@ -119,7 +122,9 @@ import Testing
         let client = try clientConfiguration(certificate: Certificates.client)
         client.context.limit(to: version)
         let pair = try Loopback(
-            client, try serverConfiguration(validation: .required(Self.authorities)))
+            client,
+            try serverConfiguration(validation: .required(Self.authorities))
+        )
         #expect(pair.shake())
         #expect(pair.server.peerVerificationFailure == nil)
         let fingerprint = try Certificates.client.parsed().fingerprint
@@ -131,7 +136,9 @@ import Testing
         let client = try clientConfiguration()
         client.context.limit(to: version)
         let pair = try Loopback(
-            client, try serverConfiguration(validation: .required(Self.authorities)))
+            client,
+            try serverConfiguration(validation: .required(Self.authorities))
+        )
         #expect(!pair.shake())
         #expect(pair.serverFailure?.reason == .clientCertificateMissing)
     }
@@ -139,7 +146,9 @@ import Testing
     @Test func `must be trusted where it is required`() throws {
         let client = try clientConfiguration(certificate: Certificates.client)
         let pair = try Loopback(
-            client, try serverConfiguration(validation: .required(Self.strangers)))
+            client,
+            try serverConfiguration(validation: .required(Self.strangers))
+        )
         #expect(!pair.shake())
         #expect(pair.serverFailure?.reason == .certificateUntrusted)
     }
@@ -158,7 +167,9 @@ import Testing
 
     @Test func `is not asked for otherwise`() throws {
         let pair = try Loopback(
-            try clientConfiguration(certificate: Certificates.client), try serverConfiguration())
+            try clientConfiguration(certificate: Certificates.client),
+            try serverConfiguration()
+        )
         #expect(pair.shake())
         #expect(pair.server.peerFingerprint == nil)
         #expect(pair.server.peerVerificationFailure == nil)
@@ -187,8 +198,11 @@ import Testing
 
     @Test func `is at least what the configuration says`() throws {
         let server = try TLSServerConfiguration(
-            certificates: [try Certificates.ecdsa.parsed()], minimumVersion: .tls13,
-            sessionContext: [], ticketKeys: nil)
+            certificates: [try Certificates.ecdsa.parsed()],
+            minimumVersion: .tls13,
+            sessionContext: [],
+            ticketKeys: nil
+        )
         let client = try clientConfiguration()
         client.context.limit(to: .tls12)
         let pair = try Loopback(client, server)

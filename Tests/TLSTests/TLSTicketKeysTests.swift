@@ -5,11 +5,16 @@ import Testing
 
 /// A handshake, with the tickets that follow it, and whether it resumed an earlier session.
 private func connect(
-    _ client: TLSClientConfiguration, _ server: TLSServerConfiguration, name: String = "a.example",
+    _ client: TLSClientConfiguration,
+    _ server: TLSServerConfiguration,
+    name: String = "a.example",
     key: UInt64 = 0
 ) throws -> Bool {
     let pair = try Loopback(client, server, name: name, resumptionKey: key)
-    #expect(pair.shake(), "\(String(describing: pair.serverFailure)) \(String(describing: pair.clientFailure))")
+    #expect(
+        pair.shake(),
+        "\(String(describing: pair.serverFailure)) \(String(describing: pair.clientFailure))"
+    )
     #expect(pair.receive(atServer: false) == .init())
     #expect(pair.client.isResumed == pair.server.isResumed)
     return pair.client.isResumed
@@ -75,7 +80,9 @@ private let versions = [TLSVersion.tls12, .tls13]
             try serverConfiguration(context: [2], ticketKeys: keys),
             try serverConfiguration(validation: .requested(authorities), ticketKeys: keys),
             try serverConfiguration(
-                [Certificates.other, Certificates.ecdsa], ticketKeys: TLSTicketKeys(now: 0)),
+                [Certificates.other, Certificates.ecdsa],
+                ticketKeys: TLSTicketKeys(now: 0)
+            ),
         ]
         for other in others {
             let client = try client(version)
@@ -83,7 +90,10 @@ private let versions = [TLSVersion.tls12, .tls13]
             #expect(try !connect(client, other))
         }
         // Nor for the certificate of another name on the same listener.
-        let both = try serverConfiguration([Certificates.other, Certificates.ecdsa], ticketKeys: keys)
+        let both = try serverConfiguration(
+            [Certificates.other, Certificates.ecdsa],
+            ticketKeys: keys
+        )
         let client = try clientConfiguration(trust: .insecure, resumableSessionsMax: 1)
         client.context.limit(to: version)
         #expect(try !connect(client, both))
@@ -104,9 +114,13 @@ private let versions = [TLSVersion.tls12, .tls13]
     ) throws {
         let authorities = Certificates.authority.certificatePEM
         let server = try serverConfiguration(
-            validation: .requested(authorities), ticketKeys: TLSTicketKeys(now: 0))
+            validation: .requested(authorities),
+            ticketKeys: TLSTicketKeys(now: 0)
+        )
         let client = try clientConfiguration(
-            certificate: Certificates.stranger, resumableSessionsMax: 1)
+            certificate: Certificates.stranger,
+            resumableSessionsMax: 1
+        )
         client.context.limit(to: version)
         for round in 0..<2 {
             let pair = try Loopback(client, server)
@@ -125,6 +139,30 @@ private let versions = [TLSVersion.tls12, .tls13]
         var name = current.name
         name[15] ^= 1
         #expect(facts.ticketKey(named: name) == nil)
+    }
+}
+
+@Suite struct `Workers` {
+    @Test func `share configurations, keys and cache at the same time`() async throws {
+        let keys = TLSTicketKeys(periodSeconds: 1, now: 0)
+        let server = try serverConfiguration(protocols: ["h2"], ticketKeys: keys)
+        let client = try clientConfiguration(protocols: ["h2"], resumableSessionsMax: 3)
+        let opened = try await withThrowingTaskGroup(of: Int.self) { group in
+            for worker in 0..<4 as Range<UInt64> {
+                group.addTask {
+                    var opened = 0
+                    for round in 0..<25 as Range<UInt64> {
+                        keys.rotate(now: round / 5)
+                        let pair = try Loopback(client, server, resumptionKey: (worker + round) % 5)
+                        if pair.shake() { opened += 1 }
+                        _ = pair.receive(atServer: false)
+                    }
+                    return opened
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(opened == 100)
     }
 }
 
@@ -176,10 +214,14 @@ private let versions = [TLSVersion.tls12, .tls13]
         version: TLSVersion
     ) throws {
         let client = try clientConfiguration(
-            subjectNames: [.uri("spiffe://cluster/other")], resumableSessionsMax: 2)
+            subjectNames: [.uri("spiffe://cluster/other")],
+            resumableSessionsMax: 2
+        )
         client.context.limit(to: version)
         let server = try serverConfiguration(
-            [Certificates.uri], ticketKeys: TLSTicketKeys(now: 0))
+            [Certificates.uri],
+            ticketKeys: TLSTicketKeys(now: 0)
+        )
         let pair = try Loopback(client, server)
         #expect(!pair.shake())
         #expect(client.resumable?.count == 0)

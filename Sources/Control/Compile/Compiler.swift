@@ -163,7 +163,8 @@ private struct Compiler {
             let index = rules.count
             rules.append(
                 describe(rule, resolved.rules[number], id: id, labels, name.namespace))
-            for (position, match) in rule.effectiveMatches.enumerated() {
+            for (position, match) in rule.effectiveMatches.enumerated()
+            where !resolved.rules[number].unknownMatches.contains(position) {
                 description.matches.append(
                     MatchDescription(
                         hostnames: attached.hostnames, path: path(match.path),
@@ -222,34 +223,21 @@ private struct Compiler {
         switch match.effectiveType {
         case .exact: return .exact(match.effectiveValue)
         case .pathPrefix: return .prefix(match.effectiveValue)
-        case .regularExpression where isPattern(match.effectiveValue):
-            return .regularExpression(match.effectiveValue)
-        default:
-            // The rule answers 500; to what, nobody can say: to nothing that others match.
-            return .prefix("/")
+        default: return .regularExpression(match.effectiveValue)
         }
     }
 
     private func headers(_ matches: [HTTPHeaderMatch]?) -> [ValueMatch] {
         var seen: Set<String> = []
-        return (matches ?? []).compactMap { match in
-            guard seen.insert(match.name.lowercased()).inserted else { return nil }
-            return value(match.type, match.name, match.value)
-        }
+        return (matches ?? []).filter { seen.insert($0.name.lowercased()).inserted }
+            .map { value($0.type, $0.name, $0.value) }
     }
 
     private func query(_ matches: [HTTPQueryParamMatch]?) -> [ValueMatch] {
-        (matches ?? []).compactMap { value($0.type, $0.name, $0.value) }
+        (matches ?? []).map { value($0.type, $0.name, $0.value) }
     }
 
-    private func value(_ type: ValueMatchType?, _ name: String, _ text: String) -> ValueMatch? {
-        let isPattern = type == .regularExpression
-        if isPattern, !self.isPattern(text) { return nil }
-        return ValueMatch(name: name, value: text, isRegularExpression: isPattern)
-    }
-
-    /// One bad pattern must not cost the whole table.
-    private func isPattern(_ text: String) -> Bool {
-        (try? Pattern.check(text)) != nil
+    private func value(_ type: ValueMatchType?, _ name: String, _ text: String) -> ValueMatch {
+        ValueMatch(name: name, value: text, isRegularExpression: type == .regularExpression)
     }
 }

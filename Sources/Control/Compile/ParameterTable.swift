@@ -204,65 +204,22 @@ enum ParameterTable {
 
 /// Address blocks as text (`10.0.0.0/8`, `fd00::/8`; one address without a slash).
 enum AddressBlocks {
-    /// The block; nil when the text is none, or has bits beyond its prefix.
+    /// The block; nil when the text is none.
     static func parse(_ text: String) -> AddressBlock? {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), !parts[0].contains("%"),
-            let bytes = bytes(String(parts[0]))
+            let address = SocketAddress(String(parts[0]), port: 0)
         else { return nil }
-        let bits = bytes.count * 8
-        var length = bits
-        if parts.count == 2 {
-            guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-                let number = Int(parts[1]), number <= bits
-            else { return nil }
-            length = number
-        }
-        for bit in length..<bits where bytes[bit / 8] & (0x80 >> UInt8(bit % 8)) != 0 {
-            return nil
-        }
-        return AddressBlock(bytes: bytes, prefixLength: length)
+        let bits = address.isIPv6 ? 128 : 32
+        guard parts.count == 2 else { return AddressBlock(address: address, prefixLength: bits) }
+        guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(parts[1]),
+            length <= bits
+        else { return nil }
+        return AddressBlock(address: address, prefixLength: length)
     }
 
     /// The block as it would be written.
     static func text(_ block: AddressBlock) -> String {
-        if block.bytes.count == 4 {
-            return block.bytes.map { "\($0)" }.joined(separator: ".") + "/\(block.prefixLength)"
-        }
-        let groups = stride(from: 0, to: block.bytes.count, by: 2).map {
-            String(UInt16(block.bytes[$0]) << 8 | UInt16(block.bytes[$0 + 1]), radix: 16)
-        }
-        let host = groups.joined(separator: ":")
-        let short = SocketAddress(host, port: 0)?.hostDescription ?? host
-        return "\(short)/\(block.prefixLength)"
-    }
-
-    /// The bytes of a numeric address in network order.
-    private static func bytes(_ text: String) -> [UInt8]? {
-        guard let address = SocketAddress(text, port: 0) else { return nil }
-        if !address.isIPv6 {
-            let parts = text.split(separator: ".").compactMap { UInt8($0) }
-            return parts.count == 4 ? parts : nil
-        }
-        return ipv6Bytes(text)
-    }
-
-    /// Takes apart an IPv6 address that is known to be well-formed (RFC 4291 §2.2).
-    private static func ipv6Bytes(_ text: String) -> [UInt8]? {
-        func groups(_ half: Substring) -> [UInt8] {
-            half.split(separator: ":").flatMap { group -> [UInt8] in
-                if group.contains(".") { return group.split(separator: ".").compactMap { UInt8($0) } }
-                let word = UInt16(group, radix: 16) ?? 0
-                return [UInt8(word >> 8), UInt8(word & 0xFF)]
-            }
-        }
-        guard let gap = text.range(of: "::") else {
-            let all = groups(text[...])
-            return all.count == 16 ? all : nil
-        }
-        let head = groups(text[..<gap.lowerBound])
-        let tail = groups(text[gap.upperBound...])
-        guard head.count + tail.count <= 16 else { return nil }
-        return head + Array(repeating: 0, count: 16 - head.count - tail.count) + tail
+        "\(block.address.hostDescription)/\(block.prefixLength)"
     }
 }

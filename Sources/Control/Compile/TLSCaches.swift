@@ -40,9 +40,14 @@ public struct TLSServerCache: Sendable {
         var configurations: [TLSServerConfiguration] = []
         var wanted: [TLSCertificateSet: TLSServerConfiguration] = [:]
         for set in sets {
-            let configuration = try wanted[set] ?? known[set] ?? make(set)
-            wanted[set] = configuration
-            configurations.append(configuration)
+            if let configuration = wanted[set] ?? known[set] {
+                wanted[set] = configuration
+                configurations.append(configuration)
+            } else {
+                let configuration = try make(set)
+                wanted[set] = configuration
+                configurations.append(configuration)
+            }
         }
         known = wanted
         return configurations

@@ -19,7 +19,7 @@ struct DocumentDecoder {
         self.log = log
     }
 
-    /// Decodes a whole document. Nil or errors in the log: the document is to be refused.
+    /// Decodes a whole document; nil, or errors in the log: it is to be refused.
     func decode<T: Decodable>(_ type: T.Type, from root: DocumentNode) -> T? {
         do {
             return try value(type, of: root, at: DecodingPlace(root: root))
@@ -181,7 +181,8 @@ struct DocumentDecoder {
     ) throws(DecodingFailure) -> Data {
         let scalar = try scalar(node, at: place, expected: "base64 text")
         if scalar.type == .null { return Data() }
-        let compact = scalar.text.utf8.contains { $0 == 0x0A || $0 == 0x0D || $0 == 0x20 }
+        let compact =
+            scalar.text.utf8.contains { $0 == 0x0A || $0 == 0x0D || $0 == 0x20 }
             ? scalar.text.filter { !$0.isWhitespace } : scalar.text
         guard let data = Data(base64Encoded: compact) else {
             throw place.failure(
@@ -316,7 +317,8 @@ enum EnumValues {
         for (index, letter) in letters.enumerated() {
             let next = index + 1 < letters.count ? letters[index + 1] : nil
             let before = index > 0 ? letters[index - 1] : nil
-            let begins = letter.isUppercase
+            let begins =
+                letter.isUppercase
                 && (before?.isUppercase != true || next?.isLowercase == true)
             if begins || words.isEmpty { words.append("") }
             words[words.count - 1].append(letter)

@@ -28,7 +28,8 @@ struct DocumentPart {
             default:
                 hasContent = true
             }
-            index = bytes[index...].firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
+            index =
+                bytes[index...].firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
                 ?? bytes.endIndex
             line += 1
         }

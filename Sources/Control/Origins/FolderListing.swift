@@ -22,8 +22,9 @@ struct FolderListing {
     private(set) var failures: [(path: String, failure: FileFailure)] = []
     private var seen: Set<FileStamp> = []
 
-    /// - Parameter readStreams: streams read before, which are gone from the file system or must
-    ///   not be opened again.
+    /// - Parameters:
+    ///   - paths: files, folders, or `-`.
+    ///   - readStreams: streams read before, which may be gone and must not be opened again.
     init(paths: [String], readStreams: Set<String> = []) {
         for path in paths {
             if path == "-" || readStreams.contains(path) {

@@ -13,6 +13,7 @@ struct JSONReader {
     private var nodeCount = 0
 
     /// - Parameters:
+    ///   - bytes: UTF-8, already checked.
     ///   - firstLine: the line of the file on which the text begins, from 1.
     ///   - firstColumn: the column of that line, from 1.
     init(_ bytes: [UInt8], firstLine: Int = 1, firstColumn: Int = 1) {
@@ -247,8 +248,10 @@ struct JSONReader {
         }
     }
 
-    /// The present place. Text before it on the line is counted once, so `index` may only be
-    /// set back where a failure ends the reading.
+    /// The present place.
+    ///
+    /// Text before it on the line is counted once, so `index` may only be set back where a
+    /// failure ends the reading.
     private var mark: TextMark {
         mutating get {
             if index < columnIndex { return TextMark(line: line, column: column) }

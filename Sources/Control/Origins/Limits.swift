@@ -7,7 +7,7 @@ enum DocumentLimits {
     /// Mappings, lists and scalars in one document, aliases counted as often as they are used:
     /// what stops a few lines of nested aliases from growing without end.
     static let documentNodesMax = 1_000_000
-    /// Mappings and lists inside each other. The deepest field of the API is about 30 levels down.
+    /// Mappings and lists inside each other; the deepest field of the API is about 30 levels down.
     static let depthMax = 128
     /// Problems told about one document; the rest are counted.
     static let documentProblemsMax = 50

@@ -134,8 +134,9 @@ public struct LocatedObject: Sendable {
     public let position: SourcePosition
     /// Where each field of the document stands.
     public let positions: FieldPositions
-    /// A digest of the document's content, metadata and status included. Equal digests: nothing
-    /// changed but layout, comments and the order of fields.
+    /// A digest of the document's content, metadata and status included.
+    ///
+    /// Equal digests: nothing changed but layout, comments and the order of fields.
     public let digest: UInt64
     /// A digest of what the object declares: without `metadata` and `status`.
     public let declaredDigest: UInt64
@@ -149,7 +150,7 @@ public struct LocatedObject: Sendable {
 
     /// The place of a field, or of the nearest field around it that the document has.
     ///
-    /// - Parameter fieldPath: as in `ConfigProblem.fieldPath`, for example `spec.rules[0].name`.
+    /// The path is written as in `ConfigProblem.fieldPath`, for example `spec.rules[0].name`.
     public func position(of fieldPath: String) -> SourcePosition {
         positions[fieldPath] ?? position
     }
@@ -184,8 +185,10 @@ public struct DocumentSet: Sendable {
     public var objects: [LocatedObject]
     /// What is wrong with the documents, sorted by place.
     public var problems: [ConfigProblem]
-    /// Files and folders whose text could not be read; why is among the problems. What was read
-    /// from them before is still among the objects. At the start a reason not to serve.
+    /// Files and folders whose text could not be read; why is among the problems.
+    ///
+    /// What was read from them before is still among the objects. At the start a reason not to
+    /// serve.
     public var unreadPaths: [String]
 
     public init(

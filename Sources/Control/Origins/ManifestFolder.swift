@@ -207,7 +207,8 @@ public struct ManifestFolder: ~Copyable {
         if file.isStream, readStreams.contains(file.path) { return false }
         var source = sources[file.path] ?? Source()
         let isSame = sources[file.path] != nil && source.isSettled && source.stamp == file.stamp
-        let attachmentsAreSame = source.attachmentsAreSettled
+        let attachmentsAreSame =
+            source.attachmentsAreSettled
             && source.manifest.attachments.allSatisfy { FileEntry(path: $0)?.stamp == $1 }
         if isSame, attachmentsAreSame, !readsAll { return false }
         if file.isStream { readStreams.insert(file.path) }
@@ -348,8 +349,9 @@ public struct ManifestFolder: ~Copyable {
     private func sort(_ problems: inout [ConfigProblem]) {
         let sorted = problems.enumerated().sorted { a, b in
             switch (a.element.position, b.element.position) {
-            case (nil, nil): a.element.message == b.element.message
-                ? a.offset < b.offset : a.element.message < b.element.message
+            case (nil, nil):
+                a.element.message == b.element.message
+                    ? a.offset < b.offset : a.element.message < b.element.message
             case (nil, _?): true
             case (_?, nil): false
             case (let left?, let right?): left == right ? a.offset < b.offset : left < right

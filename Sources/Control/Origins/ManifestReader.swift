@@ -48,8 +48,10 @@ struct ManifestReader {
         self.file = file
     }
 
-    /// Reads a file. A text that is not YAML or JSON makes the whole file unread: half of a file
-    /// is nobody's intention.
+    /// Reads a file.
+    ///
+    /// A text that is not YAML or JSON makes the whole file unread: half of a file is nobody's
+    /// intention.
     static func read(_ bytes: [UInt8], file: String, kinds: KindRegistry) -> Manifest {
         var reader = ManifestReader(kinds: kinds, file: file)
         do throws(SyntaxFailure) {
@@ -107,8 +109,10 @@ struct ManifestReader {
 
     /// Takes a document apart: a List into its items, nothing into nothing.
     ///
-    /// - Parameter list: what an item of a List is when it does not say so itself, as items of
-    ///   the API's own lists do not.
+    /// - Parameters:
+    ///   - root: a document, or an item of a List.
+    ///   - list: what an item is when it does not say so itself, as items of the API's own lists
+    ///     do not.
     private mutating func add(
         _ root: DocumentNode, list: (apiVersion: String, kind: String)? = nil
     ) {
@@ -224,7 +228,8 @@ struct ManifestReader {
     ) {
         let isName = fieldPath == "metadata.name"
         let characters = isName ? "digits, \"-\" and \".\"" : "digits and \"-\""
-        let message = "\"\(shortened(text))\" is not a name of the API: lower-case letters, "
+        let message =
+            "\"\(shortened(text))\" is not a name of the API: lower-case letters, "
             + "\(characters), a letter or digit at both ends, "
             + "at most \(isName ? 253 : 63) characters"
         manifest.problems.append(

@@ -99,8 +99,9 @@ final class NodeDecoder: Decoder {
 
     // MARK: - Unknown and missing fields
 
-    /// Logs fields that the type does not have and required ones that are not there. A near
-    /// pair of both is one mistake.
+    /// Logs fields that the type does not have and required ones that are not there.
+    ///
+    /// A near pair of both is one mistake.
     ///
     /// - Parameter isComplete: decoding came to its end, so all fields that the type has were
     ///   asked for.
@@ -125,7 +126,8 @@ final class NodeDecoder: Decoder {
         let present = Set(members.map(\.key))
         let absent = known.filter { !present.contains($0) }.sorted()
         for member in unknown {
-            let meant = NearestName.suggestion(for: member.key, among: missing)
+            let meant =
+                NearestName.suggestion(for: member.key, among: missing)
                 ?? NearestName.suggestion(for: member.key, among: absent)
             if place.isRoot, meant == nil { continue }
             if !isComplete, !missing.contains(where: { $0 == meant }) { continue }

@@ -8,7 +8,7 @@ struct Scalar: Hashable, Sendable {
         case null, bool, integer, float, text
     }
 
-    /// The type by YAML's core schema. JSON's values have the same forms.
+    /// The type by YAML's core schema, whose forms JSON's values have too.
     var type: ScalarType {
         guard isPlain, let first = text.utf8.first else { return isPlain ? .null : .text }
         switch first {

@@ -44,8 +44,9 @@ struct YAMLReader {
 
     // MARK: - From the library's tree to ours
 
-    /// Copies a node. An alias arrives as the node that it stands for, so counting here counts
-    /// each use.
+    /// Copies a node.
+    ///
+    /// An alias arrives as the node that it stands for, so counting here counts each use.
     private mutating func convert(_ node: Node, depth: Int) throws(SyntaxFailure) -> DocumentNode {
         let mark = self.mark(node.mark)
         nodeCount += 1
@@ -176,8 +177,10 @@ struct YAMLReader {
         return " (\(context.text) that begins on line \(mark(context.mark).line))"
     }
 
-    /// A key that a mapping has twice. The library tells where the first is; the second is
-    /// looked for below it, which finds it when it is written the same way.
+    /// A key that a mapping has twice.
+    ///
+    /// The library tells where the first is; the second is looked for below it, which finds it
+    /// unless its letters are written as escapes or it stands on the same line.
     private func duplicateFailure(_ key: String, first: Mark, in text: String) -> SyntaxFailure {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         let indent = first.column - 1

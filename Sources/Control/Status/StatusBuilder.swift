@@ -205,7 +205,7 @@ struct StatusBuilder {
             conditions.append(
                 writer.condition(
                     "PartiallyInvalid", .isTrue, findings[0].reason,
-                    "Dropped Rule: \(names) \(dropped.count == 1 ? "answers" : "answer") 500; "
+                    "Dropped Rule: requests for \(names) are answered 500; "
                         + Finding.text(findings)))
         }
         return conditions

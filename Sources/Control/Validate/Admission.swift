@@ -41,7 +41,10 @@ public enum Admission {
             }
         }
         problems.sort(by: isBefore)
-        return DocumentSet(objects: taken, problems: problems)
+        var admitted = documents
+        admitted.objects = taken
+        admitted.problems = problems
+        return admitted
     }
 
     /// What the schema refuses about one object.

@@ -107,7 +107,7 @@ extension FieldChecks {
 
     private mutating func pathMatch(_ match: HTTPPathMatch, _ path: () -> String) {
         let value = match.effectiveValue
-        let place = { path() + ".path.value" }
+        func place() -> String { path() + ".path.value" }
         require(value.utf8.count <= 1024, place(), "may have at most 1024 characters")
         guard [.exact, .pathPrefix].contains(match.effectiveType) else { return }
         guard value.utf8.first == UInt8(ascii: "/") else {

@@ -3,14 +3,12 @@
 enum Patterns {
     /// An RFC 1123 label: small letters, digits and inner hyphens, at most 63.
     static func isLabel(_ text: some StringProtocol) -> Bool {
-        (1...63).contains(text.utf8.count) && isDashed(text.utf8)
+        (1...63).contains(text.utf8.count) && areLabels(text.utf8, dots: false)
     }
 
     /// Labels separated by dots, at most 253 characters: names of objects, listeners and rules.
     static func isSubdomain(_ text: some StringProtocol) -> Bool {
-        guard (1...253).contains(text.utf8.count) else { return false }
-        return text.utf8.split(separator: dot, omittingEmptySubsequences: false)
-            .allSatisfy(isDashed)
+        (1...253).contains(text.utf8.count) && areLabels(text.utf8, dots: true)
     }
 
     /// `Hostname`: a subdomain, or `*.` and a subdomain.
@@ -97,19 +95,23 @@ enum Patterns {
     private static let pathMarks = Set("/-._~%!$&'()*+,;=:".utf8)
     private static let tokenMarks = Set("!#$%&'*+-.^_`|~".utf8)
 
-    /// Small letters, digits and inner hyphens; at least one.
-    private static func isDashed(_ bytes: some Collection<UInt8>) -> Bool {
-        var last = dash
-        var isFirst = true
+    /// Small letters, digits and inner hyphens; with dots, several labels between them.
+    private static func areLabels(_ bytes: some Sequence<UInt8>, dots: Bool) -> Bool {
+        var last = dot
         for byte in bytes {
-            guard isSmall(byte) || isDigit(byte) || (byte == dash && !isFirst) else {
-                return false
+            let isAlphanumeric = isSmall(byte) || isDigit(byte)
+            if !isAlphanumeric {
+                guard byte == dash ? last != dot : (byte == dot && dots && isInner(last)) else {
+                    return false
+                }
             }
-            isFirst = false
             last = byte
         }
-        return last != dash
+        return isInner(last)
     }
+
+    /// Whether a label may end in the byte.
+    private static func isInner(_ byte: UInt8) -> Bool { byte != dash && byte != dot }
 
     private static func isSmall(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte) }
     private static func isLetter(_ byte: UInt8) -> Bool { isSmall(byte | 0x20) }

@@ -19,6 +19,8 @@ struct ResolvedParent: Sendable {
 struct ResolvedRule: Sendable {
     /// Why it cannot be served; empty when it can.
     var findings: [Finding]
+    /// Positions of matches that are left out.
+    var unknownMatches: Set<Int>
     /// By position in `backendRefs`.
     var backends: [BackendResolver.Outcome]
 }
@@ -95,7 +97,10 @@ struct RouteResolver {
                 }
                 outcomes.append(outcome)
             }
-            route.rules.append(ResolvedRule(findings: checked.findings, backends: outcomes))
+            route.rules.append(
+                ResolvedRule(
+                    findings: checked.findings, unknownMatches: checked.unknownMatches,
+                    backends: outcomes))
         }
         let served = RouteGroupKind(group: Groups.gateway, kind: HTTPRoute.kind)
         let hostnames = (entry.resource.spec.hostnames ?? []).map { $0.lowercased() }

@@ -6,6 +6,8 @@ import Routing
 struct RuleResolver {
     /// Why the rule cannot be served; empty when it can.
     private(set) var findings: [Finding] = []
+    /// Positions of matches that are not understood: nothing can be said to match them.
+    private(set) var unknownMatches: Set<Int> = []
     private let rule: HTTPRouteRule
     private let path: String
 
@@ -13,7 +15,12 @@ struct RuleResolver {
     init(_ rule: HTTPRouteRule, at path: String) {
         self.rule = rule
         self.path = path
-        for (number, match) in (rule.matches ?? []).enumerated() { check(match, number) }
+        var known = 0
+        for (number, match) in (rule.matches ?? []).enumerated() {
+            check(match, number)
+            if findings.count != known { unknownMatches.insert(number) }
+            known = findings.count
+        }
         check(rule.filters ?? [], at: path + ".filters")
         checkRedirect()
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {

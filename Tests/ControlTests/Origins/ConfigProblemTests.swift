@@ -20,7 +20,10 @@ import Testing
             ConfigProblem(.warning, at: place, object: route, reason: "R", message: "m"),
             "routes/10.yaml:12:9: warning: HTTPRoute ai/ollama: m"
         ),
-        (ConfigProblem(.notice, at: place, reason: "R", message: "m"), "routes/10.yaml:12:9: notice: m"),
+        (
+            ConfigProblem(.notice, at: place, reason: "R", message: "m"),
+            "routes/10.yaml:12:9: notice: m"
+        ),
         (ConfigProblem(fieldPath: "spec", reason: "R", message: "m"), "spec: m"),
         (ConfigProblem(reason: "R", message: "m"), "m"),
         (
@@ -32,6 +35,11 @@ import Testing
     ])
     func `a problem is one line`(_ problem: ConfigProblem, _ line: String) {
         #expect(problem.description == line)
+    }
+
+    @Test func `what a document says cannot break the line or the terminal`() {
+        let problem = ConfigProblem(fieldPath: "spec[a\nb]", reason: "R", message: "\u{1B}[31m é")
+        #expect(problem.description == "spec[a\\nb]: \\u{1B}[31m é")
     }
 
     @Test func `places are ordered by file, line and column`() {

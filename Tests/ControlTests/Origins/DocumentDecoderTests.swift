@@ -77,7 +77,9 @@ import Testing
 
     @Test func `a type's own sentence becomes the problem`() throws {
         #expect(try decode(Size.self, "2Gi").value?.bytes == 2 << 30)
-        #expect(try decode([Size].self, "[2Mi]").lines == ["spec[0]: \"2Mi\" is not a size; write 12Gi"])
+        #expect(
+            try decode([Size].self, "[2Mi]").lines == ["spec[0]: \"2Mi\" is not a size; write 12Gi"]
+        )
     }
 
     private struct Window: Decodable {
@@ -95,7 +97,10 @@ import Testing
     }
 
     @Test func `a finding about one field is told at that field`() throws {
-        #expect(try decode(Window.self, "{from: 2, to: 1}").lines == ["spec.to: it ends before it begins"])
+        #expect(
+            try decode(Window.self, "{from: 2, to: 1}").lines == [
+                "spec.to: it ends before it begins"
+            ])
     }
 
     private struct Early: Decodable {
@@ -150,7 +155,8 @@ import Testing
         #expect(good.value?.sum == 3)
         let bad = try decode(Nested.self, "{inner: {a: 1, b: 2}, list: [1, x]}")
         #expect(bad.lines.contains("spec.list[1]: \"x\" stands where a whole number is expected"))
-        #expect(try decode(Nested.self, "{list: []}").lines == ["spec.inner: this field is required"])
+        #expect(
+            try decode(Nested.self, "{list: []}").lines == ["spec.inner: this field is required"])
     }
 
     private struct Everything: Decodable, Equatable {
@@ -200,7 +206,10 @@ import Testing
         #expect(
             result.lines
                 == ["b", "c", "e", "f", "g", "h", "i"].map { "spec.\($0): this field is required" })
-        #expect(try decode(Everything.self, "").lines == ["spec: nothing stands where fields are expected"])
+        #expect(
+            try decode(Everything.self, "").lines == [
+                "spec: nothing stands where fields are expected"
+            ])
     }
 
     @Test(arguments: [

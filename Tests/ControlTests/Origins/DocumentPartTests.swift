@@ -17,7 +17,8 @@ import Testing
     func `a file is cut at its marker lines`(_ text: String, _ expected: [String]) {
         let parts = DocumentPart.parts(of: Array(text.utf8)[...])
         #expect(
-            parts.map { "\($0.firstLine):" + String(decoding: $0.bytes, as: UTF8.self) } == expected)
+            parts.map { "\($0.firstLine):" + String(decoding: $0.bytes, as: UTF8.self) } == expected
+        )
     }
 
     @Test func `JSON inside YAML is read as JSON, and braces that are YAML as YAML`() throws {

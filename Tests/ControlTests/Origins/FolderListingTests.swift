@@ -59,7 +59,9 @@ import Testing
         let listing = FolderListing(paths: [folder.path, folder.path("none")])
         #expect(listing.files.isEmpty)
         #expect(
-            listing.failures.map { $0.path.replacing(folder.path, with: "") + ": " + $0.failure.message }
+            listing.failures.map {
+                $0.path.replacing(folder.path, with: "") + ": " + $0.failure.message
+            }
                 == [
                     "/a.yaml: a link to a file that does not exist",
                     "/none: no such file or folder",

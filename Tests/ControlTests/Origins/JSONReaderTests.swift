@@ -41,7 +41,10 @@ import Testing
         ("[True]", "1:2 not JSON: a value is expected here"),
         ("[0x10]", "1:2 not JSON: a value is expected here"),
         ("[\"a", "1:4 not JSON: the text ends inside quotes"),
-        ("[\"a\n\"]", "1:4 not JSON: a line break or control character inside quotes; write it as \\n"),
+        (
+            "[\"a\n\"]",
+            "1:4 not JSON: a line break or control character inside quotes; write it as \\n"
+        ),
         ("[\"\\x\"]", "1:3 not JSON: not an escape of JSON; a \"\\\" itself is written \\\\"),
         ("[\"\\u12\"]", "1:5 not JSON: four hexadecimal digits are expected after \\u"),
         ("[\"\\ud83dx\"]", "1:3 not JSON: half of a surrogate pair"),

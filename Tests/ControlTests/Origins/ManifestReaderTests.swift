@@ -142,7 +142,10 @@ import Testing
     }
 
     static let documents: [Case] = [
-        Case("just text\n", "routes/10.yaml:1:1: an object of the API has the fields apiVersion, kind and metadata"),
+        Case(
+            "just text\n",
+            "routes/10.yaml:1:1: an object of the API has the fields apiVersion, kind "
+                + "and metadata"),
         Case("a: 1\n", "routes/10.yaml:1:1: the document has no apiVersion and kind"),
         Case("kind: HTTPRoute\n", "routes/10.yaml:1:1: the document has no apiVersion"),
         Case(
@@ -182,8 +185,11 @@ import Testing
         Case(
             "apiVersion: v1\nkind: List\nitems:\n- {kind: Pod}\n- text\n",
             "routes/10.yaml:4:3: the document has no apiVersion",
-            "routes/10.yaml:5:3: an object of the API has the fields apiVersion, kind and metadata"),
-        Case("apiVersion: v1\nkind: PodList\nitems: text\n", "routes/10.yaml:1:1: items of a PodList is a list"),
+            "routes/10.yaml:5:3: an object of the API has the fields apiVersion, kind "
+                + "and metadata"),
+        Case(
+            "apiVersion: v1\nkind: PodList\nitems: text\n",
+            "routes/10.yaml:1:1: items of a PodList is a list"),
     ]
 
     @Test(arguments: documents)
@@ -194,19 +200,43 @@ import Testing
     }
 
     static let syntax: [Case] = [
-        Case("a: b: c\n", "routes/10.yaml:1:5: a second \": \" on the line; put quotes around text that contains one, or check the indentation"),
+        Case(
+            "a: b: c\n",
+            "routes/10.yaml:1:5: a second \": \" on the line; put quotes around text that "
+                + "contains one, or check the indentation"
+        ),
         Case("a:\n\tb: c\n", "routes/10.yaml:2:1: a tab cannot indent YAML; use spaces"),
-        Case("a: [1, 2\n", "routes/10.yaml:2:1: not YAML: did not find expected ',' or ']' (while parsing a flow sequence that begins on line 1)"),
-        Case("a: 'b\n", "routes/10.yaml:2:1: the text ends too early; a quote or bracket is open (while scanning a quoted scalar that begins on line 1)"),
-        Case("---\nok: 1\n---\na: *nobody\n", "routes/10.yaml:4:4: an alias of an anchor that is not in this document"),
-        Case("a: 1\nb:\n  c: 1\n  d: 2\n\n  c: 3\na: 2\n", "routes/10.yaml:6:3: \"c\" is already given on line 3"),
+        Case(
+            "a: [1, 2\n",
+            "routes/10.yaml:2:1: not YAML: did not find expected ',' or ']' "
+                + "(while parsing a flow sequence that begins on line 1)"
+        ),
+        Case(
+            "a: 'b\n",
+            "routes/10.yaml:2:1: the text ends too early; a quote or bracket is open "
+                + "(while scanning a quoted scalar that begins on line 1)"
+        ),
+        Case(
+            "---\nok: 1\n---\na: *nobody\n",
+            "routes/10.yaml:4:4: an alias of an anchor that is not in this document"),
+        Case(
+            "a: 1\nb:\n  c: 1\n  d: 2\n\n  c: 3\na: 2\n",
+            "routes/10.yaml:6:3: \"c\" is already given on line 3"),
         Case("a: 1\n\"a\": 2\n", "routes/10.yaml:2:1: \"a\" is already given on line 1"),
         Case("{a: 1, a: 2}\n", "routes/10.yaml:1:2: \"a\" is given twice in this mapping"),
         Case("{\"a\": 1,\n \"a\": 2}\n", "routes/10.yaml:2:2: \"a\" is already given on line 1"),
-        Case("{\"a\": 1 \"b\": 2}\n", "routes/10.yaml:1:9: not JSON: a \",\" or \"}\" is expected here"),
-        Case("a: \u{7}\n", "routes/10.yaml:1:4: a character that YAML does not allow (control characters are not allowed)"),
+        Case(
+            "{\"a\": 1 \"b\": 2}\n",
+            "routes/10.yaml:1:9: not JSON: a \",\" or \"}\" is expected here"),
+        Case(
+            "a: \u{7}\n",
+            "routes/10.yaml:1:4: a character that YAML does not allow "
+                + "(control characters are not allowed)"
+        ),
         Case("? [a, b]\n: c\n", "routes/10.yaml:1:3: a field's name must be text"),
-        Case("a:\n  <<: text\n", "routes/10.yaml:2:7: << takes an alias of a mapping, or a list of such"),
+        Case(
+            "a:\n  <<: text\n",
+            "routes/10.yaml:2:7: << takes an alias of a mapping, or a list of such"),
     ]
 
     @Test(arguments: syntax)
@@ -365,9 +395,13 @@ import Testing
     }
 
     @Test func `a file cut off anywhere never stops the program`() {
-        let text = routeText(
-            "spec: &s\n  rules:\n  - matches: [{path: {value: \"/é\\n\"}}]\n    name: 'x'\n--- # two\n")
-            + "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"b\\u00e9\"}}\n"
+        let text =
+            routeText(
+                "spec: &s\n  rules:\n  - matches: [{path: {value: \"/é\\n\"}}]\n"
+                    + "    name: 'x'\n--- # two\n"
+            )
+            + "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", "
+            + "\"metadata\": {\"name\": \"b\\u00e9\"}}\n"
         let bytes = Array(text.utf8)
         #expect(readManifest(text).problems.count == 1)
         for count in bytes.indices {

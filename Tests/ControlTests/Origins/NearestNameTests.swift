@@ -9,13 +9,15 @@ import Testing
         "timeouts", "PathPrefix", "Exact", "RegularExpression", "port",
     ]
 
-    @Test(arguments: [
-        ("mathces", "matches"), ("Matches", "matches"), ("matche", "matches"),
-        ("backendrefs", "backendRefs"), ("backendRef", "backendRefs"), ("hostname", "hostnames"),
-        ("Prefx", "PathPrefix"), ("Prefix", "PathPrefix"), ("exact", "Exact"),
-        ("Regex", nil), ("nmae", "name"), ("prot", "port"), ("colour", nil), ("x", nil),
-        ("", nil), ("timeout", "timeouts"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("mathces", "matches"), ("Matches", "matches"), ("matche", "matches"),
+            ("backendrefs", "backendRefs"), ("backendRef", "backendRefs"),
+            ("hostname", "hostnames"),
+            ("Prefx", "PathPrefix"), ("Prefix", "PathPrefix"), ("exact", "Exact"),
+            ("Regex", nil), ("nmae", "name"), ("prot", "port"), ("colour", nil), ("x", nil),
+            ("", nil), ("timeout", "timeouts"),
+        ] as [(String, String?)])
     func `the nearest name is offered`(_ name: String, _ expected: String?) {
         #expect(NearestName.suggestion(for: name, among: Self.fields) == expected)
     }

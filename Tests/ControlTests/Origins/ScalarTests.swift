@@ -4,16 +4,18 @@ import Testing
 @testable import Control
 
 @Suite struct ScalarTests {
-    @Test(arguments: [
-        ("", .null), ("~", .null), ("null", .null), ("NULL", .null), ("nUll", .text),
-        ("nil", .text), ("true", .bool), ("False", .bool), ("tRue", .text), ("yes", .text),
-        ("on", .text), ("0", .integer), ("-12", .integer), ("+7", .integer), ("007", .integer),
-        ("0x1F", .integer), ("0o17", .integer), ("0x", .text), ("0o8", .text), ("0xfg", .text),
-        ("1.0", .float), (".5", .float), ("5.", .float), ("1e3", .float), ("1E-3", .float),
-        ("-.inf", .float), (".NaN", .float), (".", .text), ("-", .text), ("+", .text),
-        ("1e", .text), ("1.2.3", .text), ("1_000", .text), ("12s", .text), ("10.0.0.0/8", .text),
-        ("2026-05-04", .text), ("-.nan", .text), ("http", .text), ("--", .text), ("e3", .text),
-    ] as [(String, Scalar.ScalarType)])
+    @Test(
+        arguments: [
+            ("", .null), ("~", .null), ("null", .null), ("NULL", .null), ("nUll", .text),
+            ("nil", .text), ("true", .bool), ("False", .bool), ("tRue", .text), ("yes", .text),
+            ("on", .text), ("0", .integer), ("-12", .integer), ("+7", .integer), ("007", .integer),
+            ("0x1F", .integer), ("0o17", .integer), ("0x", .text), ("0o8", .text), ("0xfg", .text),
+            ("1.0", .float), (".5", .float), ("5.", .float), ("1e3", .float), ("1E-3", .float),
+            ("-.inf", .float), (".NaN", .float), (".", .text), ("-", .text), ("+", .text),
+            ("1e", .text), ("1.2.3", .text), ("1_000", .text), ("12s", .text),
+            ("10.0.0.0/8", .text),
+            ("2026-05-04", .text), ("-.nan", .text), ("http", .text), ("--", .text), ("e3", .text),
+        ] as [(String, Scalar.ScalarType)])
     func `a plain value has the type of its form`(_ text: String, _ type: Scalar.ScalarType) {
         #expect(Scalar(text: text, isPlain: true).type == type)
         #expect(Scalar(text: text, isPlain: false).type == .text)

@@ -21,9 +21,7 @@ final class TemporaryFolder {
             atPath: path(name), withIntermediateDirectories: true)
     }
 
-    /// Writes a file in place.
-    ///
-    /// - Parameter ageSeconds: how long ago it was written as far as its time tells.
+    /// Writes a file in place, so many seconds ago as far as its time tells.
     func write(_ name: String, _ text: String, ageSeconds: Double = 0) throws {
         try text.write(toFile: path(name), atomically: false, encoding: .utf8)
         if ageSeconds > 0 { try setAge(name, ageSeconds) }

@@ -4,7 +4,8 @@ import Testing
 @testable import Control
 
 @Suite struct YAMLReaderTests {
-    private func read(_ text: String, nodesMax: Int = 1_000) throws(SyntaxFailure) -> [DocumentNode] {
+    private func read(_ text: String, nodesMax: Int = 1_000) throws(SyntaxFailure) -> [DocumentNode]
+    {
         var reader = YAMLReader(firstLine: 10, nodesMax: nodesMax)
         return try reader.documents(of: text)
     }
@@ -24,7 +25,8 @@ import Testing
             guard case .scalar(let scalar)? = root[key]?.content else { return nil }
             return scalar.isPlain
         }
-        #expect(["a", "b", "c", "d", "e", "f"].map(isPlain) == [true, false, false, false, false, true])
+        #expect(
+            ["a", "b", "c", "d", "e", "f"].map(isPlain) == [true, false, false, false, false, true])
     }
 
     @Test func `an alias is a copy of what it stands for`() throws {
@@ -56,7 +58,8 @@ import Testing
 
     @Test(arguments: [
         String(repeating: "[", count: 100_000), String(repeating: "{a: ", count: 100_000),
-        String(repeating: "- ", count: 5_000), String(repeating: "[", count: 200) + String(repeating: "]", count: 200),
+        String(repeating: "- ", count: 5_000),
+        String(repeating: "[", count: 200) + String(repeating: "]", count: 200),
     ])
     func `depth is limited`(_ text: String) {
         let failure = #expect(throws: SyntaxFailure.self) { try self.read(text) }

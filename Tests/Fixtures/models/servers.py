@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 
+SMOKE = {"openai": "openai_smoke.py", "ollama": "ollama_smoke.py"}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -106,6 +107,6 @@ def smoke(kind, url, name="tiny", ca=None):
     """Runs an SDK's checks against a base URL: (exit code, output)."""
     python = environment("clients")
     extra = {"SSL_CERT_FILE": ca} if ca else {}
-    done = subprocess.run([python, os.path.join(HERE, "clients", f"{kind}_smoke.py"), url, name], stdin=subprocess.DEVNULL,
+    done = subprocess.run([python, os.path.join(HERE, "clients", SMOKE[kind]), url, name], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=120, env={**os.environ, **extra, "PYTHONDONTWRITEBYTECODE": "1"})
     return done.returncode, done.stdout + done.stderr

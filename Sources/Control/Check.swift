@@ -1,0 +1,11 @@
+import Kernel
+
+/// What `ai-gateway check` does: one look at the documents, with nothing served.
+public enum Check {
+    /// The report on files, folders or `-`.
+    public static func report(paths: [String]) -> CheckReport {
+        var origin = ManifestFolder(paths: paths, kinds: KindRegistry.all, isWatching: false)
+        let documents = Admission.admit(origin.poll() ?? DocumentSet())
+        return CheckReport(documents, status(documents))
+    }
+}

@@ -1,0 +1,213 @@
+import CLinux
+import Foundation
+import Kernel
+import Logging
+import Routing
+import Runtime
+import TLS
+import Telemetry
+
+/// Why `run` does not start.
+public struct StartRefused: Error {
+    /// What is wrong, each with its place.
+    public let problems: [ConfigProblem]
+}
+
+/// The slow thread that must be right: reads documents, compiles them, opens sockets, publishes.
+///
+/// A reading that cannot be taken changes nothing: the workers keep the last table, and the problems say why.
+public struct ControlPlane: ~Copyable {
+    /// How long a port that could not be had rests before it is tried again.
+    private static let listenRetryMilliseconds: UInt64 = 5_000
+
+    private let options: RunOptions
+    private let publisher: Publisher
+    private let published: PublishedState
+    private let mailbox: Mailbox<ControlMessage>
+    private let observer: Mailbox<ObserverMessage>?
+    private let log: Logger
+
+    private var origin: ManifestFolder
+    private var identities = Identities()
+    private var sockets: ListenerSockets
+    private var serverTLS: TLSServerCache
+    private var clientTLS = TLSClientCache()
+    private let ticketKeys: TLSTicketKeys
+    private var certificates: [NamespacedName: CertificateObservation] = [:]
+    private var addresses: [String: [SocketAddress]] = [:]
+    private var names: [String] = []
+
+    private var documents = DocumentSet()
+    private var compiled: Compiled?
+    private var lastTable: TableDescription?
+    private var lastParameters: [Parameters] = []
+    private var lastCertificates: [TLSCertificateSet] = []
+    private var generation: UInt64 = 0
+    private var nextListenTry: UInt64 = 0
+
+    /// A control plane that publishes to workers and shows what it did in `published`.
+    public init(
+        options: RunOptions, publisher: Publisher, published: PublishedState,
+        mailbox: Mailbox<ControlMessage>, observer: Mailbox<ObserverMessage>?, log: Logger
+    ) {
+        self.options = options
+        self.publisher = publisher
+        self.published = published
+        self.mailbox = mailbox
+        self.observer = observer
+        self.log = log
+        origin = ManifestFolder(paths: options.paths, kinds: KindRegistry.all)
+        sockets = ListenerSockets(publisher.mailboxes, takesOver: options.takesOver)
+        ticketKeys = TLSTicketKeys(now: UInt64(Date().timeIntervalSince1970))
+        serverTLS = TLSServerCache(ticketKeys: ticketKeys)
+    }
+
+    /// The first reading: throws where a file cannot be read at all, since there is no last good state.
+    public mutating func start() throws(StartRefused) {
+        let first = origin.poll() ?? DocumentSet()
+        if !first.unreadPaths.isEmpty { throw StartRefused(problems: first.problems) }
+        take(first)
+    }
+
+    /// Follows the documents until it is told to stop.
+    public mutating func run() {
+        guard var loop = try? Loop(capacity: 8) else { return }
+        let descriptors = [mailbox.descriptor, origin.descriptor]
+        for (slot, descriptor) in descriptors.enumerated() where descriptor >= 0 {
+            let token = Token(kind: 1, slot: UInt32(slot), generation: 1)
+            try? loop.register(descriptor, token, edgeTriggered: false)
+        }
+        while true {
+            _ = loop.wait(timeoutMilliseconds: delay())
+            mailbox.acknowledge()
+            while let message = mailbox.take() {
+                if !carryOut(message) { return }
+            }
+            if let changed = origin.poll() { take(changed) }
+            let now = Clock.monotonicMilliseconds()
+            if nextListenTry != 0, now >= nextListenTry { take(documents) }
+            _ = ticketKeys.rotate(now: UInt64(Date().timeIntervalSince1970))
+        }
+    }
+
+    private func delay() -> Int32 {
+        var delay = origin.delayMilliseconds()
+        if nextListenTry != 0 {
+            let now = Clock.monotonicMilliseconds()
+            delay = min(delay, Int32(clamping: nextListenTry > now ? nextListenTry - now : 0))
+        }
+        return max(min(delay, 60_000), 0)
+    }
+
+    private mutating func carryOut(_ message: ControlMessage) -> Bool {
+        switch message {
+        case .reread: origin.requestScan()
+        case .resolved(let name, let found):
+            addresses[name] = found
+            if let compiled { publishClusters(compiled) }
+        case .stop: return false
+        }
+        return true
+    }
+
+    // MARK: - From documents to tables
+
+    /// Compiles what was read and publishes what changed by it.
+    private mutating func take(_ read: DocumentSet) {
+        documents = Admission.admit(read, keeping: documents)
+        certificates = CertificateObservation.read(documents, keeping: certificates)
+        let before = report()
+        let compiled = compile(before, &identities)
+        let opened = sockets.follow(compiled.sockets, log)
+        nextListenTry =
+            sockets.isComplete
+            ? 0 : Clock.monotonicMilliseconds() + Self.listenRetryMilliseconds
+        let isGood = publish(compiled)
+        sockets.handOver(opened)
+        follow(compiled.dnsNames.map(\.name))
+        show(report(), isGood: isGood)
+        self.compiled = compiled
+    }
+
+    private func report() -> StatusReport {
+        let observations = Observations(
+            now: Int64(Date().timeIntervalSince1970), listening: sockets.outcomes,
+            localAddresses: Machine.localAddresses(), certificates: certificates,
+            previous: published.withLock { $0.objects })
+        return status(documents, placement: options.placement, observations: observations)
+    }
+
+    /// Clusters first, so that no table names one that a worker does not know.
+    private mutating func publish(_ compiled: Compiled) -> Bool {
+        publishClusters(compiled)
+        if compiled.table == lastTable, compiled.parameters == lastParameters,
+            compiled.certificates == lastCertificates
+        {
+            return true
+        }
+        do {
+            let tls = try serverTLS.configurations(for: compiled.certificates)
+            let table = try TableBuilder(compiled.table).build()
+            generation += 1
+            let snapshot = Snapshot(
+                generation: generation, table: table, tls: tls, parameters: compiled.parameters)
+            if !publisher.publish(snapshot) { return false }
+        } catch {
+            log.error(
+                "the documents were not taken; the last good ones stay",
+                metadata: ["cause": "\(error)"])
+            return false
+        }
+        lastTable = compiled.table
+        lastParameters = compiled.parameters
+        lastCertificates = compiled.certificates
+        return true
+    }
+
+    private mutating func publishClusters(_ compiled: Compiled) {
+        let known = addresses
+        let result = compiled.clusters(&identities, clients: &clientTLS) { known[$0] ?? [] }
+        for problem in result.problems {
+            log.error("a backend is not used", metadata: ["cause": "\(problem.message)"])
+        }
+        if !publisher.publish(ClusterSet(result.clusters)) {
+            log.error("a worker does not take new addresses; they are tried again at the next change")
+        }
+    }
+
+    private mutating func follow(_ wanted: [String]) {
+        let unique = Array(Set(wanted)).sorted()
+        if unique == names { return }
+        names = unique
+        _ = observer?.post(.names(unique))
+    }
+
+    private func show(_ report: StatusReport, isGood: Bool) {
+        let problems = documents.problems + report.problems
+        let isWhole = isGood && documents.unreadPaths.isEmpty
+            && !documents.problems.contains { $0.severity == .error }
+        let old = published.withLock { Set($0.problems) }
+        for problem in problems where !old.contains(problem) { tell(problem) }
+        let names = identities.seriesNames
+        let complete = sockets.isComplete
+        let current = documents
+        let generation = generation
+        published.withLock { state in
+            state.documents = current
+            state.objects = report.objects
+            state.problems = problems
+            state.names = names
+            state.isLastReloadGood = isWhole
+            state.generation = generation
+            state.isReady = complete && !state.isDraining
+        }
+    }
+
+    private func tell(_ problem: ConfigProblem) {
+        switch problem.severity {
+        case .error: log.error("\(problem)")
+        case .warning: log.warning("\(problem)")
+        case .notice: log.notice("\(problem)")
+        }
+    }
+}

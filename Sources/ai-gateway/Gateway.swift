@@ -1,0 +1,111 @@
+import Control
+import Kernel
+import Logging
+import Proxy
+import Runtime
+import Telemetry
+
+/// Wires the threads together: workers, control, observer, exporter; then waits for signals.
+struct Gateway {
+    /// Descriptors kept for files, backends and ourselves before client connections take all.
+    private static let descriptorReserve = 512
+    private static let mailboxCapacity = 1024
+    private static let ringBytes = 1 << 20
+
+    private let options: RunOptions
+    private let log: Logger
+
+    init(_ options: RunOptions, logLevel: String, isJSON: Bool) {
+        self.options = options
+        log = Messages.logger(level: logLevel, isJSON: isJSON)
+    }
+
+    /// Serves until a signal ends it; the exit status.
+    func run() -> Int32 {
+        do {
+            return try serve()
+        } catch let refused as StartRefused {
+            for problem in refused.problems { log.error("\(problem)") }
+            log.error("not started: the documents cannot be read")
+        } catch {
+            log.error("not started", metadata: ["cause": "\(error)"])
+        }
+        return 1
+    }
+
+    private func serve() throws -> Int32 {
+        Signals.ignoreBrokenPipe()
+        let signals = try SignalDescriptor()
+        let descriptors = Machine.raiseDescriptorLimit()
+        let published = PublishedState(Published())
+        let budget = Budget(limit: min(Machine.memoryLimit() / 4, 512 << 20) * 2)
+        var mailboxes: [Mailbox<WorkerMessage>] = []
+        var rings: [ByteRing] = []
+        var readers: [ShardReader] = []
+        var workers: [Thread] = []
+        let connections = min(100_000, max(256, (descriptors - Self.descriptorReserve) * 9 / 10))
+        for number in 0..<options.workers {
+            let mailbox = try Mailbox<WorkerMessage>(capacity: Self.mailboxCapacity)
+            let ring = options.accessLog == .off ? nil : ByteRing(capacity: Self.ringBytes)
+            let shard = Shard(worker: number)
+            readers.append(shard.reader)
+            if let ring { rings.append(ring) }
+            mailboxes.append(mailbox)
+            let settings = WorkerOptions(
+                number: number, connectionsMax: connections, log: ring, budget: budget)
+            workers.append(
+                try WorkerThread.start(
+                    options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))
+        }
+        let plane = try Planes(
+            options: options, publisher: Publisher(mailboxes), published: published, rings: rings,
+            readers: readers, log: log)
+        try plane.start()
+        log.info("serving", metadata: ["workers": "\(options.workers)"])
+        let publisher = Publisher(mailboxes)
+        follow(signals, plane, publisher, published)
+        let ended = Lock<Bool>(false)
+        let waiting = try Thread.start(name: "joiner") { [workers] in
+            for worker in workers { worker.join() }
+            ended.withLock { $0 = true }
+        }
+        while !ended.withLock({ $0 }) {
+            if let signal = signals.wait(timeoutMilliseconds: 20), signal != SignalNumber.hangUp {
+                log.warning("a second signal: the end at once")
+                return 0
+            }
+        }
+        waiting.join()
+        plane.stop()
+        log.info("drained")
+        return 0
+    }
+
+    /// Workers are pinned where there is one for each core that the process may use.
+    private func core(of number: Int) -> Int? {
+        let cores = Machine.allowedCores()
+        return options.workers == cores.count && cores.count > 1 ? cores[number] : nil
+    }
+
+    /// Waits for signals: reload, drain, and a second one to end at once.
+    private func follow(
+        _ signals: borrowing SignalDescriptor, _ plane: Planes, _ publisher: Publisher,
+        _ published: PublishedState
+    ) {
+        while true {
+            guard let signal = signals.wait(timeoutMilliseconds: -1) else { continue }
+            if signal == SignalNumber.hangUp {
+                plane.reread()
+                continue
+            }
+            log.info("draining", metadata: ["timeoutMilliseconds": "\(options.drainTimeoutMilliseconds)"])
+            published.withLock {
+                $0.isReady = false
+                $0.isDraining = true
+            }
+            publisher.drain(
+                delay: options.drainDelayMilliseconds, timeout: options.drainTimeoutMilliseconds)
+            return
+        }
+    }
+}

@@ -1,0 +1,72 @@
+// Proves what a description must hold, and that the same description makes the same table.
+
+import HTTP
+import Testing
+
+@testable import Routing
+
+@Suite struct TableBuilderTests {
+    private func error(_ description: TableDescription) -> TableError? {
+        do throws(TableError) {
+            _ = try TableBuilder(description).build()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test func `a pattern that does not compile is told with its place`() throws {
+        var bad = match(.regularExpression("/(a"), route: "ns/r", ruleIndex: 2, matchIndex: 3)
+        let ofPath = try #require(error(TableDescription([match(), bad])))
+        guard case .pattern(let reason) = ofPath.reason else {
+            Issue.record("\(ofPath)")
+            return
+        }
+        #expect(reason.pattern == "/(a")
+        #expect(ofPath.route == "ns/r" && ofPath.ruleIndex == 2 && ofPath.matchIndex == 3)
+        #expect(ofPath.description.hasPrefix("ns/r rules[2].matches[3]: "))
+        bad.path = .prefix("/")
+        bad.headers = [ValueMatch(name: "x", value: "*", isRegularExpression: true)]
+        #expect(error(TableDescription([bad])) != nil)
+        bad.headers = []
+        bad.query = [ValueMatch(name: "x", value: "*", isRegularExpression: true)]
+        #expect(error(TableDescription([bad])) != nil)
+        bad.query = [ValueMatch(name: "x", value: "*")]
+        #expect(error(TableDescription([bad])) == nil)
+    }
+
+    @Test(arguments: [-1, 1, 2])
+    func `a match without a rule is told`(rule: Int) throws {
+        var match = match(route: "ns/r")
+        match.rule = rule
+        let found = error(TableDescription([match], rules: [RuleDescription(id: 1)]))
+        #expect(found?.reason == .unknownRule(rule))
+        #expect(found?.description == "ns/r rules[0].matches[0]: there is no rule \(rule)")
+    }
+
+    @Test func `equal descriptions make equal rows`() throws {
+        let matches = (0..<200).map { i in
+            match(
+                i % 3 == 0 ? .exact("/e/\(i)") : .prefix("/p/\(i % 50)"),
+                hosts: ["h\(i % 7).com", "*.w\(i % 5).com"], headers: [("x", "\(i)")])
+        }
+        let first = try table(TableDescription(matches))
+        let second = try table(TableDescription(matches))
+        #expect(text(first.arena) == text(second.arena))
+        #expect(first.matches.count == second.matches.count)
+        for i in 0..<first.matches.count { #expect(first.matches[i].match == second.matches[i].match) }
+        #expect(first.indexes.slots.count == second.indexes.slots.count)
+        for i in 0..<first.indexes.slots.count {
+            #expect(first.indexes.slots[i].text == second.indexes.slots[i].text)
+            #expect(first.indexes.slots[i].value == second.indexes.slots[i].value)
+        }
+    }
+
+    @Test func `rows are plain and small`() {
+        #expect(MemoryLayout<MatchRow>.stride <= 48)
+        #expect(MemoryLayout<TextSlot>.stride == 16)
+        #expect(MemoryLayout<ConditionRow>.stride <= 24)
+        #expect(MemoryLayout<HostRow>.stride <= 40)
+        #expect(MemoryLayout<RouteMatch>.stride == 12)
+    }
+}
