@@ -3,8 +3,8 @@ import Synchronization
 
 /// Records of bytes from one thread to another, without a lock.
 ///
-/// Each record is kept whole: four bytes of length, the bytes, and padding to four. One thread calls
-/// `write`, one other calls `read`.
+/// Each record is kept whole: four bytes of length, the bytes, and padding to four. One thread
+/// calls `write`, one other calls `read`.
 @safe
 public final class ByteRing: @unchecked Sendable {
     private let base: UnsafeMutablePointer<UInt8>

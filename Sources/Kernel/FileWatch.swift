@@ -4,9 +4,9 @@ import Glibc
 /// Says that something below the watched files and folders may have changed.
 ///
 /// What lies behind a symbolic link is watched too, and so is the link itself: a folder that is
-/// swapped by renaming a link (as mounted ConfigMaps are) is noticed. Which file it was is not said:
-/// the receiver reads the whole path again and compares. A file counts as changed when a writer
-/// closes it, or when it is made, moved, removed or given other rights.
+/// swapped by renaming a link (as mounted ConfigMaps are) is noticed. Which file it was is not
+/// said: the receiver reads the whole path again and compares. A file counts as changed when a
+/// writer closes it, or when it is made, moved, removed or given other rights.
 public struct FileWatch: ~Copyable {
     /// What has happened since the last call.
     public struct Changes: Equatable, Sendable {
@@ -58,7 +58,8 @@ public struct FileWatch: ~Copyable {
         }
     }
 
-    /// Takes what has changed, without waiting.
+    /// Takes what has changed, without waiting; it may be nothing although the descriptor was
+    /// readable.
     ///
     /// New folders are watched before this returns, so what is read afterwards is complete.
     public mutating func changes() -> Changes {

@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 
 extension Machine {
-    /// The numeric addresses of this machine's interfaces that are up, without scope; empty when they cannot be read.
+    /// The numeric addresses of this machine's interfaces that are up; empty when they cannot be
+    /// read.
     public static func localAddresses() -> [String] {
         var list: UnsafeMutablePointer<ifaddrs>?
         // Sound: on success `list` owns the list until it is freed below.

@@ -42,7 +42,8 @@ public struct ListenSocket: ~Copyable, Sendable {
         return ListenSocket(socket)
     }
 
-    /// Sets what accepted connections inherit: keepalive probes and the time that sent bytes may stay unanswered.
+    /// Sets what accepted connections inherit: keepalive probes and the time that sent bytes may
+    /// stay unanswered.
     public func setDeadPeerDetection(
         idleSeconds: Int32, intervalSeconds: Int32, count: Int32, userTimeoutMilliseconds: UInt32
     ) {

@@ -69,9 +69,9 @@ public struct Loop: ~Copyable {
 
     /// Watches a descriptor; closing it ends the watch.
     ///
-    /// Edge-triggered: once for its life, for reading, writing and the peer's end; each report means
-    /// a change, so read and write until would-block. Level-triggered (listeners, mailboxes): for
-    /// reading, and for writing only when asked.
+    /// Edge-triggered: once for its life, for reading, writing and the peer's end; each report
+    /// means a change, so read and write until would-block. Level-triggered (listeners, mailboxes):
+    /// for reading, and for writing only when asked.
     public func register(
         _ fd: Int32,
         _ token: Token,

@@ -3,9 +3,9 @@ import Glibc
 
 /// Messages from any thread to one: a bounded ring and a descriptor that becomes readable.
 ///
-/// The receiver waits for the descriptor (level-triggered; edge-triggered works, but also reports the
-/// acknowledgement), then calls `acknowledge`, then `take` until nil: in this order no wake-up is
-/// lost.
+/// The receiver waits for the descriptor (level-triggered; edge-triggered works, but also reports
+/// the acknowledgement), then calls `acknowledge`, then `take` until nil: in this order no wake-up
+/// is lost.
 public final class Mailbox<Message: ~Copyable & Sendable>: Sendable {
     @safe
     @usableFromInline

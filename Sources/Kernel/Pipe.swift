@@ -32,7 +32,8 @@ public struct Pipe: ~Copyable, Sendable {
     /// Moves bytes from a socket into the pipe.
     ///
     /// Would-block says that the socket has nothing *or* that the pipe is full by slots: unless the
-    /// pipe was empty, drain it and fill again before waiting for an event. A short fill says nothing.
+    /// pipe was empty, drain it and fill again before waiting for an event. A short fill says
+    /// nothing.
     public mutating func fill(from socket: borrowing Socket, atMost limit: Int) -> IOResult {
         precondition(limit > 0, "Moving nothing would look like the end.")
         let (source, target) = (socket.raw, input.raw)

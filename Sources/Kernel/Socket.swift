@@ -27,7 +27,9 @@ public struct Socket: ~Copyable, Sendable {
                 unsafe connect(socket.raw, __CONST_SOCKADDR_ARG(__sockaddr__: form), length)
             }
         }
-        if result < 0, result != -EINPROGRESS { throw SystemError("connect", -result) }
+        if result < 0, result != -EINPROGRESS, result != -EALREADY {
+            throw SystemError("connect", -result)
+        }
         return socket
     }
 

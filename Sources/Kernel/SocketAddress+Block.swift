@@ -1,7 +1,7 @@
 extension SocketAddress {
-    /// Whether both are of one family and their leading `bits` agree; an IPv4-mapped address counts as IPv4.
+    /// Whether both are of one family and their leading `bits` agree; ports do not matter.
     ///
-    /// `bits` is 0 ... 32 for IPv4 and 0 ... 128 for IPv6; ports do not matter.
+    /// `bits` is 0 ... 32 for IPv4 and 0 ... 128 for IPv6; an IPv4-mapped address counts as IPv4.
     public func agrees(with other: SocketAddress, bits: Int) -> Bool {
         if let mine = ipv4 {
             guard let theirs = other.ipv4 else { return false }

@@ -26,8 +26,8 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         // Sound: as inside.
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
             guard let start = buffer.baseAddress else { return "" }
-            // Sound: the buffer and its size go together; the text returned is either in the buffer or
-            // immortal, always terminated, and is copied before the buffer goes.
+            // Sound: the buffer and its size go together; the text returned is either in the buffer
+            // or immortal, always terminated, and is copied before the buffer goes.
             return unsafe String(cString: strerror_r(code, start, buffer.count))
         }
     }

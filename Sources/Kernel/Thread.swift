@@ -8,8 +8,8 @@ public struct Thread: Sendable {
 
     /// Starts a thread.
     ///
-    /// The name is cut to 15 bytes. `cpu` pins it to one core; a core that the process may not use is
-    /// an error. `nice` is its own (Linux counts per thread); lowering it is refused silently.
+    /// The name is cut to 15 bytes. `cpu` pins it to one core; a core that the process may not use
+    /// is an error. `nice` is its own (Linux counts per thread); lowering it is refused silently.
     public static func start(
         name: String, cpu: Int? = nil, nice: Int? = nil, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) -> Thread {

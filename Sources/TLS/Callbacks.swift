@@ -24,6 +24,7 @@ import COpenSSL
     private var offered: OpaquePointer?
 
     init() {
+        // Sound: nothing is read through nil.
         unsafe input = nil
         unsafe output = nil
         unsafe offered = nil
@@ -63,6 +64,7 @@ import COpenSSL
     /// Copies up to `count` bytes of the input window to `destination`.
     fileprivate mutating func take(_ destination: UnsafeMutableRawPointer, _ count: Int) -> Int {
         let taken = min(count, inputCount - consumed)
+        // Sound: only compared with nil here.
         guard taken > 0, let source = unsafe input else { return 0 }
         // Sound: `taken` is within what is left of the window and within the destination.
         unsafe destination.copyMemory(from: source + consumed, byteCount: taken)
@@ -73,6 +75,7 @@ import COpenSSL
     /// Copies up to `count` bytes from `source` to the output window.
     fileprivate mutating func put(_ source: UnsafeRawPointer, _ count: Int) -> Int {
         let put = min(count, outputCapacity - produced)
+        // Sound: only compared with nil here.
         guard put > 0, let destination = unsafe output else { return 0 }
         // Sound: `put` is within what is left of the window and within the source.
         unsafe UnsafeMutableRawPointer(destination + produced).copyMemory(
@@ -226,6 +229,7 @@ private func releaseContextFacts(
     _ number: Int,
     _ argument: UnsafeMutableRawPointer?
 ) {
+    // Sound: only compared with nil here.
     guard let pointer = unsafe pointer else { return }
     // Sound: balances `passRetained` in `attach`; the library calls once for each context.
     unsafe Unmanaged<ContextFacts>.fromOpaque(pointer).release()
@@ -240,6 +244,7 @@ private func selectApplicationProtocol(
     _ offeredCount: UInt32,
     _ argument: UnsafeMutableRawPointer?
 ) -> Int32 {
+    // Sound: only compared with nil here.
     guard let argument = unsafe argument else { return SSL_TLSEXT_ERR_ALERT_FATAL }
     // Sound: the argument is the retained reference of `attach`; the result points into the
     // facts' own list, which never moves.
@@ -254,6 +259,7 @@ private func selectApplicationProtocol(
             offeredCount
         )
         guard result == OPENSSL_NPN_NEGOTIATED else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+        // Sound: the library gives a place for the result.
         unsafe out?.pointee = UnsafePointer(chosen)
         return SSL_TLSEXT_ERR_OK
     }
@@ -288,6 +294,7 @@ private func ticketKey(
             for index in 0..<16 { unsafe name[index] = key.name[index] }
             return unsafe prepare(cipher, mac, key, iv, isSealing: true) ? 1 : -1
         }
+        // Sound: as above.
         var wanted = InlineArray<16, UInt8>(repeating: 0)
         for index in 0..<16 { wanted[index] = unsafe name[index] }
         guard let found = facts.ticketKey(named: wanted) else { return 0 }

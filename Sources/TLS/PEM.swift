@@ -9,6 +9,7 @@ enum PEM {
         _ text: [UInt8],
         failure: TLSError.Reason
     ) throws(TLSError) -> [OpaquePointer] {
+        // Sound: nothing is read through an empty array.
         var found: [OpaquePointer] = unsafe []
         // Sound: the BIO reads `text`, which outlives it; it is freed before the closure ends.
         unsafe withReader(text) { bio in

@@ -10,6 +10,7 @@ import Kernel
     }
 
     @safe private struct State {
+        // Sound: nothing is read through an empty table.
         var sessions: [Key: OpaquePointer] = unsafe [:]
         /// Keys in the order in which they came.
         var order: [Key] = []

@@ -16,6 +16,7 @@ public struct TLSCertificate: Sendable {
     public let notAfter: Int64
     /// SHA-256 of the first certificate's DER form: 64 lower-case hex digits.
     public let fingerprint: String
+    /// What kind of key it holds.
     public let keyKind: KeyKind
     let pair: CertificatePair
 

@@ -12,7 +12,9 @@ public enum TLSTrust: Sendable, Equatable {
 
 /// A name that a server's certificate may carry instead of the server name; any one is enough.
 public enum TLSSubjectName: Sendable, Equatable {
+    /// A DNS name; a wildcard of the certificate matches one whole label.
     case host(String)
+    /// A URI, such as a SPIFFE id, compared byte by byte.
     case uri(String)
 }
 

@@ -2,7 +2,9 @@ import COpenSSL
 
 /// A protocol version; older ones are not spoken at all.
 public enum TLSVersion: UInt16, Sendable, BitwiseCopyable, Comparable {
+    /// RFC 5246.
     case tls12 = 0x0303
+    /// RFC 8446.
     case tls13 = 0x0304
 
     public static func < (a: TLSVersion, b: TLSVersion) -> Bool { a.rawValue < b.rawValue }

@@ -3,6 +3,7 @@ import COpenSSL
 extension TLSSession {
     /// What one call of `handshake` did.
     public struct HandshakeResult: BitwiseCopyable, Sendable, Equatable {
+        /// How a call ended, and so what to do next.
         public enum State: BitwiseCopyable, Sendable, Equatable {
             /// All input is taken: send the output, call again with more input.
             case wantsInput
@@ -15,6 +16,7 @@ extension TLSSession {
         }
         /// Ciphertext bytes taken from the front of the input.
         public let consumed: Int
+        /// How it ended, and so what to do next.
         public let state: State
     }
 

@@ -3,6 +3,7 @@ import COpenSSL
 extension TLSSession {
     /// What one call of `read` did.
     public struct ReadResult: BitwiseCopyable, Sendable, Equatable {
+        /// How a call ended, and so what to do next.
         public enum State: BitwiseCopyable, Sendable, Equatable {
             /// All ciphertext is taken, and nothing is pending.
             case wantsInput
@@ -19,6 +20,7 @@ extension TLSSession {
         public let consumed: Int
         /// Plaintext bytes appended; they count whatever the state is.
         public let produced: Int
+        /// How it ended, and so what to do next.
         public let state: State
     }
 

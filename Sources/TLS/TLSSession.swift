@@ -20,7 +20,8 @@ import COpenSSL
         count + recordBytesMax
     }
 
-    /// Ciphertext capacity with which `write` surely seals so many bytes of plaintext.
+    /// Ciphertext capacity with which `write` surely seals so many bytes of plaintext, unless the
+    /// peer asked for shorter records (RFC 6066 §4): then some of them may be left.
     public static func ciphertextCapacity(forPlaintext count: Int) -> Int {
         count + (count / recordBytesMax + 1) * recordOverheadMax
     }

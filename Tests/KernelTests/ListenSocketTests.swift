@@ -26,6 +26,20 @@ struct ListenSocketTests {
         #expect(option(connection.server.raw, Int32(IPPROTO_TCP), TCP_NODELAY) == 1)
     }
 
+    @Test func `a connection inherits how a dead peer is found`() throws {
+        let listener = try ListenSocket.open(.loopback(v6: false, port: 0), reusePort: false)
+        listener.setDeadPeerDetection(
+            idleSeconds: 30, intervalSeconds: 10, count: 3, userTimeoutMilliseconds: 60_000)
+        let client = try Socket.connecting(to: listener.localAddress)
+        waitUntil(listener.raw, [.readable])
+        guard case .accepted(let fd, _) = listener.accept() else { throw Unexpected() }
+        let server = Socket(adopting: fd)
+        #expect(option(server.raw, SOL_SOCKET, SO_KEEPALIVE) == 1)
+        #expect(option(server.raw, Int32(IPPROTO_TCP), TCP_KEEPIDLE) == 30)
+        #expect(option(server.raw, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT) == 60_000)
+        _ = consume client
+    }
+
     @Test func `several sockets share a port when all ask for it`() throws {
         let first = try ListenSocket.open(.loopback(v6: false, port: 0), reusePort: true)
         let second = try ListenSocket.open(first.localAddress, reusePort: true)
@@ -79,32 +93,34 @@ struct ListenSocketTests {
     }
 
     @Test func `without a free descriptor accepting is exhausted, and recovers`() throws {
-        let listener = try ListenSocket.open(.loopback(v6: false, port: 0), reusePort: false)
-        let client = try Socket.connecting(to: listener.localAddress)
-        waitUntil(listener.raw, [.readable])
-        let raw = listener.raw
         let outcome = Lock<[AcceptResult]>([])
-        // A thread with a descriptor table of its own, so that no other test runs out.
+        let client = Lock<SocketAddress?>(nil)
+        // A thread with a descriptor table of its own, so that no other test is held up.
         let thread = try Thread.start(name: "exhausted") {
-            guard unshare(CLONE_FILES) == 0 else { return }
+            let intoOwnTable: Int32 = 2  // CLOSE_RANGE_UNSHARE
+            guard close_range(3, .max, intoOwnTable) == 0,
+                let listener = try? ListenSocket.open(
+                    .loopback(v6: false, port: 0), reusePort: false),
+                let socket = try? Socket.connecting(to: listener.localAddress)
+            else { return }
+            waitUntil(listener.raw, [.readable])
             var last: Int32 = -1
             while true {
-                let copy = fcntl(raw, F_DUPFD_CLOEXEC, 0)
+                let copy = fcntl(listener.raw, F_DUPFD_CLOEXEC, 0)
                 if copy < 0 { break }
                 last = copy
             }
-            let listener = ListenSocket(adopting: raw)
             let first = listener.accept()
             _ = close(last)
             let second = listener.accept()
             outcome.withLock { $0 = [first, second] }
+            client.withLock { $0 = socket.localAddress() }
         }
         thread.join()
         let results = outcome.withLock { $0 }
         try #require(results.count == 2)
         #expect(results[0] == .exhausted)
         guard case .accepted(_, let address) = results[1] else { throw Unexpected() }
-        #expect(address == client.localAddress())
-        _ = consume listener
+        #expect(address == client.withLock { $0 })
     }
 }

@@ -16,6 +16,12 @@ struct MachineTests {
         #expect(Machine.raiseDescriptorLimit() == limit)
     }
 
+    @Test func `every interface that is up has an address, each once`() {
+        let addresses = Machine.localAddresses()
+        #expect(addresses.contains("127.0.0.1"))
+        #expect(Set(addresses).count == addresses.count)
+    }
+
     @Test(
         arguments: [
             ("max 100000\n", nil), ("150000 100000\n", 1.5), ("50000 100000", 0.5), ("", nil),

@@ -69,6 +69,23 @@ struct SocketAddressTests {
         #expect(!SocketAddress.any(v6: false, port: 1).isLoopback)
     }
 
+    @Test(arguments: [
+        ("10.1.2.3", "10.1.9.9", 16, true), ("10.1.2.3", "10.1.9.9", 21, false),
+        ("10.1.2.3", "10.1.9.9", 20, true), ("10.1.2.3", "10.1.2.3", 32, true),
+        ("10.1.2.3", "10.1.2.2", 32, false), ("10.1.2.3", "99.1.2.3", 0, true),
+        ("::ffff:10.1.2.3", "10.1.0.0", 16, true), ("10.0.0.0", "::1", 0, false),
+        ("2001:db8::1", "2001:db8::2", 64, true), ("2001:db8::1", "2001:db8::2", 126, true),
+        ("2001:db8::1", "2001:db8::2", 127, false), ("2001:db8::1", "2001:db8::1", 128, true),
+        ("2001:db8::1", "2001:db9::1", 31, true), ("2001:db8::1", "2001:db9::1", 32, false),
+        ("2001:db8::1", "2001:db9::1", 128, false),
+    ])
+    func `leading bits are compared`(one: String, two: String, bits: Int, agree: Bool) throws {
+        let first = try #require(SocketAddress(one, port: 1))
+        let second = try #require(SocketAddress(two, port: 2))
+        #expect(first.agrees(with: second, bits: bits) == agree)
+        #expect(second.agrees(with: first, bits: bits) == agree)
+    }
+
     @Test func `equal addresses hash alike and the port can change`() throws {
         var one = try #require(SocketAddress("10.0.0.1", port: 1))
         let two = try #require(SocketAddress("10.0.0.1", port: 2))

@@ -1,5 +1,6 @@
 // Streams over loopback: bytes, ends, failures, and what a pool may reuse.
 import BasicContainers
+import CLinux
 import Glibc
 import Kernel
 import Testing

@@ -38,6 +38,13 @@ extension TLSSession {
         _ = unsafe SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED)
     }
 
+    /// Takes records of 512 bytes at most (RFC 6066 §4).
+    func askForShortRecords() {
+        // Sound: the session is live, its handshake has not begun.
+        let mode = UInt8(TLSEXT_max_fragment_length_512)
+        _ = unsafe SSL_set_tlsext_max_fragment_length(ssl, mode)
+    }
+
     /// Whether the library would negotiate again.
     func startRenegotiation() -> Bool {
         // Sound: the session is live.

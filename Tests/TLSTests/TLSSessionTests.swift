@@ -185,6 +185,21 @@ struct Flavour: Sendable, CustomTestStringConvertible {
         }
     }
 
+    @Test(arguments: Flavour.all) func `makes short records where the peer asks for them`(
+        flavour: Flavour
+    ) throws {
+        let pair = try flavour.loopback()
+        pair.client.askForShortRecords()
+        #expect(pair.shake())
+        for room in [1_000, 65_536] {
+            pair.outputSize = room
+            let bytes = sampleBytes(20_000)
+            pair.send(bytes, fromServer: true)
+            #expect(pair.toClient.count > 20_000 + 20_000 / 512 * 22)
+            #expect(pair.receive(atServer: false) == .init(plaintext: bytes))
+        }
+    }
+
     @Test func `answers a key update with its next record`() throws {
         let pair = try Flavour.all[2].loopback()
         #expect(pair.shake())
