@@ -56,7 +56,7 @@ let package = Package(
         target("Kernel", ["CLinux", containers]),
         target("HTTP", [containers]),
         // Level 2.
-        target("TLS", ["COpenSSL", "Kernel", containers]),
+        target("TLS", ["COpenSSL", "Kernel"]),
         target("Routing", ["HTTP", "CPCRE2", containers]),
         target("Telemetry", ["Kernel", containers]),
         // Level 3: what Control writes and Proxy reads.
@@ -78,19 +78,21 @@ let package = Package(
                 "Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        target("Simulator", ["Kernel", "HTTP", "Peer", containers]),
         program(
             "model-simulator",
             [
-                "Kernel", "HTTP", "Peer",
+                "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
-        tests("KernelTests", ["Kernel"]),
+        tests("KernelTests", ["Kernel", containers]),
         tests("HTTPTests", ["HTTP", containers]),
-        tests("TLSTests", ["TLS", "Kernel", containers]),
-        tests("RoutingTests", ["Routing", "HTTP"]),
-        tests("TelemetryTests", ["Telemetry"]),
-        tests("ProxyTests", ["Proxy"]),
-        tests("PeerTests", ["Peer", "Kernel", "HTTP"]),
+        tests("TLSTests", ["TLS", "Kernel"]),
+        tests("RoutingTests", ["Routing", "HTTP", containers]),
+        tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
+        tests("ProxyTests", ["Proxy", "HTTP", "Kernel", containers]),
+        tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
+        tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
         tests("ControlTests", ["Control"]),
     ],
     swiftLanguageModes: [.v6]

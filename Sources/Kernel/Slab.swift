@@ -78,6 +78,20 @@ extension Slab where Element: ~Copyable {
         return take(id.slot)
     }
 
+    /// Ends this life of the slot and destroys its element where it stands; nothing when it has ended.
+    @inlinable
+    public mutating func destroy(_ id: SlotID) {
+        guard contains(id) else { return }
+        let slot = id.slot
+        // Sound: the slot is occupied, so its element is initialised; afterwards it is free.
+        unsafe element(slot).deinitialize(count: 1)
+        let next = (id.generation &+ 1) & 0xFF_FFFF
+        // Sound: as above. Generation zero is skipped: it means that a slot was never used.
+        unsafe header(slot).pointee = Header(state: next == 0 ? 1 : next, nextFree: firstFree)
+        firstFree = slot
+        occupiedCount -= 1
+    }
+
     /// Takes the element of an occupied slot out.
     @inlinable
     public mutating func remove(slot: UInt32) -> Element {

@@ -23,6 +23,7 @@ extension Worker {
         let previous = current
         guard let id = generations.insert(Generation(snapshot: snapshot)) else { return }
         current = id.slot
+        timeouts = generations[current].snapshot.parameters[0].timeouts
         if previous != .max, generations[previous].users == 0 {
             _ = generations.remove(slot: previous)
         }

@@ -76,6 +76,8 @@ public struct Worker: ~Copyable {
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
     var retriesRunning = 0
+    /// The timeouts that hold while no listener is known, and between requests.
+    var timeouts = Timeouts()
 
     // Scratch: valid within one handler.
     var input = RigidArray<UInt8>(capacity: Scratch.plaintextBytes)

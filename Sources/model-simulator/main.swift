@@ -1,1 +1,1 @@
-print("starting")
+ModelSimulator.main()

@@ -102,11 +102,6 @@ extension Worker {
         current == .max ? -1 : generations[current].snapshot.table.portIndex(id: id)
     }
 
-    /// The timeouts that hold before a listener is known.
-    var timeouts: Timeouts {
-        current == .max ? Timeouts() : generations[current].snapshot.parameters[0].timeouts
-    }
-
     private mutating func register(listener index: Int, _ raw: Int32) -> Bool {
         let token = Token(kind: TokenKind.listener, slot: UInt32(index), generation: 1)
         do {

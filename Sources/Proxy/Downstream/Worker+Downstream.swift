@@ -37,10 +37,10 @@ extension Worker {
         let stalled = downstreams[id].link.isCongested
         switch downstreams[id].phase {
         case .exchanging:
+            let exchange = downstreams[id].exchange
             setDeadline(
-                downstream: id,
-                in: stalled ? timeouts(of: id).clientWriteStallMilliseconds : 0)
-            if !stalled { resumeAnswer(downstreams[id].exchange) }
+                downstream: id, in: stalled ? exchanges[exchange].times.clientWriteStall : 0)
+            if !stalled { resumeAnswer(exchange) }
         case .closing:
             if !stalled { endNow(id) }
         case .reading:
@@ -237,7 +237,7 @@ extension Worker {
         downstreams[id].ending = ending
         downstreams[id].phase = .closing
         if downstreams[id].link.isCongested {
-            setDeadline(downstream: id, in: timeouts(of: id).clientWriteStallMilliseconds)
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
         } else {
             endNow(id)
         }
@@ -273,7 +273,7 @@ extension Worker {
         guard downstreams.contains(id) else { return }
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
-        _ = downstreams.remove(id)
+        downstreams.destroy(id)
         shard.set(.downstreamConnections, UInt64(downstreams.count))
     }
 
@@ -294,16 +294,5 @@ extension Worker {
         case .exchanging: exchangeClientStalled(id)
         case .discarding, .lingering, .closing: close(downstream: id)
         }
-    }
-
-    /// The timeouts of the listener that a connection's exchange was matched on, else the defaults.
-    func timeouts(of id: SlotID) -> Timeouts {
-        let exchange = downstreams[id].exchange
-        if exchange != .none, exchanges.contains(exchange), exchanges[exchange].generation >= 0 {
-            let generation = UInt32(exchanges[exchange].generation)
-            let row = Int(exchanges[exchange].parameters)
-            return generations[generation].snapshot.parameters[row].timeouts
-        }
-        return timeouts
     }
 }

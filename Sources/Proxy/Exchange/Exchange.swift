@@ -24,6 +24,14 @@ struct ExchangeRecord: BitwiseCopyable {
     var host = ByteRange.none
 }
 
+/// Timeouts of one exchange, milliseconds.
+struct ExchangeTimes: BitwiseCopyable {
+    var firstByte: UInt32 = 0
+    var streamIdle: UInt32 = 0
+    var requestBodyIdle: UInt32 = 0
+    var clientWriteStall: UInt32 = 0
+}
+
 /// One request and its answers: what was decided, how far each direction is, what is to be told at the end.
 struct Exchange: ~Copyable {
     let downstream: SlotID
@@ -95,6 +103,9 @@ struct Exchange: ~Copyable {
     var interimAnswers: UInt8 = 0
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
+
+    /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
+    var times = ExchangeTimes()
 
     // Deadlines, worker milliseconds; 0: none.
     var requestDeadline: UInt64 = 0

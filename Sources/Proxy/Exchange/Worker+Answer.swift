@@ -145,7 +145,6 @@ extension Worker {
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
-        let downstream = exchanges[exchange].downstream
         exchanges[exchange].firstByte = nowNanoseconds
         exchanges[exchange].status = UInt16(truncatingIfNeeded: responseHead.status)
         decideAnswer(exchange, upstream)
@@ -177,7 +176,7 @@ extension Worker {
         }
         exchanges[exchange].phase = .answering
         forgetReplay(exchange)
-        setDeadline(upstream: upstream, in: timeouts(of: downstream).streamIdleMilliseconds)
+        setDeadline(upstream: upstream, in: exchanges[exchange].times.streamIdle)
         release(generation: exchanges[exchange].generation)
         exchanges[exchange].generation = -1
         let used =
@@ -318,10 +317,9 @@ extension Worker {
 
     /// After a part of the answer: the backend's time begins anew, a client that is behind gets its own.
     private mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
-        let timeouts = self.timeouts
-        setDeadline(upstream: upstream, in: timeouts.streamIdleMilliseconds)
+        setDeadline(upstream: upstream, in: exchanges[id].times.streamIdle)
         if downstreams[downstream].link.isCongested {
-            setDeadline(downstream: downstream, in: timeouts.clientWriteStallMilliseconds)
+            setDeadline(downstream: downstream, in: exchanges[id].times.clientWriteStall)
         }
     }
 }

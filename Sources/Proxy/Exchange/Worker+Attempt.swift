@@ -258,11 +258,7 @@ extension Worker {
 
     private mutating func armFirstByte(_ id: SlotID, _ upstream: SlotID) {
         if exchanges[id].phase != .awaitingHead { return }
-        let timeouts = timeouts(of: exchanges[id].downstream)
-        setDeadline(
-            upstream: upstream,
-            in: exchanges[id].isModelServer
-                ? timeouts.modelFirstByteMilliseconds : timeouts.firstByteMilliseconds)
+        setDeadline(upstream: upstream, in: exchanges[id].times.firstByte)
     }
 
     private mutating func requestEnded(_ id: SlotID) {
@@ -302,7 +298,7 @@ extension Worker {
         let waits = mayPumpRequest(id)
         setDeadline(
             downstream: downstream,
-            in: waits ? timeouts(of: downstream).requestBodyIdleMilliseconds : 0)
+            in: waits ? exchanges[id].times.requestBodyIdle : 0)
     }
 
     private func mayPumpRequest(_ id: SlotID) -> Bool {

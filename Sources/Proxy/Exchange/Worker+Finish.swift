@@ -351,7 +351,7 @@ extension Worker {
         release(generation: exchanges[id].generation)
         if exchanges[id].isRetry { retriesRunning -= 1 }
         buffers.reclaim(&exchanges[id].buffer)
-        _ = exchanges.remove(id)
+        exchanges.destroy(id)
         shard.set(.activeExchanges, UInt64(exchanges.count))
     }
 }

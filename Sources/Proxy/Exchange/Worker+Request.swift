@@ -111,7 +111,7 @@ extension Worker {
             return decision
         }
         if case .length(let count) = requestHead.framing,
-            count > UInt64(limits(decision.parameters).requestContentBytesMax)
+            count > contentBytesMax(decision.parameters)
         {
             decision.reply = .contentTooLarge
             return decision
@@ -151,8 +151,10 @@ extension Worker {
         }
     }
 
-    func limits(_ parameters: Int32) -> Limits {
-        generations[current].snapshot.parameters[Int(parameters)].limits
+    private func contentBytesMax(_ parameters: Int32) -> UInt64 {
+        UInt64(
+            generations[current].snapshot.parameters[Int(parameters)].limits
+                .requestContentBytesMax)
     }
 
     private mutating func note(_ decision: Decision, in id: SlotID) {
@@ -164,6 +166,7 @@ extension Worker {
         exchanges[id].listenerID =
             generations[current].snapshot.table.listeners[Int(decision.listener)].id
         exchanges[id].series = ruleRow.series
+        noteTimes(decision, in: id)
         exchanges[id].method = requestHead.method
         exchanges[id].version = requestHead.version
         exchanges[id].keepsAlive = requestHead.keepsAlive
@@ -180,8 +183,27 @@ extension Worker {
             let cluster = clusters.row(ofCluster: backend.value)
             if cluster >= 0 {
                 exchanges[id].isModelServer = clusters.clusters[Int(cluster)].isModelServer
+                if exchanges[id].isModelServer {
+                    exchanges[id].times.firstByte =
+                        generations[current].snapshot.parameters[Int(decision.parameters)]
+                        .timeouts.modelFirstByteMilliseconds
+                }
             }
         }
+    }
+
+    private mutating func noteTimes(_ decision: Decision, in id: SlotID) {
+        let row = Int(decision.parameters)
+        var times = ExchangeTimes()
+        times.streamIdle =
+            generations[current].snapshot.parameters[row].timeouts.streamIdleMilliseconds
+        times.requestBodyIdle =
+            generations[current].snapshot.parameters[row].timeouts.requestBodyIdleMilliseconds
+        times.clientWriteStall =
+            generations[current].snapshot.parameters[row].timeouts.clientWriteStallMilliseconds
+        times.firstByte =
+            generations[current].snapshot.parameters[row].timeouts.firstByteMilliseconds
+        exchanges[id].times = times
     }
 
     /// A URLRewrite filter names the host, which wins over what the cluster says.
@@ -203,6 +225,7 @@ extension Worker {
         }
         var record = ExchangeRecord()
         record.path = keep(requestHead.path, 2048, requestHead)
+        if options.log == nil { return record }
         record.authority = keep(requestHead.authority, 256, requestHead)
         record.userAgent = keep(requestHead.value(.userAgent), 256, requestHead)
         return record

@@ -137,7 +137,7 @@ extension Worker {
         endpoints[endpoint].open -= 1
         upstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&upstreams[id].input)
-        _ = upstreams.remove(id)
+        upstreams.destroy(id)
         shard.set(.upstreamConnections, UInt64(upstreams.count))
         serveWaiting(cluster: cluster)
     }

@@ -86,7 +86,7 @@ extension Worker {
                 downstreams[exchanges[exchange].downstream].link.isCongested
             {
                 // The client is slow, not the backend: the client's own stall timer judges.
-                setDeadline(upstream: id, in: timeouts.streamIdleMilliseconds)
+                setDeadline(upstream: id, in: exchanges[exchange].times.streamIdle)
             } else {
                 letGo(id)
                 cut(exchange, .idleTimeout)

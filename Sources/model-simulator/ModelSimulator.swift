@@ -1,0 +1,262 @@
+import ArgumentParser
+import Glibc
+import Kernel
+import Simulator
+
+/// The command line of the simulator.
+struct ModelSimulator: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "model-simulator",
+        abstract: "A simulated model server: to try, test and measure gateways without a GPU.",
+        discussion: """
+            It answers as Ollama, vLLM, SGLang or llama.cpp would, and really waits as long as they \
+            would: for a model to be loaded, for a free slot, for the prompt and for each token. \
+            Every answer says in its text that it is simulated.
+
+            EXAMPLES
+              model-simulator                        an Ollama at 127.0.0.1:11434
+              model-simulator --fast                 the same, but nothing is waited for
+              model-simulator --listen 127.0.0.1:11434 --listen 127.0.0.1:11435
+                                                     two Ollama nodes in one process
+              model-simulator --engine vllm --models llama3 --lora sql,poems --parallel 8
+                                                     a vLLM with two LoRA adapters
+              curl http://127.0.0.1:11434/api/chat -d \
+            '{"model":"llama3","messages":[{"role":"user","content":"hello"}]}'
+
+            WHAT IS THERE
+              Ollama      /api/generate chat embed embeddings show tags ps version, / (no pull or push)
+              all         /v1/chat/completions completions embeddings models messages
+              vLLM        /health /ping /version /load /metrics, /v1/messages/count_tokens
+              SGLang      /health /health_generate /metrics, /v1/messages/count_tokens
+              llama.cpp   /health /metrics /slots /props /lora-adapters, /v1/messages/count_tokens
+            A token is four bytes of text. Whole blocks of 16 prompt tokens that were seen before \
+            come from the prefix cache and cost no time.
+
+            AIDS FOR BENCHMARKS (with every engine)
+              GET  /bytes/N            N bytes, with a content length
+              GET  /chunks/N/SIZE/MS   N chunks of SIZE bytes, MS milliseconds apart
+              POST /sink               reads and drops the content; answers its length and Adler-32
+
+            It stops on SIGTERM and SIGINT.
+            """)
+
+    @Option(
+        help: ArgumentHelp(
+            "Address and port, such as 127.0.0.1:11434 or [::1]:8000; each one is a node of its own.",
+            discussion: "127.0.0.1 and the engine's own port if none is given. Port 0: any free one.",
+            valueName: "addr:port"))
+    var listen: [String] = []
+
+    @Option(help: "Whose behaviour to play: ollama, vllm, sglang or llama.cpp.")
+    var engine: Engine = .ollama
+
+    @Option(
+        help: ArgumentHelp(
+            "Names, comma-separated; a size may follow, as in llama3=4.7GB.",
+            discussion: "llama3, mistral and nomic-embed-text if none are given.",
+            valueName: "name[=size],..."))
+    var models: String?
+
+    @Option(help: ArgumentHelp("LoRA adapters that may be asked for as models.", valueName: "a,b"))
+    var lora: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Time to bring a model into memory; other engines than Ollama start so long.",
+            discussion: "2s for Ollama, none for the others.", valueName: "duration"))
+    var loadTime: String?
+
+    @Option(help: ArgumentHelp("Prompt tokens a second for one request.", valueName: "rate"))
+    var prefillRate: Double = 2_000
+
+    @Option(help: ArgumentHelp("Answer tokens a second for one request.", valueName: "rate"))
+    var decodeRate: Double = 50
+
+    @Option(
+        help: ArgumentHelp(
+            "Requests worked on at once; more wait in silence.",
+            discussion: "1 for each model of Ollama; 256 for vLLM and SGLang, 4 for llama.cpp.",
+            valueName: "n"))
+    var parallel: Int?
+
+    @Option(help: ArgumentHelp("Ollama's models in memory at once.", valueName: "n"))
+    var maxLoaded: Int = 3
+
+    @Option(
+        help: ArgumentHelp(
+            "Ollama's requests that may wait for a model; more get 503.", valueName: "n"))
+    var maxQueue: Int = 512
+
+    @Option(
+        help: ArgumentHelp(
+            "How long Ollama keeps an idle model; -1 is for ever.", valueName: "duration"))
+    var keepAlive: String = "5m"
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory of a node's accelerator; an Ollama model that does not fit is slow.",
+            valueName: "size"))
+    var vram: String = "24GiB"
+
+    @Option(help: ArgumentHelp("Longest prompt and answer together.", valueName: "tokens"))
+    var context: Int = 8_192
+
+    @Option(
+        help: ArgumentHelp("KV cache of a vLLM or SGLang node.", valueName: "tokens"))
+    var cacheTokens: Int = 131_072
+
+    @Option(
+        help: ArgumentHelp(
+            "Length of answers: a number, or a range such as 20-200.", valueName: "tokens"))
+    var answerTokens: String = "32"
+
+    @Option(help: ArgumentHelp("Numbers in an embedding.", valueName: "n"))
+    var dimensions: Int = 768
+
+    @Option(help: ArgumentHelp("Another seed gives other words and ids.", valueName: "n"))
+    var seed: UInt64 = 1
+
+    @Flag(help: "Answer at once: no loading, prefill or decode time.")
+    var fast = false
+
+    @Flag(help: "Let an Ollama on loopback answer for any Host name, where the real one says 403.")
+    var anyHost = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Threads that share the addresses; each plays a part of every node of its own.",
+            valueName: "n"))
+    var threads: Int = 1
+
+    func run() throws {
+        let options = try options()
+        do throws(SystemError) {
+            try serve(options)
+        } catch {
+            throw StartFailure(description: "Cannot listen: \(error).")
+        }
+    }
+
+    private func serve(_ options: SimulatorOptions) throws(SystemError) {
+        // Before any thread begins, so that none of them takes the signals.
+        let signals = try SignalDescriptor([SIGTERM, SIGINT])
+        _ = Machine.raiseDescriptorLimit()
+        let simulator = try Simulator(options)
+        let names = options.models.map(\.name).joined(separator: ", ")
+        for address in simulator.addresses {
+            print("model-simulator: \(engine.rawValue) at http://\(address) (simulated: \(names))")
+        }
+        fflush(nil)
+        while signals.wait(timeoutMilliseconds: -1) == nil {}
+        simulator.stop()
+    }
+
+    /// The options, checked.
+    func options() throws -> SimulatorOptions {
+        var options = SimulatorOptions(listen: try addresses())
+        options.engine = engine
+        if let models { options.models = try Self.models(models) }
+        options.adapters = Self.names(lora ?? "")
+        let load = try loadTime.map { try Self.duration($0, "--load-time") }
+        let ownLoad: UInt64 = engine == .ollama ? 2_000_000_000 : 0
+        options.loadNanoseconds = (load ?? ownLoad) ?? 0
+        options.prefillRate = try Self.positive(prefillRate, "--prefill-rate")
+        options.decodeRate = try Self.positive(decodeRate, "--decode-rate")
+        options.parallel = try parallel.map { try Self.positive($0, "--parallel") }
+        options.loadedMax = try Self.positive(maxLoaded, "--max-loaded")
+        options.queueMax = max(0, maxQueue)
+        options.keepAliveNanoseconds = try Self.duration(keepAlive, "--keep-alive")
+        options.videoMemoryBytes = try Self.size(vram, "--vram")
+        options.contextTokens = max(16, try Self.positive(context, "--context"))
+        options.cacheTokens = max(
+            options.contextTokens, try Self.positive(cacheTokens, "--cache-tokens"))
+        options.answerTokens = try Self.range(answerTokens)
+        options.dimensions = try Self.positive(dimensions, "--dimensions")
+        options.seed = seed
+        options.isFast = fast
+        options.checksHost = !anyHost
+        options.threads = try Self.positive(threads, "--threads")
+        return options
+    }
+
+    private func addresses() throws -> [SocketAddress] {
+        if listen.isEmpty { return [SocketAddress.loopback(v6: false, port: engine.defaultPort)] }
+        return try listen.map { text in
+            guard let address = SocketAddress(parsing: text) else {
+                throw ValidationError(
+                    "--listen \(text): not an address and port; write 127.0.0.1:11434 or [::1]:0.")
+            }
+            return address
+        }
+    }
+}
+
+extension Engine: ExpressibleByArgument {}
+
+// MARK: - Values
+
+extension ModelSimulator {
+    static func names(_ text: String) -> [String] {
+        text.split(separator: ",").map(String.init)
+    }
+
+    static func models(_ text: String) throws -> [ModelOptions] {
+        let models = try names(text).map { part in
+            let sides = part.split(separator: "=", maxSplits: 1).map(String.init)
+            let known = ModelOptions.defaults.first { $0.name == sides[0] }
+            let size =
+                sides.count > 1
+                ? try size(sides[1], "--models \(part)")
+                : known?.sizeBytes ?? ModelOptions.defaultSizeBytes
+            return ModelOptions(name: sides[0], sizeBytes: size)
+        }
+        if models.isEmpty { throw ValidationError("--models names no model; write --models llama3.") }
+        return models
+    }
+
+    /// Nanoseconds; nil for less than none, which means for ever.
+    static func duration(_ text: String, _ option: String) throws -> UInt64? {
+        let value = Int(text).map { Int64(clamping: $0) &* 1_000_000_000 }
+        guard let nanoseconds = value ?? GoDuration.nanoseconds(text) else {
+            throw ValidationError("\(option) \(text): not a duration; write 90, 500ms, 2s or 5m.")
+        }
+        return nanoseconds < 0 ? nil : UInt64(nanoseconds)
+    }
+
+    /// Bytes, such as `24GiB`, `24Gi`, `4.7GB`, `512M`.
+    static func size(_ text: String, _ option: String) throws -> UInt64 {
+        let number = text.prefix { $0.isNumber || $0 == "." }
+        var unit = text.dropFirst(number.count).lowercased()
+        if unit.hasSuffix("b") { unit.removeLast() }
+        let scales: [String: Double] = [
+            "": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12,
+            "ki": 1024, "mi": 1_048_576, "gi": 1_073_741_824, "ti": 1_099_511_627_776,
+        ]
+        guard let value = Double(number), let scale = scales[unit], value * scale < 1e18 else {
+            throw ValidationError("\(option) \(text): not a size; write 24GiB or 4.7GB.")
+        }
+        return UInt64(value * scale)
+    }
+
+    static func range(_ text: String) throws -> ClosedRange<Int> {
+        let ends = text.split(separator: "-").compactMap { Int($0) }
+        guard let first = ends.first, let last = ends.last, ends.count <= 2, first > 0,
+            first <= last, last <= 1_000_000
+        else {
+            throw ValidationError("--answer-tokens \(text): write a number or a range as 20-200.")
+        }
+        return first...last
+    }
+
+    static func positive<Number: Numeric & Comparable>(
+        _ value: Number, _ option: String
+    ) throws -> Number {
+        if value > 0 { return value }
+        throw ValidationError("\(option) \(value): must be more than 0.")
+    }
+}
+
+/// Why the simulator cannot start.
+struct StartFailure: Error, CustomStringConvertible {
+    let description: String
+}
