@@ -34,11 +34,47 @@ public enum ByteScan {
         return 8 &+ (words.y.littleEndian.trailingZeroBitCount &>> 3)
     }
 
+    /// Index of the first lane from `least` on that is set, or 16; `least` is 0...15.
+    @inlinable @inline(__always)
+    static func firstLane(_ mask: SIMDMask<SIMD16<Int8>>, atLeast least: Int) -> Int {
+        // Sound: a mask of 16 lanes is 16 bytes that are each 0 or 0xFF, as is SIMD2<UInt64>.
+        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
+        let shift = UInt64(truncatingIfNeeded: (least & 7) &* 8)
+        let low = least < 8 ? (words.x.littleEndian &>> shift) &<< shift : 0
+        if low != 0 { return low.trailingZeroBitCount &>> 3 }
+        let high = words.y.littleEndian
+        let kept = least < 8 ? high : (high &>> shift) &<< shift
+        return 8 &+ (kept.trailingZeroBitCount &>> 3)
+    }
+
     // MARK: - Scans
 
     /// Offset of the first control byte other than TAB, or DEL, in `from..<to`; `to` when there is none.
-    @inlinable
+    @inlinable @inline(__always)
     public static func firstControl(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        // One more than a control or DEL is negative or at most 0x20 as a signed byte. So is one more
+        // than a byte above 0x7F: those, and TAB, are told apart one by one.
+        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
+        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
+        var at = from
+        while at &+ 16 <= to {
+            let v = SIMD16<Int8>(truncatingIfNeeded: load16(bytes, at) &+ one)
+            let lane = firstLane(v .< bound)
+            if lane < 16 {
+                // Sound: at + lane is inside of the 16 bytes that were loaded.
+                let byte = unsafe bytes[unchecked: at &+ lane]
+                if byte < 0x20 && byte != 0x09 { return at &+ lane }
+                return firstControlSlowly(bytes, from: at &+ lane, to: to)
+            }
+            at &+= 16
+        }
+        return at < to ? firstControlSlowly(bytes, from: at, to: to) : max(from, to)
+    }
+
+    /// The same for text with bytes above 0x7F or tabs, or of fewer than 16 bytes.
+    @usableFromInline @inline(never)
+    static func firstControlSlowly(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
         let space: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x20)
         let tab: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x09)
@@ -46,18 +82,28 @@ public enum ByteScan {
         var at = from
         while at &+ 16 <= to {
             let v = load16(bytes, at)
-            let hit = ((v .< space) .& (v .!= tab)) .| (v .== delete)
-            let lane = firstLane(hit)
+            let lane = firstLane(((v .< space) .& (v .!= tab)) .| (v .== delete))
             if lane < 16 { return at &+ lane }
             at &+= 16
         }
+        if at < to, to >= 16 {
+            // The last 16 bytes again; lanes before `at` do not count.
+            let v = load16(bytes, to &- 16)
+            let hit = ((v .< space) .& (v .!= tab)) .| (v .== delete)
+            return to &- 16 &+ firstLane(hit, atLeast: 16 &- (to &- at))
+        }
         while at < to {
             // Sound: at is inside from..<to, which was checked against the span.
-            let byte = unsafe bytes[unchecked: at]
-            if (byte < 0x20 && byte != 0x09) || byte == 0x7F { return at }
+            if isControl(unsafe bytes[unchecked: at]) { return at }
             at &+= 1
         }
         return max(from, to)
+    }
+
+    /// Whether the byte is a control other than TAB, or DEL.
+    @inlinable @inline(__always)
+    static func isControl(_ byte: UInt8) -> Bool {
+        (byte < 0x20 && byte != 0x09) || byte == 0x7F
     }
 
     /// Offset of the first `byte` in `from..<to`; `to` when there is none.
@@ -135,6 +181,50 @@ public enum ByteScan {
         return max(from, to)
     }
 
+    /// Offset of the first byte in `from..<to` that is no letter, digit, `-`, `_` or `.`, or a dot
+    /// before a dot; `to` when there is none. `capitals` is set when there are any.
+    @inlinable
+    static func plainHostEnd(
+        _ bytes: Span<UInt8>, from: Int, to: Int, capitals: inout Bool
+    ) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        let smallBit: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x20)
+        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
+        let capitalA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x41)
+        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
+        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
+        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
+        let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
+        let underscore: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5F)
+        let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
+        var at = from
+        // The loads may pass `to` but not the span: what follows a host lies in the same head.
+        while at < to, at &+ 17 <= bytes.count {
+            let v = load16(bytes, at)
+            let next = load16(bytes, at &+ 1)
+            let isLetter = ((v | smallBit) &- letterA) .< letters
+            let isOther = ((v &- zero) .< digits) .| (v .== hyphen) .| (v .== underscore)
+            let isDot = (v .== dot) .& (next .!= dot)
+            let lane = firstLane(.!(isLetter .| isOther .| isDot))
+            if firstLane((v &- capitalA) .< letters) < min(lane, to &- at) { capitals = true }
+            if lane < 16 { return min(at &+ lane, to) }
+            at &+= 16
+        }
+        while at < to {
+            // Sound: at is inside from..<to, which was checked against the span.
+            let byte = unsafe bytes[unchecked: at]
+            if byte &- 0x41 < 26 { capitals = true }
+            let isLetter = (byte | 0x20) &- 0x61 < 26
+            if !isLetter && byte &- 0x30 >= 10 && byte != 0x2D && byte != 0x5F {
+                if byte != 0x2E { return at }
+                // Sound: at + 1 is below the count of the span, checked in the same condition.
+                if at &+ 1 < bytes.count, unsafe bytes[unchecked: at &+ 1] == 0x2E { return at }
+            }
+            at &+= 1
+        }
+        return max(from, to)
+    }
+
     /// Offset of the first byte in `from..<to` that ends a plain path; `to` when there is none.
     ///
     /// These are all bytes outside of 0x21...0x7E, `%`, `\`, `#`, `?`, and a slash before a slash or
@@ -197,6 +287,20 @@ public enum ByteScan {
             at &+= 1
         }
         return max(from, to)
+    }
+
+    /// Whether a field line whose colon and first control byte are given is the usual one: a space,
+    /// a value without white space at its ends, CRLF.
+    @inline(__always)
+    static func isUsualLine(_ bytes: Span<UInt8>, colon: Int, control: Int) -> Bool {
+        if colon < 0 || control &- colon < 3 || control &+ 1 >= bytes.count { return false }
+        // Sound: 0 <= colon, colon + 2 < control and control + 1 < count, so all reads are inside.
+        let ends = unsafe bytes.bytes.unsafeLoadUnaligned(
+            fromUncheckedByteOffset: control, as: UInt16.self)
+        let space = unsafe bytes[unchecked: colon &+ 1]
+        let first = unsafe bytes[unchecked: colon &+ 2]
+        let last = unsafe bytes[unchecked: control &- 1]
+        return UInt16(littleEndian: ends) == 0x0A0D && space == 0x20 && min(first, last) > 0x20
     }
 
     // MARK: - Copies
@@ -268,55 +372,70 @@ public enum ByteScan {
 }
 
 /// A field name read as words of eight bytes with the bit of small letters set.
-struct FoldedName: ~Copyable, ~Escapable {
-    private let bytes: Span<UInt8>
-    private let start: Int
-    private let count: Int
+struct FoldedName: BitwiseCopyable {
+    let count: Int
     /// The first eight bytes; zeros where the name is shorter.
     private let first: UInt64
-    /// The last eight bytes of a name of at least eight.
+    /// The bytes 8..<16 of a name of more than 16.
+    private let second: UInt64
+    /// The bytes 16..<24 of a name of more than 24.
+    private let third: UInt64
+    /// The last eight bytes of a name of more than eight.
     private let last: UInt64
 
     private static var smallLetters: UInt64 { 0x2020_2020_2020_2020 }
 
     @inline(__always)
-    @_lifetime(copy bytes)
     init(_ bytes: Span<UInt8>, at start: Int, count: Int) {
-        precondition(start >= 0 && count >= 0 && count <= bytes.count &- start)
-        self.bytes = bytes
-        self.start = start
+        let total = bytes.count
+        precondition(start >= 0 && count >= 0 && count <= total &- start)
         self.count = count
         if count >= 8 {
-            first = ByteScan.load8(bytes, start) | Self.smallLetters
-            last = ByteScan.load8(bytes, start &+ count &- 8) | Self.smallLetters
-        } else if start &+ 8 <= bytes.count {
-            let mask = (1 as UInt64) &<< UInt64(truncatingIfNeeded: count &* 8) &- 1
-            first = (ByteScan.load8(bytes, start) | Self.smallLetters) & mask
-            last = 0
+            first = Self.word(bytes, start)
+            last = Self.word(bytes, start &+ count &- 8)
+            second = count > 16 ? Self.word(bytes, start &+ 8) : 0
+            third = count > 24 ? Self.word(bytes, start &+ 16) : 0
         } else {
-            var word: UInt64 = 0
-            for i in 0..<count {
-                word |= UInt64(bytes[start &+ i] | 0x20) &<< UInt64(truncatingIfNeeded: i &* 8)
+            if start &+ 8 <= total {
+                let mask = (1 as UInt64) &<< UInt64(truncatingIfNeeded: count &* 8) &- 1
+                first = Self.word(bytes, start) & mask
+            } else {
+                first = Self.shortWord(bytes, start, count)
             }
-            first = word
             last = 0
+            second = 0
+            third = 0
         }
     }
 
-    /// Whether the name equals `text`, which must have the same length and only small letters,
-    /// digits and hyphens.
+    /// Eight bytes that `init` has checked to be inside of the span.
+    @inline(__always)
+    private static func word(_ bytes: Span<UInt8>, _ offset: Int) -> UInt64 {
+        // Sound: every caller is in `init`, where offset + 8 is at most start + count or the span's.
+        UInt64(
+            littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+                fromUncheckedByteOffset: offset, as: UInt64.self)) | smallLetters
+    }
+
+    /// Fewer than eight bytes at the end of a span.
+    @inline(never)
+    private static func shortWord(_ bytes: Span<UInt8>, _ start: Int, _ count: Int) -> UInt64 {
+        var word: UInt64 = 0
+        for i in 0..<count {
+            word |= UInt64(bytes[start &+ i] | 0x20) &<< UInt64(truncatingIfNeeded: i &* 8)
+        }
+        return word
+    }
+
+    /// Whether the name equals `text`, which must have the same length, at most 32, and only small
+    /// letters, digits and hyphens.
     @inline(__always)
     func matches(_ text: StaticString) -> Bool {
         if first != Self.word(text, 0, min(count, 8)) { return false }
         if count <= 8 { return true }
         if last != Self.word(text, count &- 8, 8) { return false }
-        var at = 8
-        while at &+ 8 < count {
-            let word = ByteScan.load8(bytes, start &+ at) | Self.smallLetters
-            if word != Self.word(text, at, 8) { return false }
-            at &+= 8
-        }
-        return true
+        if count > 16, second != Self.word(text, 8, 8) { return false }
+        return count <= 24 || third == Self.word(text, 16, 8)
     }
 
     /// Up to eight bytes of a literal; folded to a constant by the optimiser.

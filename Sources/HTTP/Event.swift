@@ -17,6 +17,12 @@ public struct ByteRange: BitwiseCopyable, Sendable, Equatable {
         self.count = UInt32(truncatingIfNeeded: range.upperBound &- range.lowerBound)
     }
 
+    /// Makes a range from offsets in order.
+    @inlinable @inline(__always) init(from: Int, to: Int) {
+        self.start = UInt32(truncatingIfNeeded: from)
+        self.count = UInt32(truncatingIfNeeded: to &- from)
+    }
+
     /// Makes a range from offsets that are counted from `start`.
     @inlinable init(start: UInt32, _ range: Range<Int>) {
         self.start = start &+ UInt32(truncatingIfNeeded: range.lowerBound)

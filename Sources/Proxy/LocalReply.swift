@@ -23,6 +23,8 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case contentTooLarge
     case headTooLargeAfterFilters
     case malformed(Malformed)
+    /// A filter answers with a redirect; its status and Location stand beside.
+    case redirect
 
     /// The answer to a failure on the backend's side.
     init(_ failure: UpstreamFailure) {
@@ -81,6 +83,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
             (413, "content_too_large", "The request's content is larger than this gateway accepts. Send less, or have the limit raised.")
         case .headTooLargeAfterFilters:
             (431, "head_too_large", "The request's head is too large after the route's filters were applied. Send fewer or shorter fields.")
+        case .redirect: (302, "redirect", "")
         case .malformed(let problem):
             (UInt16(problem.status), "malformed_request", problem.sentence)
         }

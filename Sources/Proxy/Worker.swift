@@ -87,6 +87,8 @@ public struct Worker: ~Copyable {
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
     var location = RigidArray<UInt8>(capacity: 32 * 1024)
+    /// Status of the redirect whose Location stands in `location`.
+    var redirectStatus: UInt16 = 302
     /// Text of the client's address.
     var client = RigidArray<UInt8>(capacity: 64)
     /// A fresh request identity.

@@ -62,7 +62,7 @@ struct GatewayStatusWriter {
         var binding = Binding()
         for address in gateway.addresses {
             let place = ListenPlace(address: address, port: listener.port)
-            guard let outcome = observations?.listening[place] else { continue }
+            guard let outcome = observations?.listening?[place] else { continue }
             if outcome == .listening {
                 binding.isBound = true
             } else {
@@ -101,14 +101,14 @@ struct GatewayStatusWriter {
 
     /// Addresses on which at least one listener is open.
     private func boundAddresses() -> [GatewayStatusAddress]? {
-        guard let observations else { return nil }
+        guard let observations, let listening = observations.listening else { return nil }
         var values: [String] = []
         for address in gateway.addresses {
             let isOpen = gateway.listeners.contains { number in
                 let listener = resolution.listeners[number]
                 guard listener.isServable, gateway.rejected.isEmpty else { return false }
                 let place = ListenPlace(address: address, port: listener.port)
-                return observations.listening[place] == .listening
+                return listening[place] == .listening
             }
             guard isOpen else { continue }
             values += address.map { [$0] } ?? reachable(observations.localAddresses ?? [])
@@ -182,7 +182,7 @@ struct GatewayStatusWriter {
         if states.contains(where: \.binding.isBound) {
             return say(.isTrue, "Programmed", "requests are served")
         }
-        if observations == nil {
+        if observations?.listening == nil {
             return say(.unknown, "Pending", "not tried: no port is opened by a check")
         }
         return say(.unknown, "Pending", "its ports are not open yet")
@@ -269,7 +269,7 @@ struct GatewayStatusWriter {
         if !state.binding.findings.isEmpty {
             return say(.isFalse, "Invalid", Finding.text(state.binding.findings))
         }
-        if observations == nil {
+        if observations?.listening == nil {
             return say(.unknown, "Pending", "not tried: no port is opened by a check")
         }
         return say(.unknown, "Pending", "its port is not open yet")

@@ -56,10 +56,11 @@ public struct CertificateObservation: Hashable, Sendable {
 
 /// What the process knows beyond the documents, at one moment.
 public struct Observations: Sendable {
-    /// Seconds since 1970.
-    public var now: Int64
-    /// What came of each place that was tried; places not tried yet are absent.
-    public var listening: [ListenPlace: ListenOutcome]
+    /// Seconds since 1970; nil where transition times are not told, as in `check`.
+    public var now: Int64?
+    /// What came of each place that was tried; places not tried yet are absent. Nil when no
+    /// place is tried at all, as in `check`.
+    public var listening: [ListenPlace: ListenOutcome]?
     /// The machine's addresses, numeric; nil when they are not known.
     public var localAddresses: [String]?
     /// By Secret.
@@ -68,7 +69,7 @@ public struct Observations: Sendable {
     public var previous: [ObjectStatus]
 
     public init(
-        now: Int64, listening: [ListenPlace: ListenOutcome] = [:],
+        now: Int64?, listening: [ListenPlace: ListenOutcome]? = [:],
         localAddresses: [String]? = nil,
         certificates: [NamespacedName: CertificateObservation] = [:],
         previous: [ObjectStatus] = []
@@ -78,6 +79,12 @@ public struct Observations: Sendable {
         self.localAddresses = localAddresses
         self.certificates = certificates
         self.previous = previous
+    }
+
+    /// What a look at the documents alone can tell: no port is opened, no time is told.
+    public static func ofDocuments(_ documents: DocumentSet) -> Observations {
+        Observations(
+            now: nil, listening: nil, certificates: CertificateObservation.read(documents))
     }
 }
 

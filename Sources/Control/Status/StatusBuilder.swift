@@ -16,7 +16,7 @@ struct StatusBuilder {
         self.resolution = resolution
         self.observations = observations
         history = ConditionWriter.History(observations?.previous ?? [])
-        now = observations.map { UTC.text($0.now) }
+        now = observations?.now.map(UTC.text)
         var byName: [NamespacedName: Int] = [:]
         for (number, gateway) in resolution.gateways.enumerated() {
             byName[gateway.name] = number

@@ -22,8 +22,8 @@ public struct StatusReport: Sendable {
 ///
 /// - Parameters:
 ///   - placement: where Gateways are served.
-///   - observations: what the process knows beyond the documents; nil when nothing is served, as
-///     in `check`: then no port is opened, and what depends on that is Unknown.
+///   - observations: what the process knows beyond the documents. Without any, or with those of
+///     `Observations.ofDocuments`, what depends on open ports is Unknown.
 public func status(
     _ documents: DocumentSet, placement: Placement = Placement(),
     observations: Observations? = nil

@@ -27,7 +27,7 @@ struct BackendResolver {
 
     init(_ index: DocumentIndex, observations: Observations?) {
         self.index = index
-        certificates = CertificateResolver(index: index, observations: observations)
+        certificates = CertificateResolver(index, observations)
     }
 
     /// Follows a reference that an HTTPRoute of a namespace holds at a field.

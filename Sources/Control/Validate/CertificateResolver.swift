@@ -23,7 +23,16 @@ public struct CertificateMaterial: Hashable, Sendable {
 /// Follows references to certificates.
 struct CertificateResolver {
     let index: DocumentIndex
-    let observations: Observations?
+    /// What was read of each Secret.
+    let known: [NamespacedName: CertificateObservation]
+    /// Seconds since 1970; nil where time is not told.
+    let now: Int64?
+
+    init(_ index: DocumentIndex, _ observations: Observations?) {
+        self.index = index
+        known = observations?.certificates ?? [:]
+        now = observations?.now
+    }
 
     enum Outcome {
         /// The note says what is worth knowing about a certificate that works, or is empty.
@@ -68,7 +77,7 @@ struct CertificateResolver {
         if let refusal = PEM.refusalOfKey(key) { return refuse("tls.key \(refusal)") }
         var names: [String] = []
         var note = ""
-        if let seen = observations?.certificates[secret.name], seen.digest == secret.object.digest {
+        if let seen = known[secret.name], seen.digest == secret.object.digest {
             switch seen.outcome {
             case .unusable(let message): return refuse(message)
             case .usable(let found, let notBefore, let notAfter):
@@ -85,7 +94,7 @@ struct CertificateResolver {
     private func validity(
         of secret: NamespacedName, _ notBefore: Int64, _ notAfter: Int64
     ) -> String {
-        guard let now = observations?.now else { return "" }
+        guard let now else { return "" }
         if now > notAfter {
             return "the certificate of Secret \(secret) ended on \(UTC.text(notAfter))"
         }

@@ -17,7 +17,7 @@ struct GatewayResolver {
         self.index = index
         self.placement = placement
         self.observations = observations
-        certificates = CertificateResolver(index: index, observations: observations)
+        certificates = CertificateResolver(index, observations)
         parameters = ParametersResolver(index: index)
     }
 

@@ -22,10 +22,10 @@ extension BodyFraming {
         if facts.coding >= 0 {
             if version == .http10 { return .failure(.codingInHTTP10) }
             if facts.length >= 0 { return .failure(.codingWithLength) }
-            if let reason = coding(fields, text, from: facts.coding) { return .failure(reason) }
+            if let reason = coding(fields, text, facts) { return .failure(reason) }
             return .success(.chunked)
         }
-        return length(&fields, text, from: facts.length).map { .length($0) }
+        return length(&fields, text, facts).map { .length($0) }
     }
 
     /// Decides for an answer of `status` to `method`; `closes` forbids reuse of the connection.
@@ -40,14 +40,14 @@ extension BodyFraming {
         var closes = false
         if facts.coding >= 0 {
             if version == .http10 { return .failure(.codingInHTTP10) }
-            if let reason = coding(fields, text, from: facts.coding) { return .failure(reason) }
+            if let reason = coding(fields, text, facts) { return .failure(reason) }
             announced = .chunked
             if facts.length >= 0 {
                 fields.remove(.contentLength)
                 closes = true
             }
         } else if facts.length >= 0 {
-            switch length(&fields, text, from: facts.length) {
+            switch length(&fields, text, facts) {
             case .success(let count): announced = .length(count)
             case .failure(let reason): return .failure(reason)
             }
@@ -63,11 +63,13 @@ extension BodyFraming {
 
     /// The one value of all Content-Length lines; repeats of the same value are dropped.
     private static func length(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, from first: Int
+        _ fields: inout FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
     ) -> Result<UInt64, Malformed.Reason> {
+        let first = facts.length
         guard let count = FieldValue.decimal(text.extracting(fields.lines[first].value.range)) else {
             return .failure(.lengthInvalid)
         }
+        if facts.lengths == 1 { return .success(count) }
         for i in (first + 1)..<fields.lines.count where fields.lines[i].id == .contentLength {
             guard let other = FieldValue.decimal(text.extracting(fields.lines[i].value.range))
             else { return .failure(.lengthInvalid) }
@@ -95,15 +97,13 @@ extension BodyFraming {
 
     /// The refusal of a Transfer-Encoding that is not exactly one line of `chunked`.
     private static func coding(
-        _ fields: borrowing FieldSection, _ text: Span<UInt8>, from first: Int
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
     ) -> Malformed.Reason? {
-        var lines = 0
-        for i in first..<fields.lines.count where fields.lines[i].id == .transferEncoding {
-            lines += 1
+        let value = text.extracting(fields.lines[facts.coding].value.range)
+        if facts.codings == 1, ByteScan.equalFolding(value, ByteScan.bytes("chunked")) {
+            return nil
         }
-        let value = text.extracting(fields.lines[first].value.range)
-        if lines == 1, ByteScan.equalFolding(value, ByteScan.bytes("chunked")) { return nil }
-        return wrongCoding(fields, text, from: first)
+        return wrongCoding(fields, text, from: facts.coding)
     }
 
     /// Why the codings of all lines together are refused.

@@ -46,6 +46,7 @@ extension HeadParser {
         return .ended(at)
     }
 
+    @inline(__always)
     private static func parse(_ head: inout RequestHead, _ text: Span<UInt8>) -> Part {
         head.fields.lines.removeAll()
         var line = RequestLine()
@@ -79,6 +80,7 @@ extension HeadParser {
     }
 
     /// Reads `method SP target SP version` and its line end.
+    @inline(__always)
     private static func requestLine(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ line: inout RequestLine
     ) -> Part {
@@ -150,6 +152,7 @@ extension HeadParser {
     // MARK: - What the fields decide
 
     /// Host, framing, persistence and expectations of a complete head.
+    @inline(__always)
     private static func decide(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts, _ line: RequestLine
     ) -> Malformed.Reason? {
@@ -172,13 +175,22 @@ extension HeadParser {
         }
         head.sentFraming = BodyFraming.isPlain(head.fields, text, facts) ? head.framing : nil
         head.expectsContinue = false
-        // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1).
-        if facts.expect >= 0, head.version == .http11 {
-            guard isOnly(head.fields, text, .expect, from: facts.expect, "100-continue") else {
-                return .expectUnknown
-            }
-            head.expectsContinue = head.framing != .none
+        return facts.expect < 0 ? nil : expectation(&head, text, facts)
+    }
+
+    /// Reads Expect; that of HTTP/1.0 is ignored and not forwarded (RFC 9110 §10.1.1).
+    @inline(never)
+    private static func expectation(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+    ) -> Malformed.Reason? {
+        if head.version == .http10 {
+            head.fields.remove(.expect)
+            return nil
         }
+        guard isOnly(head.fields, text, .expect, from: facts.expect, "100-continue") else {
+            return .expectUnknown
+        }
+        head.expectsContinue = head.framing != .none
         return nil
     }
 
@@ -199,7 +211,7 @@ extension HeadParser {
             let sent = head.fields.lines[facts.host].value
             if head.authority.isNone {
                 head.authority = sent
-            } else if sent.isEmpty || Authority.parse(text.extracting(sent.range)) == nil {
+            } else if sent.isEmpty || Authority.parse(text, sent.range) == nil {
                 // It is replaced by the target's authority, but must be valid all the same.
                 return .hostInvalid
             }
@@ -210,19 +222,20 @@ extension HeadParser {
     /// Writes host and port of an authority that lies in the head as sent.
     ///
     /// `text` lies at `base` in the head's bytes.
+    @inline(__always)
     static func takeHost(
         _ head: inout RequestHead, _ text: Span<UInt8>, base: Int = 0
     ) -> Malformed.Reason? {
         let start = Int(head.authority.start)
-        let sent = text.extracting((start - base)..<(head.authority.end - base))
-        guard let parts = Authority.parse(sent) else { return .hostInvalid }
+        let sent = (start &- base)..<(start &- base &+ Int(head.authority.count))
+        guard let parts = Authority.parse(text, sent) else { return .hostInvalid }
         head.hostPort = parts.port
         head.host = ByteRange(
-            (start + parts.host.lowerBound)..<(start + parts.host.upperBound))
+            from: base &+ parts.host.lowerBound, to: base &+ parts.host.upperBound)
         if parts.hasCapitals {
             if head.fields.bytes.freeCapacity < parts.host.count { return .hostInvalid }
             let lowerStart = head.fields.bytes.count
-            for i in parts.host { head.fields.bytes.append(ByteScan.lowered(sent[i])) }
+            for i in parts.host { head.fields.bytes.append(ByteScan.lowered(text[i])) }
             head.host = ByteRange(lowerStart..<head.fields.bytes.count)
         }
         return nil
@@ -233,7 +246,7 @@ extension HeadParser {
     private static func connection(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
     ) {
-        let options = ConnectionOptions(head.fields, text, from: facts.connection)
+        let options = ConnectionOptions(head.fields, text, facts)
         if options.contains(.keepAlive) { head.keepsAlive = true }
         if options.contains(.close) { head.keepsAlive = false }
         head.namesFields = options.contains(.otherName)

@@ -15,6 +15,7 @@ extension HeadParser {
         }
     }
 
+    @inline(__always)
     private static func parse(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
     ) -> Part {
@@ -38,6 +39,7 @@ extension HeadParser {
     }
 
     /// Reads `version SP status [SP reason]` and its line end (RFC 9112 §4).
+    @inline(__always)
     private static func statusLine(_ head: inout ResponseHead, _ text: Span<UInt8>) -> Part {
         let bound = head.limits.requestLineBytes
         let control = ByteScan.firstControl(text, from: 0, to: text.count)
@@ -67,6 +69,7 @@ extension HeadParser {
     }
 
     /// Framing and persistence of a complete head.
+    @inline(__always)
     private static func decide(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ facts: Facts, _ method: Method
     ) -> Malformed.Reason? {
@@ -74,7 +77,7 @@ extension HeadParser {
         head.namesFields = false
         head.upgrade = .none
         if facts.connection >= 0 {
-            let options = ConnectionOptions(head.fields, text, from: facts.connection)
+            let options = ConnectionOptions(head.fields, text, facts)
             if options.contains(.keepAlive) { head.keepsAlive = true }
             if options.contains(.close) { head.keepsAlive = false }
             head.namesFields = options.contains(.otherName)

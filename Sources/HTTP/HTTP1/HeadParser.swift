@@ -1,5 +1,13 @@
 import BasicContainers
 
+extension FieldName {
+    /// Whether the field may decide framing, routing, reuse or expectations of a head.
+    ///
+    /// These come first in the enumeration, after `other`.
+    @inline(__always)
+    var isDeciding: Bool { rawValue &- 1 < FieldName.expect.rawValue }
+}
+
 /// Reads HTTP/1.x heads: start line, field lines, empty line (RFC 9112 §2 to §5).
 ///
 /// One pass over the input, no allocation, no state kept between calls. The answer depends on the
@@ -20,8 +28,11 @@ enum HeadParser {
         var host = -1
         var hosts = 0
         var length = -1
+        var lengths = 0
         var coding = -1
+        var codings = 0
         var connection = -1
+        var connections = 0
         var upgrade = -1
         var expect = -1
         var te = -1
@@ -73,37 +84,70 @@ enum HeadParser {
         _ limits: borrowing HeadLimits, _ facts: inout Facts
     ) -> Part {
         let sectionBound = start + limits.fieldsBytes - 2
+        let countMax = limits.fieldCount
+        let lineMax = limits.fieldBytes
+        let end = text.count
         var at = start
-        while at < text.count {
-            let bound = min(at &+ limits.fieldBytes, sectionBound)
-            let nameEnd = ByteScan.plainNameEnd(text, from: at, to: text.count)
-            var isDropped = false
-            var colon = nameEnd
-            if nameEnd == text.count || text[nameEnd] != 0x3A || nameEnd == at {
-                if nameEnd == at, at < text.count, text[at] == 0x0D || text[at] == 0x0A {
-                    return lineEnd(text, at)
+        while at < end {
+            let colon = ByteScan.plainNameEnd(text, from: at, to: end)
+            if colon < end, text[colon] == 0x3A, colon > at {
+                let control = ByteScan.firstControl(text, from: colon &+ 1, to: end)
+                // The usual line: one space, a value without white space at its ends, CRLF.
+                if ByteScan.isUsualLine(text, colon: colon, control: control),
+                    control &- at <= lineMax, control <= sectionBound,
+                    fields.lines.count < countMax
+                {
+                    let id = FieldName.recognise(text, at: at, count: colon &- at)
+                    if id.isDeciding { note(&facts, id, fields.lines.count) }
+                    fields.lines.append(
+                        FieldLine(
+                            name: ByteRange(from: at, to: colon),
+                            value: ByteRange(from: colon &+ 2, to: control),
+                            lineEnd: UInt32(truncatingIfNeeded: control &+ 2),
+                            id: id, isDropped: false, isCanonical: true))
+                    at = control &+ 2
+                    continue
                 }
-                colon = at
-                switch unusualName(text, &colon, limits) {
-                case .plain: break
-                case .dropped: isDropped = true
-                case .malformed(let reason):
-                    return refuse(text, reason, at: colon, bound: bound, overlong(at, limits, bound))
-                }
+            } else if colon == at, text[at] == 0x0D || text[at] == 0x0A {
+                return lineEnd(text, at)
             }
-            let control = ByteScan.firstControl(text, from: colon &+ 1, to: text.count)
-            if control > bound { return .malformed(overlong(at, limits, bound)) }
-            if control == text.count { return .incomplete }
-            let next: Int
-            switch lineEnd(text, control) {
-            case .ended(let end): next = end
+            switch unusualLine(&fields, text, at, sectionBound, limits, &facts) {
+            case .ended(let next): at = next
             case let other: return other
             }
-            if fields.lines.count == limits.fieldCount { return .malformed(.fieldsTooMany) }
-            append(&fields, text, at, colon, control, next, isDropped, &facts)
-            at = next
         }
         return .incomplete
+    }
+
+    /// Reads the field line at `at`, which is not the usual one, or is broken or incomplete.
+    @inline(never)
+    private static func unusualLine(
+        _ fields: inout FieldSection, _ text: Span<UInt8>, _ at: Int, _ sectionBound: Int,
+        _ limits: borrowing HeadLimits, _ facts: inout Facts
+    ) -> Part {
+        let bound = min(at + limits.fieldBytes, sectionBound)
+        var colon = at
+        var isDropped = false
+        switch name(text, &colon, limits) {
+        case .plain: break
+        case .dropped: isDropped = true
+        case .malformed(let reason):
+            return refuse(text, reason, at: colon, bound: bound, overlong(at, limits, bound))
+        }
+        let control = ByteScan.firstControl(text, from: colon + 1, to: text.count)
+        if control > bound { return .malformed(overlong(at, limits, bound)) }
+        if control == text.count { return .incomplete }
+        guard case .ended(let next) = lineEnd(text, control) else { return lineEnd(text, control) }
+        if fields.lines.count == limits.fieldCount { return .malformed(.fieldsTooMany) }
+        let value = FieldValue.trim(text, (colon + 1)..<control)
+        let id = FieldName.recognise(text, at: at, count: colon - at)
+        if id.isDeciding { note(&facts, id, fields.lines.count) }
+        fields.lines.append(
+            FieldLine(
+                name: ByteRange(at..<colon), value: ByteRange(value),
+                lineEnd: UInt32(truncatingIfNeeded: next), id: id, isDropped: isDropped,
+                isCanonical: false))
+        return .ended(next)
     }
 
     /// Which bound a line from `at` on passes first.
@@ -114,19 +158,16 @@ enum HeadParser {
         bound == at + limits.fieldBytes ? .fieldTooLong : .fieldsTooLong
     }
 
-    private enum UnusualName {
+    private enum Name {
         case plain
         case dropped
         case malformed(Malformed.Reason)
     }
 
-    /// Reads a name with token bytes beyond letters, digits and hyphens; `at` becomes its colon.
-    ///
-    /// When it is malformed, `at` is where reading stopped.
-    @inline(never)
-    private static func unusualName(
+    /// Reads a name of any token bytes; `at` becomes its colon, or where reading stopped.
+    private static func name(
         _ text: Span<UInt8>, _ at: inout Int, _ limits: borrowing HeadLimits
-    ) -> UnusualName {
+    ) -> Name {
         let start = at
         var hasUnderscore = false
         while at < text.count, Token.isTokenByte(text[at]) {
@@ -142,44 +183,21 @@ enum HeadParser {
         return hasUnderscore ? .dropped : .plain
     }
 
-    /// Records a line: its name, trimmed value, identity, and whether it may be copied as it stands.
-    @inline(__always)
-    private static func append(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, _ start: Int, _ colon: Int,
-        _ control: Int, _ next: Int, _ isDropped: Bool, _ facts: inout Facts
-    ) {
-        var lower = colon &+ 1
-        var upper = control
-        if lower < upper, text[lower] == 0x20 { lower &+= 1 }
-        var isCanonical = lower == colon &+ 2 && next == control &+ 2
-        while lower < upper, text[lower] == 0x20 || text[lower] == 0x09 {
-            isCanonical = false
-            lower &+= 1
-        }
-        while upper > lower, text[upper &- 1] == 0x20 || text[upper &- 1] == 0x09 {
-            isCanonical = false
-            upper &-= 1
-        }
-        let id = FieldName.recognise(text, at: start, count: colon &- start)
-        if id.rawValue <= FieldName.expect.rawValue && id != .other && !isDropped {
-            note(&facts, id, fields.lines.count)
-        }
-        fields.lines.append(
-            FieldLine(
-                name: ByteRange(start..<colon), value: ByteRange(lower..<upper),
-                lineEnd: UInt32(truncatingIfNeeded: next), id: id, isDropped: isDropped,
-                isCanonical: isCanonical))
-    }
-
     /// Remembers the first line of each name that decides something.
     private static func note(_ facts: inout Facts, _ id: FieldName, _ index: Int) {
         switch id {
         case .host:
             facts.hosts += 1
             facts.host = index
-        case .contentLength: if facts.length < 0 { facts.length = index }
-        case .transferEncoding: if facts.coding < 0 { facts.coding = index }
-        case .connection: if facts.connection < 0 { facts.connection = index }
+        case .contentLength:
+            facts.lengths += 1
+            if facts.length < 0 { facts.length = index }
+        case .transferEncoding:
+            facts.codings += 1
+            if facts.coding < 0 { facts.coding = index }
+        case .connection:
+            facts.connections += 1
+            if facts.connection < 0 { facts.connection = index }
         case .upgrade: if facts.upgrade < 0 { facts.upgrade = index }
         case .expect: if facts.expect < 0 { facts.expect = index }
         case .te: if facts.te < 0 { facts.te = index }

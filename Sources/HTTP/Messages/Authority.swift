@@ -19,54 +19,48 @@ public enum Authority {
     /// brackets without a zone. Escapes and sub-delimiters never occur in names that can be reached,
     /// and are where two readers of one authority differ.
     public static func parse(_ bytes: Span<UInt8>) -> Parts? {
-        if bytes.isEmpty { return nil }
-        if bytes[0] == 0x5B { return parseAddress(bytes) }
-        var at = 0
-        var capitals: UInt8 = 0
-        var isLabelEmpty = true
-        while at < bytes.count {
-            let byte = bytes[at]
-            if (byte | 0x20) &- 0x61 < 26 {
-                // Bit 5 is clear in capitals only.
-                capitals |= ~byte & 0x20
-                isLabelEmpty = false
-            } else if byte &- 0x30 < 10 || byte == 0x2D || byte == 0x5F {
-                isLabelEmpty = false
-            } else if byte == 0x2E {
-                if isLabelEmpty { return nil }
-                isLabelEmpty = true
-            } else {
-                break
-            }
-            at &+= 1
+        parse(bytes, 0..<bytes.count)
+    }
+
+    /// The same for a range of a larger span, whose offsets the parts have too.
+    static func parse(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Parts? {
+        let start = range.lowerBound
+        let last = range.upperBound
+        if start == last || bytes[start] == 0x2E { return nil }
+        if bytes[start] == 0x5B { return parseAddress(bytes, range) }
+        var capitals = false
+        let end = ByteScan.plainHostEnd(bytes, from: start, to: last, capitals: &capitals)
+        if end == start || end &- start > hostBytesMax { return nil }
+        // A dot at the end stands for the root.
+        let host = bytes[end &- 1] == 0x2E ? end &- 1 : end
+        if end == last {
+            return Parts(host: start..<host, port: nil, hasCapitals: capitals)
         }
-        // A host that ends in a dot has an empty last label, which is the root.
-        let end = isLabelEmpty ? at &- 1 : at
-        if end <= 0 || at > hostBytesMax { return nil }
-        return finish(bytes, 0..<end, at, capitals != 0)
+        return finish(bytes, start..<host, end, last, capitals)
     }
 
     /// Reads an optional port from `at` to the end.
     private static func finish(
-        _ bytes: Span<UInt8>, _ host: Range<Int>, _ at: Int, _ hasCapitals: Bool
+        _ bytes: Span<UInt8>, _ host: Range<Int>, _ at: Int, _ end: Int, _ hasCapitals: Bool
     ) -> Parts? {
-        if at == bytes.count { return Parts(host: host, port: nil, hasCapitals: hasCapitals) }
-        if bytes[at] != 0x3A || bytes.count - at > 6 { return nil }
-        if at + 1 == bytes.count { return Parts(host: host, port: nil, hasCapitals: hasCapitals) }
-        guard let port = FieldValue.decimal(bytes.extracting((at + 1)...)), port <= 65_535 else {
-            return nil
-        }
+        if at == end { return Parts(host: host, port: nil, hasCapitals: hasCapitals) }
+        if bytes[at] != 0x3A || end - at > 6 { return nil }
+        if at + 1 == end { return Parts(host: host, port: nil, hasCapitals: hasCapitals) }
+        guard let port = FieldValue.decimal(bytes.extracting((at + 1)..<end)), port <= 65_535
+        else { return nil }
         return Parts(
             host: host, port: UInt16(truncatingIfNeeded: port), hasCapitals: hasCapitals)
     }
 
     /// Reads `[address]` and an optional port.
-    private static func parseAddress(_ bytes: Span<UInt8>) -> Parts? {
-        let close = ByteScan.first(0x5D, bytes, from: 1, to: bytes.count)
-        if close == bytes.count || !isIPv6(bytes.extracting(1..<close)) { return nil }
+    private static func parseAddress(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Parts? {
+        let start = range.lowerBound + 1
+        let close = ByteScan.first(0x5D, bytes, from: start, to: range.upperBound)
+        if close == range.upperBound || !isIPv6(bytes.extracting(start..<close)) { return nil }
         var hasCapitals = false
-        for i in 1..<close where bytes[i] &- 0x41 < 26 { hasCapitals = true }
-        return finish(bytes, 0..<(close + 1), close + 1, hasCapitals)
+        for i in start..<close where bytes[i] &- 0x41 < 26 { hasCapitals = true }
+        return finish(
+            bytes, range.lowerBound..<(close + 1), close + 1, range.upperBound, hasCapitals)
     }
 
     /// Whether the bytes are an IPv6 address (RFC 3986 §3.2.2): eight groups, or fewer and one `::`;

@@ -128,12 +128,16 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         recognise(name, at: 0, count: name.count)
     }
 
-    /// The same for the name at an offset of a larger span, which makes short names cheaper.
-    ///
-    /// By length first, then by words of eight bytes with the bit of small letters set.
+    /// The same for the name at an offset of a larger span.
+    @inline(__always)
     static func recognise(_ bytes: Span<UInt8>, at start: Int, count: Int) -> FieldName {
-        let name = FoldedName(bytes, at: start, count: count)
-        switch count {
+        recognise(FoldedName(bytes, at: start, count: count))
+    }
+
+    /// By length first, then by words of eight bytes with the bit of small letters set.
+    @inline(never)
+    private static func recognise(_ name: FoldedName) -> FieldName {
+        switch name.count {
         case 2:
             if name.matches("te") { return .te }
         case 3:

@@ -56,6 +56,14 @@ public enum FieldValue {
     @inlinable public static func decimal(_ bytes: Span<UInt8>) -> UInt64? {
         if bytes.isEmpty { return nil }
         var value: UInt64 = 0
+        if bytes.count <= 18 {
+            for i in 0..<bytes.count {
+                let digit = bytes[i] &- 0x30
+                if digit > 9 { return nil }
+                value = value &* 10 &+ UInt64(digit)
+            }
+            return value
+        }
         for i in bytes.indices {
             let digit = bytes[i] &- 0x30
             if digit > 9 { return nil }

@@ -5,6 +5,7 @@ enum Target {
     /// Judges the target of a complete head and records target, path, query and authority.
     ///
     /// A normal path is used where it lies; another one is written anew after the head's bytes.
+    @inline(__always)
     static func take(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ line: HeadParser.RequestLine
     ) -> Malformed.Reason? {

@@ -11,17 +11,35 @@ struct ConnectionOptions: OptionSet, BitwiseCopyable {
 
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// Reads all Connection lines from index `first` on.
-    init(_ fields: borrowing FieldSection, _ text: Span<UInt8>, from first: Int) {
+    /// Reads all Connection lines.
+    init(_ fields: borrowing FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts) {
         var options = ConnectionOptions(rawValue: 0)
-        for i in first..<fields.lines.count where fields.lines[i].id == .connection {
-            let value = fields.lines[i].value.range
+        var unread = facts.connections
+        var i = facts.connection
+        while unread > 0 {
+            let line = fields.lines[i]
+            i += 1
+            if line.id != .connection { continue }
+            unread -= 1
+            let value = line.value.range
+            if value.count == 10, Self.isKeepAlive(text, value.lowerBound) {
+                options.insert(.keepAlive)
+                continue
+            }
             var at = value.lowerBound
             while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
                 options.insert(Self.option(text, element))
             }
         }
         self = options
+    }
+
+    /// Whether the 10 bytes from `at` on are `keep-alive`, by far the most usual value.
+    @inline(__always)
+    private static func isKeepAlive(_ text: Span<UInt8>, _ at: Int) -> Bool {
+        // "keep-ali" and "ep-alive"
+        (ByteScan.load8(text, at) | 0x2020_2020_2020_2020) == 0x696C_612D_7065_656B
+            && (ByteScan.load8(text, at &+ 2) | 0x2020_2020_2020_2020) == 0x6576_696C_612D_7065
     }
 
     /// What one element asks for.

@@ -87,7 +87,7 @@ extension Worker {
 
     /// An exchange that waited has its turn: again from the choice of an endpoint.
     mutating func resumeAttempt(_ id: SlotID) {
-        guard let row = chooseEndpoint(id, avoiding: .max) else {
+        guard let row = chooseEndpoint(cluster: exchanges[id].clusterID, avoiding: .max) else {
             fail(id, .noEndpoint)
             return
         }

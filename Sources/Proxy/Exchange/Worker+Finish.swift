@@ -123,7 +123,9 @@ extension Worker {
     /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
-        guard mayRetry(id), let row = chooseEndpoint(id, avoiding: exchanges[id].endpointID),
+        guard mayRetry(id),
+            let row = chooseEndpoint(
+                cluster: exchanges[id].clusterID, avoiding: exchanges[id].endpointID),
             renameHost(id, endpoint: row)
         else {
             answerFailure(id, reason)
@@ -337,14 +339,6 @@ extension Worker {
     }
 
     // MARK: - The end of the slot
-
-    /// Undoes an exchange for which nothing was sent.
-    mutating func dissolve(_ id: SlotID) {
-        let downstream = exchanges[id].downstream
-        downstreams[downstream].exchange = .none
-        downstreams[downstream].phase = .reading
-        remove(id)
-    }
 
     /// Frees an exchange's slot and what it holds.
     mutating func remove(_ id: SlotID) {

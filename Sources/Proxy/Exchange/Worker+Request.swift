@@ -27,63 +27,77 @@ extension Worker {
             answerLocally(id, reply, decision)
             return 0
         }
-        guard
-            let exchange = exchanges.insert(
-                Exchange(
-                    downstream: id, generation: Int32(current), framing: requestHead.framing,
-                    began: nowNanoseconds))
-        else {
+        guard var buffer = buffers.take(capacity: 4096) else {
+            answerLocally(id, .overloaded, decision)
+            return 0
+        }
+        var exchange = Exchange(
+            downstream: id, generation: Int32(current), framing: requestHead.framing,
+            began: nowNanoseconds)
+        exchange.receivedBytes = UInt64(headBytes)
+        note(decision, in: &exchange)
+        exchange.record = keepStrings(in: &buffer)
+        var endpoint: Int32 = -1
+        let problem = prepare(&exchange, decision, id, &endpoint, &buffer)
+        if problem != nil || !isReady(endpoint) {
+            buffers.reclaim(&buffer)
+            if problem == .redirect {
+                redirect(id, status: redirectStatus, decision)
+            } else {
+                answerLocally(id, problem ?? .noEndpoint, decision)
+            }
+            return 0
+        }
+        swap(&buffer, &exchange.buffer)
+        return start(exchange, endpoint: endpoint, id, decision, rest)
+    }
+
+    private func isReady(_ endpoint: Int32) -> Bool { endpoint >= 0 }
+
+    /// Filters, endpoint and head; nil when all is ready to be sent, else the answer.
+    private mutating func prepare(
+        _ exchange: inout Exchange, _ decision: Decision, _ id: SlotID, _ endpoint: inout Int32,
+        _ buffer: inout Buffer
+    ) -> LocalReply? {
+        switch applyRequestFilters(decision) {
+        case .forward: break
+        case .redirect(let status):
+            redirectStatus = status
+            return .redirect
+        case .failed: return .failedFilter
+        case .tooLarge: return .headTooLargeAfterFilters
+        }
+        guard let row = chooseEndpoint(cluster: exchange.clusterID, avoiding: .max) else {
+            return .noEndpoint
+        }
+        endpoint = row
+        if !prepareHead(&exchange, endpoint: row, id) { return .headTooLargeAfterFilters }
+        return writeHead(&exchange, into: &buffer) ? nil : .overloaded
+    }
+
+    /// Gives the exchange its slot and begins its first attempt.
+    private mutating func start(
+        _ exchange: consuming Exchange, endpoint: Int32, _ id: SlotID, _ decision: Decision,
+        _ rest: Span<UInt8>
+    ) -> Int {
+        let requestMilliseconds =
+            generations[current].snapshot.table.rules[Int(decision.match.rule)]
+            .requestTimeoutMilliseconds
+        if requestMilliseconds != 0 {
+            exchange.requestDeadline = now + UInt64(requestMilliseconds)
+        }
+        let hasDeadline = requestMilliseconds != 0
+        guard let slot = exchanges.insert(exchange) else {
             answerLocally(id, .overloaded, decision)
             return 0
         }
         generations[current].users += 1
-        downstreams[id].exchange = exchange
+        downstreams[id].exchange = slot
         downstreams[id].phase = .exchanging
-        guard var buffer = buffers.take(capacity: 4096) else {
-            dissolve(exchange)
-            answerLocally(id, .overloaded, decision)
-            return 0
-        }
-        note(decision, in: exchange)
-        exchanges[exchange].receivedBytes = UInt64(headBytes)
-        exchanges[exchange].record = keepStrings(in: &buffer)
-        switch applyRequestFilters(decision, id) {
-        case .forward: break
-        case .redirect(let status):
-            buffers.reclaim(&buffer)
-            dissolve(exchange)
-            redirect(id, status: status, decision)
-            return 0
-        case .failed:
-            buffers.reclaim(&buffer)
-            dissolve(exchange)
-            answerLocally(id, .failedFilter, decision)
-            return 0
-        case .tooLarge:
-            buffers.reclaim(&buffer)
-            dissolve(exchange)
-            answerLocally(id, .headTooLargeAfterFilters, decision)
-            return 0
-        }
-        guard let endpoint = chooseEndpoint(exchange, avoiding: .max),
-            prepareHead(exchange, endpoint: endpoint, id)
-        else {
-            buffers.reclaim(&buffer)
-            dissolve(exchange)
-            answerLocally(id, .noEndpoint, decision)
-            return 0
-        }
-        let written = writeHead(exchange, into: &buffer)
-        swap(&buffer, &exchanges[exchange].buffer)
-        guard written else {
-            dissolve(exchange)
-            answerLocally(id, .overloaded, decision)
-            return 0
-        }
         setDeadline(downstream: id, in: 0)
         shard.set(.activeExchanges, UInt64(exchanges.count))
-        armRequestDeadline(exchange)
-        return startAttempt(exchange, endpoint: endpoint, rest)
+        if hasDeadline { updateDeadline(exchange: slot) }
+        return startAttempt(slot, endpoint: endpoint, rest)
     }
 
     // MARK: - Deciding
@@ -157,60 +171,50 @@ extension Worker {
                 .requestContentBytesMax)
     }
 
-    private mutating func note(_ decision: Decision, in id: SlotID) {
-        let ruleRow = generations[current].snapshot.table.rules[Int(decision.match.rule)]
-        exchanges[id].listener = decision.listener
-        exchanges[id].rule = decision.match.rule
-        exchanges[id].backend = decision.backend
-        exchanges[id].parameters = decision.parameters
-        exchanges[id].listenerID =
+    private func note(_ decision: Decision, in exchange: inout Exchange) {
+        let rule = generations[current].snapshot.table.rules[Int(decision.match.rule)]
+        exchange.listener = decision.listener
+        exchange.rule = decision.match.rule
+        exchange.backend = decision.backend
+        exchange.parameters = decision.parameters
+        exchange.listenerID =
             generations[current].snapshot.table.listeners[Int(decision.listener)].id
-        exchanges[id].series = ruleRow.series
-        noteTimes(decision, in: id)
-        exchanges[id].method = requestHead.method
-        exchanges[id].version = requestHead.version
-        exchanges[id].keepsAlive = requestHead.keepsAlive
-        exchanges[id].expectsContinue = requestHead.expectsContinue
-        exchanges[id].acceptsTrailers = requestHead.acceptsTrailers
-        exchanges[id].allowsHalfClose =
-            generations[current].snapshot.parameters[Int(decision.parameters)].allowsHalfClose
+        exchange.series = rule.series
+        exchange.attemptMilliseconds = rule.backendTimeoutMilliseconds
+        exchange.method = requestHead.method
+        exchange.version = requestHead.version
+        exchange.keepsAlive = requestHead.keepsAlive
+        exchange.expectsContinue = requestHead.expectsContinue
+        exchange.acceptsTrailers = requestHead.acceptsTrailers
         if decision.backend >= 0 {
             let backend = generations[current].snapshot.table.backends[Int(decision.backend)]
-            exchanges[id].backendSeries = backend.series
-            if backend.kind == .status { return }
-            exchanges[id].clusterID = backend.value
-            exchanges[id].keepsHost = keepsHost(decision)
-            let cluster = clusters.row(ofCluster: backend.value)
-            if cluster >= 0 {
-                exchanges[id].isModelServer = clusters.clusters[Int(cluster)].isModelServer
-                if exchanges[id].isModelServer {
-                    exchanges[id].times.firstByte =
-                        generations[current].snapshot.parameters[Int(decision.parameters)]
-                        .timeouts.modelFirstByteMilliseconds
-                }
-            }
+            exchange.backendSeries = backend.series
+            exchange.keepsHost =
+                rule.flags.contains(.rewritesHost) || backend.flags.contains(.rewritesHost)
+            if backend.kind == .cluster { note(cluster: backend.value, in: &exchange) }
         }
+        noteTimes(decision, in: &exchange)
     }
 
-    private mutating func noteTimes(_ decision: Decision, in id: SlotID) {
+    private func note(cluster: UInt32, in exchange: inout Exchange) {
+        exchange.clusterID = cluster
+        let row = clusters.row(ofCluster: cluster)
+        if row >= 0 { exchange.isModelServer = clusters.clusters[Int(row)].isModelServer }
+    }
+
+    private func noteTimes(_ decision: Decision, in exchange: inout Exchange) {
         let row = Int(decision.parameters)
-        var times = ExchangeTimes()
-        times.streamIdle =
+        exchange.allowsHalfClose = generations[current].snapshot.parameters[row].allowsHalfClose
+        exchange.times.streamIdle =
             generations[current].snapshot.parameters[row].timeouts.streamIdleMilliseconds
-        times.requestBodyIdle =
+        exchange.times.requestBodyIdle =
             generations[current].snapshot.parameters[row].timeouts.requestBodyIdleMilliseconds
-        times.clientWriteStall =
+        exchange.times.clientWriteStall =
             generations[current].snapshot.parameters[row].timeouts.clientWriteStallMilliseconds
-        times.firstByte =
-            generations[current].snapshot.parameters[row].timeouts.firstByteMilliseconds
-        exchanges[id].times = times
-    }
-
-    /// A URLRewrite filter names the host, which wins over what the cluster says.
-    private func keepsHost(_ decision: Decision) -> Bool {
-        let table = generations[current].snapshot.table.rules[Int(decision.match.rule)].flags
-        let own = generations[current].snapshot.table.backends[Int(decision.backend)].flags
-        return table.contains(.rewritesHost) || own.contains(.rewritesHost)
+        exchange.times.firstByte =
+            exchange.isModelServer
+            ? generations[current].snapshot.parameters[row].timeouts.modelFirstByteMilliseconds
+            : generations[current].snapshot.parameters[row].timeouts.firstByteMilliseconds
     }
 
     // MARK: - The head for the backend
@@ -231,9 +235,7 @@ extension Worker {
         return record
     }
 
-    private mutating func applyRequestFilters(
-        _ decision: Decision, _ id: SlotID
-    ) -> FilterOutcome {
+    private mutating func applyRequestFilters(_ decision: Decision) -> FilterOutcome {
         Self.apply(generations, current, decision, &requestHead, &location)
     }
 
@@ -248,22 +250,21 @@ extension Worker {
 
     /// Drops what belongs to the client's connection and says who asked.
     private mutating func prepareHead(
-        _ exchange: SlotID, endpoint: Int32, _ id: SlotID
+        _ exchange: inout Exchange, endpoint: Int32, _ id: SlotID
     ) -> Bool {
         requestHead.removeConnectionFields()
-        requestHead.remove(.expect)
-        exchanges[exchange].isInference =
-            exchanges[exchange].isModelServer && requestHead.method == .post
+        if exchange.expectsContinue { requestHead.remove(.expect) }
+        exchange.isInference = exchange.isModelServer && requestHead.method == .post
         client.removeAll()
         let peer = downstreams[id].peer
         client.edit { peer.writeHost(into: &$0) }
         let isSecure = downstreams[id].isTLS
-        let trusted = isTrusted(peer, parameters: exchanges[exchange].parameters)
+        let trusted = isTrusted(peer, parameters: exchange.parameters)
         guard
             requestHead.tell(client, isSecure: isSecure, isTrusted: trusted),
             requestHead.append(.via, via), nameRequest()
         else { return false }
-        return nameHost(exchange, endpoint: endpoint)
+        return nameHost(&exchange, endpoint: endpoint)
     }
 
     /// Keeps a usable x-request-id, else makes one.
@@ -288,25 +289,27 @@ extension Worker {
     }
 
     /// Host as the cluster wants it, unless a URLRewrite filter named one.
-    private mutating func nameHost(_ exchange: SlotID, endpoint: Int32) -> Bool {
-        let row = clusters.row(ofCluster: exchanges[exchange].clusterID)
+    private mutating func nameHost(_ exchange: inout Exchange, endpoint: Int32) -> Bool {
+        let row = clusters.row(ofCluster: exchange.clusterID)
         let cluster = clusters.clusters[Int(row)]
-        if cluster.hostHeaderKind == .preserve || exchanges[exchange].keepsHost { return true }
+        if cluster.hostHeaderKind == .preserve || exchange.keepsHost { return true }
         if cluster.hostHeaderKind == .name {
             return requestHead.setAuthority(clusters.arena, cluster.hostHeader)
         }
-        exchanges[exchange].namesEndpoint = true
+        exchange.namesEndpoint = true
         let authority = clusters.endpoints[Int(endpoint)].authority
         return requestHead.setAuthority(clusters.arena, authority)
     }
 
     /// Writes the head behind the log's strings; larger buffers are taken until it fits.
-    private mutating func writeHead(_ exchange: SlotID, into buffer: inout Buffer) -> Bool {
-        let framing = exchanges[exchange].requestFraming
-        var record = exchanges[exchange].record
+    private mutating func writeHead(
+        _ exchange: inout Exchange, into buffer: inout Buffer
+    ) -> Bool {
+        let framing = exchange.requestFraming
         if let value = requestHead.value(.xRequestID) {
             let start = buffer.count
-            record.requestID = ByteRange(start..<(start + buffer.append(requestHead.span(value))))
+            exchange.record.requestID = ByteRange(
+                start..<(start + buffer.append(requestHead.span(value))))
         }
         let start = buffer.count
         var capacity = buffer.capacity
@@ -323,8 +326,7 @@ extension Worker {
             swap(&larger, &buffer)
             buffers.give(larger)
         }
-        record.head = ByteRange(start..<buffer.count)
-        exchanges[exchange].record = record
+        exchange.record.head = ByteRange(start..<buffer.count)
         return true
     }
 
@@ -335,15 +337,5 @@ extension Worker {
         }
         return generations[current].snapshot.parameters[Int(parameters)].trustedProxies
             .contains(peer)
-    }
-
-    /// `timeouts.request` and the first attempt's `timeouts.backendRequest`, where the rule has them.
-    private mutating func armRequestDeadline(_ id: SlotID) {
-        let rule = generations[current].snapshot.table.rules[Int(exchanges[id].rule)]
-        if rule.requestTimeoutMilliseconds != 0 {
-            exchanges[id].requestDeadline = now + UInt64(rule.requestTimeoutMilliseconds)
-        }
-        exchanges[id].attemptMilliseconds = rule.backendTimeoutMilliseconds
-        if exchanges[id].requestDeadline != 0 { updateDeadline(exchange: id) }
     }
 }
