@@ -12,30 +12,13 @@ extension Worker {
     mutating func observe(
         _ id: SlotID, _ ended: Ended, _ reason: Span<UInt8> = Span()
     ) {
-        let duration = nowNanoseconds &- exchanges[id].began
-        let status = exchanges[id].status == 0 ? Self.clientClosed : exchanges[id].status
-        shard.countRequest(
-            series: exchanges[id].backendSeries, method: exchanges[id].method.rawValue,
-            status: status)
-        shard.observe(.requestDuration, series: exchanges[id].series, nanoseconds: duration)
-        if exchanges[id].processing != 0 {
-            shard.observe(
-                .processing, series: exchanges[id].series,
-                nanoseconds: exchanges[id].processing)
-        }
-        if exchanges[id].firstByte != 0 {
-            shard.observe(
-                .timeToFirstByte, series: exchanges[id].series,
-                nanoseconds: exchanges[id].firstByte &- exchanges[id].began)
-        }
-        shard.add(.receivedBytes, exchanges[id].receivedBytes)
-        shard.add(.sentBytes, exchanges[id].sentToClient)
-        if ended == .done { shard.add(.completed, 1) }
-        if options.log != nil { log(id, ended, status, reason) }
+        exchanges[id].tell(
+            &shard, ended: ended, now: nowNanoseconds, clientClosed: Self.clientClosed)
+        if options.log != nil { log(id, ended, reason) }
     }
 
     private mutating func log(
-        _ id: SlotID, _ ended: Ended, _ status: UInt16, _ reason: Span<UInt8>
+        _ id: SlotID, _ ended: Ended, _ reason: Span<UInt8>
     ) {
         var line = AccessRecord()
         line.time = nowNanoseconds &+ wallOffset
@@ -52,7 +35,8 @@ extension Worker {
         line.series = exchanges[id].series
         line.backendSeries = exchanges[id].backendSeries
         line.listener = exchanges[id].listenerID
-        line.status = status
+        line.status =
+            exchanges[id].status == 0 ? Self.clientClosed : exchanges[id].status
         line.retries = exchanges[id].attempts > 0 ? exchanges[id].attempts - 1 : 0
         line.version = exchanges[id].version.rawValue
         line.ended = ended

@@ -75,7 +75,6 @@ struct Exchange: ~Copyable {
     var requestTrailers = false
     var response = ContentReader(.none)
     /// How the client gets the content: as it came, chunked anew, or until the end of the connection.
-    var responseFraming = BodyFraming.none
     var answerFraming = BodyFraming.none
     var answerReframes = false
     var answerTrailers = false

@@ -145,8 +145,6 @@ extension Worker {
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
-        exchanges[exchange].firstByte = nowNanoseconds
-        exchanges[exchange].status = UInt16(truncatingIfNeeded: responseHead.status)
         decideAnswer(exchange, upstream)
         responseHead.removeConnectionFields()
         let generation = UInt32(exchanges[exchange].generation)
@@ -174,11 +172,9 @@ extension Worker {
             answerMalformed(exchange, upstream)
             return 0
         }
-        exchanges[exchange].phase = .answering
-        forgetReplay(exchange)
+        release(generation: exchanges[exchange].beginAnswering())
+        if exchanges[exchange].buffer.capacity > 16 * 1024 { forgetReplay(exchange) }
         setDeadline(upstream: upstream, in: exchanges[exchange].times.streamIdle)
-        release(generation: exchanges[exchange].generation)
-        exchanges[exchange].generation = -1
         let used =
             exchanges[exchange].answerReframes
             ? passReframed(exchange, upstream, &head, rest)
@@ -195,40 +191,24 @@ extension Worker {
             rule: rule, backend: backend, head: &head)
     }
 
-    /// How the answer's content is framed for the client, and what becomes of both connections.
+    /// Reads from `responseHead` what it decides.
     private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) {
-        let framing = responseHead.framing
-        exchanges[id].responseFraming = framing
-        exchanges[id].response = ContentReader(framing)
-        let isOld = exchanges[id].version == .http10
-        switch framing {
-        case .none, .length: exchanges[id].answerFraming = framing
-        case .chunked:
-            exchanges[id].answerFraming = isOld ? .untilClose : .chunked
-            exchanges[id].answerReframes = isOld
-        case .untilClose:
-            exchanges[id].answerFraming = isOld ? .untilClose : .chunked
-            exchanges[id].answerReframes = !isOld
-            exchanges[id].upstreamReusable = false
-        }
-        if !responseHead.keepsAlive { exchanges[id].upstreamReusable = false }
-        if let seconds = responseHead.keepAliveTimeoutSeconds {
-            upstreams[upstream].keepAliveMilliseconds = UInt32(clamping: max(seconds * 1000 - 1000, 1))
-        }
-        let closes =
-            !exchanges[id].keepsAlive || isDraining
-            || exchanges[id].answerFraming == .untilClose
-            || (!exchanges[id].requestDone && exchanges[id].requestBroken)
-        exchanges[id].closesClient = closes
+        var facts = AnswerFacts(
+            status: responseHead.status, framing: responseHead.framing,
+            keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
+            now: nowNanoseconds)
         if let type = responseHead.value(.contentType) {
-            exchanges[id].scansEnd = ContentType.isStream(responseHead.span(type))
+            facts.isStream = ContentType.isStream(responseHead.span(type))
+        }
+        exchanges[id].takeAnswer(facts)
+        if let seconds = responseHead.keepAliveTimeoutSeconds {
+            upstreams[upstream].keepAliveMilliseconds =
+                UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))
         }
     }
 
     /// Content kept for another attempt is of no use once an answer has begun.
     private mutating func forgetReplay(_ id: SlotID) {
-        exchanges[id].holdsContent = false
-        if exchanges[id].buffer.capacity <= 16 * 1024 { return }
         let end = Int(exchanges[id].record.head.start)
         guard var small = buffers.take(capacity: max(end, 1)) else { return }
         _ = small.append(exchanges[id].buffer.span.extracting(first: end))
@@ -252,18 +232,17 @@ extension Worker {
             swap(&framed, &output)
             return used
         }
-        var reader = exchanges[id].response
-        let part = Relay.part(&reader, bytes, from: 0)
-        exchanges[id].response = reader
+        let part = exchanges[id].answerPart(bytes, headBytes: head.count)
         let content = bytes.extracting(0..<part.upTo)
-        if exchanges[id].scansEnd { exchanges[id].streamEnd.scan(content) }
-        if !sendAnswer(id, head, content) { return bytes.count }
+        if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
+            clientIsGone(downstream)
+            return bytes.count
+        }
         if part.malformed != nil {
             letGo(upstream)
             cut(id, .malformedAnswer)
             return bytes.count
         }
-        if part.needsDecoding { exchanges[id].answerReframes = true }
         if part.finished {
             answerComplete(id, leftover: part.upTo < bytes.count)
             return part.upTo

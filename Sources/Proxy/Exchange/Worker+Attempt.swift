@@ -11,16 +11,11 @@ extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
-        exchanges[id].attempts += 1
-        exchanges[id].endpointID = endpoint
-        exchanges[id].phase = .connecting
-        exchanges[id].sentBytes = false
-        exchanges[id].connectBegan = nowNanoseconds
+        exchanges[id].beginAttempt(endpoint: endpoint, nanoseconds: nowNanoseconds)
         if exchanges[id].attemptMilliseconds != 0 {
             exchanges[id].attemptDeadline = now + UInt64(exchanges[id].attemptMilliseconds)
             updateDeadline(exchange: id)
         }
-        exchanges[id].usedPooled = false
         if let upstream = takeIdle(endpoint: endpoint) {
             exchanges[id].usedPooled = true
             shard.add(.upstreamReuses, 1)
