@@ -114,8 +114,11 @@ public struct ControlPlane: ~Copyable {
 
     /// Compiles what was read and publishes what changed by it.
     private mutating func take(_ read: DocumentSet) {
-        documents = Admission.admit(read, keeping: documents)
-        certificates = CertificateObservation.read(documents, keeping: certificates)
+        let previous = documents
+        documents = Admission.admit(read, keeping: previous)
+        let known = certificates
+        certificates = CertificateObservation.read(documents, keeping: known)
+        keepUsablePairs(previous, before: known)
         let before = report()
         let compiled = compile(before, &identities)
         let opened = sockets.follow(compiled.sockets, log)
@@ -127,6 +130,28 @@ public struct ControlPlane: ~Copyable {
         follow(compiled.dnsNames.map(\.name))
         show(report(), isGood: isGood)
         self.compiled = compiled
+    }
+
+    /// A pair that cannot be used does not replace one that can: that Secret's last good version stays.
+    private mutating func keepUsablePairs(
+        _ previous: DocumentSet, before known: [NamespacedName: CertificateObservation]
+    ) {
+        for index in documents.objects.indices where documents.objects[index].kind == "Secret" {
+            let object = documents.objects[index]
+            let name = NamespacedName(object)
+            guard case .unusable(let words)? = certificates[name]?.outcome,
+                let last = known[name], case .usable = last.outcome,
+                let earlier = previous.objects.first(where: {
+                    $0.kind == "Secret" && NamespacedName($0) == name
+                })
+            else { continue }
+            documents.objects[index] = earlier
+            certificates[name] = last
+            documents.problems.append(
+                object.problem(
+                    .error, at: "data", reason: "InvalidCertificate",
+                    "\(words); the last good pair stays in use"))
+        }
     }
 
     private func report() -> StatusReport {
@@ -189,7 +214,7 @@ public struct ControlPlane: ~Copyable {
         let old = published.withLock { Set($0.problems) }
         for problem in problems where !old.contains(problem) { tell(problem) }
         let names = identities.seriesNames
-        let complete = sockets.isComplete
+        let isServing = sockets.isServing
         let current = documents
         let generation = generation
         published.withLock { state in
@@ -199,7 +224,7 @@ public struct ControlPlane: ~Copyable {
             state.names = names
             state.isLastReloadGood = isWhole
             state.generation = generation
-            state.isReady = complete && !state.isDraining
+            state.isReady = isServing && !state.isDraining
         }
     }
 

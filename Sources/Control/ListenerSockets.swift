@@ -30,6 +30,9 @@ struct ListenerSockets {
     /// Whether every wanted place is being listened on.
     var isComplete: Bool { open.values.allSatisfy { $0.outcome == .listening } }
 
+    /// Whether anything is being listened on, or nothing is wanted: what cannot be had does not hold up the rest.
+    var isServing: Bool { open.isEmpty || open.values.contains { $0.outcome == .listening } }
+
     /// Sockets that were opened and wait to be handed over, behind the table that knows their port.
     struct Opened {
         let port: UInt32

@@ -1,3 +1,4 @@
+import HTTP
 import Kernel
 import Runtime
 import Telemetry
@@ -24,9 +25,29 @@ extension Worker {
         guard let id = generations.insert(Generation(snapshot: snapshot)) else { return }
         current = id.slot
         timeouts = generations[current].snapshot.parameters[0].timeouts
+        fitHeads()
         if previous != .max, generations[previous].users == 0 {
             _ = generations.remove(slot: previous)
         }
+    }
+
+    /// Heads are parsed before their listener is known: by the widest limits of all listeners.
+    private mutating func fitHeads() {
+        var widest = HeadLimits.request
+        var answers = HeadLimits.response
+        for row in 0..<generations[current].snapshot.parameters.count {
+            let limits = generations[current].snapshot.parameters[row].limits
+            let isFirst = row == 0
+            widest.requestLineBytes = max(
+                isFirst ? 0 : widest.requestLineBytes, limits.requestLineBytesMax)
+            widest.fieldBytes = max(isFirst ? 0 : widest.fieldBytes, limits.fieldBytesMax)
+            widest.fieldsBytes = max(isFirst ? 0 : widest.fieldsBytes, limits.fieldsBytesMax)
+            widest.fieldCount = max(isFirst ? 0 : widest.fieldCount, limits.fieldCountMax)
+            answers.fieldsBytes = max(isFirst ? 0 : answers.fieldsBytes, limits.responseHeadBytesMax)
+            answers.fieldCount = max(isFirst ? 0 : answers.fieldCount, limits.responseFieldCountMax)
+        }
+        if widest != requestHead.limits { requestHead = RequestHead(limits: widest) }
+        if answers != responseHead.limits { responseHead = ResponseHead(limits: answers) }
     }
 
     /// An exchange no longer needs the table that decided about it.

@@ -39,9 +39,9 @@ public struct AccessRecord: BitwiseCopyable, Sendable, Equatable {
     public var processing: UInt64 = 0
     /// Time to connect; 0 when a connection was reused.
     public var connect: UInt64 = 0
-    /// Bytes of the request, head and content.
+    /// Bytes of the request's content as framed on the wire.
     public var bytesReceived: UInt64 = 0
-    /// Bytes of the answer, head and content.
+    /// Bytes of the answer's content as framed on the wire.
     public var bytesSent: UInt64 = 0
     /// The series of the rule; `Series.none` for none.
     public var series: UInt32 = 0

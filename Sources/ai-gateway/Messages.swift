@@ -3,6 +3,11 @@ import Logging
 
 /// Where messages for the operator go: standard error, as text or one JSON object a line.
 enum Messages {
+    /// A line on standard error for the person at the terminal.
+    static func say(_ line: String) {
+        FileHandle.standardError.write(Data((line + "\n").utf8))
+    }
+
     /// The process's logger; `level` is a level's name.
     static func logger(level: String, isJSON: Bool) -> Logger {
         let wanted = Logger.Level(rawValue: level) ?? .info

@@ -13,23 +13,28 @@ class DNS:
         self.address, self.ttl, self.mode, self.records, self.queries = address, ttl, "answer", {}, []
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind((address, port))
-        threading.Thread(target=self._run, daemon=True).start()
+        self.sock.settimeout(0.1)
+        self.stopped = False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.stopped = True
+        self.thread.join()
         self.sock.close()
 
     def set(self, name, kind, values):
         self.records[(name.lower(), kind)] = values
 
     def _run(self):
-        while True:
+        while not self.stopped:
             try:
                 data, peer = self.sock.recvfrom(4096)
-            except OSError:
-                return
+            except TimeoutError:
+                continue
             answer = self.answer(data)
             if answer:
                 try:

@@ -46,6 +46,7 @@ public final class AccessLog: Sendable {
             for ring in rings {
                 while ring.read(into: &record) {
                     _ = AccessLogLine.write(record.span, names: names, into: &lines)
+                    record.removeAll()
                     if lines.count >= Self.batchBytes { write(&lines, to: output) }
                 }
             }

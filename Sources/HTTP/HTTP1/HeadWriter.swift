@@ -26,7 +26,8 @@ public enum HeadWriter {
         let keepsFraming = request.sentFraming == framing
         guard
             run.writeLines(
-                request.fields, skipsHost: request.writesHost, keepsFraming: keepsFraming, &output),
+                request.fields, without: request.writesHost ? .host : nil,
+                keepsFraming: keepsFraming, &output),
             keepsFraming || write(framing: framing, into: &output)
         else { return false }
         return append("\r\n", into: &output)
@@ -62,16 +63,18 @@ public enum HeadWriter {
             return false
         }
         let keepsFraming = response.sentFraming == framing
+        let closes = closes || framing == .untilClose
+        let writesConnection = closes || version == .http10
         guard
             run.writeLines(
-                response.fields, skipsHost: false, keepsFraming: keepsFraming, &output),
+                response.fields, without: writesConnection ? .connection : nil,
+                keepsFraming: keepsFraming, &output),
             keepsFraming || write(framing: framing, into: &output)
         else { return false }
-        if closes || framing == .untilClose {
-            return append("connection: close\r\n\r\n", into: &output)
-        }
-        if version == .http10 { return append("connection: keep-alive\r\n\r\n", into: &output) }
-        return append("\r\n", into: &output)
+        if !writesConnection { return append("\r\n", into: &output) }
+        return closes
+            ? append("connection: close\r\n\r\n", into: &output)
+            : append("connection: keep-alive\r\n\r\n", into: &output)
     }
 
     /// Writes a status line that was not sent as it is written.
@@ -111,13 +114,13 @@ public enum HeadWriter {
         /// Writes all kept lines, joining those that lie side by side.
         @inline(__always)
         mutating func writeLines(
-            _ fields: borrowing FieldSection, skipsHost: Bool, keepsFraming: Bool,
+            _ fields: borrowing FieldSection, without replaced: FieldName?, keepsFraming: Bool,
             _ output: inout OutputSpan<UInt8>
         ) -> Bool {
             for i in 0..<fields.lines.count {
                 let line = fields.lines[i]
                 if line.isDropped { continue }
-                if line.id == .host && skipsHost { continue }
+                if line.id == replaced { continue }
                 if line.id.isFraming && !keepsFraming { continue }
                 if line.isCanonical {
                     if line.name.start != end || start == end {

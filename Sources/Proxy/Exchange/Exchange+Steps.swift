@@ -66,7 +66,8 @@ extension Exchange {
         let part = Relay.part(&response, bytes, from: 0)
         if scansEnd { streamEnd.scan(bytes.extracting(0..<part.upTo)) }
         if part.needsDecoding { answerReframes = true }
-        sentToClient &+= UInt64(headBytes + part.upTo)
+        sentHeadBytes &+= UInt32(truncatingIfNeeded: headBytes)
+        sentToClient &+= UInt64(part.upTo)
         return part
     }
 
@@ -79,8 +80,8 @@ extension Exchange {
         if firstByte != 0 {
             shard.observe(.timeToFirstByte, series: series, nanoseconds: firstByte &- began)
         }
-        shard.add(.receivedBytes, receivedBytes)
-        shard.add(.sentBytes, sentToClient)
+        shard.add(.receivedBytes, receivedBytes &+ UInt64(headBytes))
+        shard.add(.sentBytes, sentToClient &+ UInt64(sentHeadBytes))
         if ended == .done { shard.add(.completed, 1) }
     }
 }

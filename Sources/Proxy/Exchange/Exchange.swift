@@ -119,6 +119,10 @@ struct Exchange: ~Copyable {
     var processing: UInt64 = 0
     var connectBegan: UInt64 = 0
     var status: UInt16 = 0
+    /// Bytes of the request's head, and of the heads sent to the client.
+    var headBytes: UInt32 = 0
+    var sentHeadBytes: UInt32 = 0
+    /// Bytes of content as framed on the wire.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
 

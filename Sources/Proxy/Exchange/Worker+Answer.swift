@@ -224,14 +224,7 @@ extension Worker {
         _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
     ) -> Int {
         let downstream = exchanges[id].downstream
-        if exchanges[id].answerReframes {
-            var framed = RigidArray<UInt8>()
-            swap(&framed, &output)
-            framed.removeAll()
-            let used = passReframed(id, upstream, &framed, bytes)
-            swap(&framed, &output)
-            return used
-        }
+        if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
         let part = exchanges[id].answerPart(bytes, headBytes: head.count)
         let content = bytes.extracting(0..<part.upTo)
         if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
@@ -248,7 +241,20 @@ extension Worker {
             return part.upTo
         }
         relayed(id, upstream, downstream)
-        return part.upTo
+        // Behind a head the scratch buffer is in use: the rest has its turn in the caller's loop.
+        guard part.needsDecoding, head.isEmpty else { return part.upTo }
+        return part.upTo + reframe(id, upstream, bytes.extracting(part.upTo..<bytes.count))
+    }
+
+    private mutating func reframe(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> Int {
+        var framed = RigidArray<UInt8>()
+        swap(&framed, &output)
+        framed.removeAll()
+        let used = passReframed(id, upstream, &framed, bytes)
+        swap(&framed, &output)
+        return used
     }
 
     /// Decodes content and sends it framed anew, behind what stands in `framed` already.

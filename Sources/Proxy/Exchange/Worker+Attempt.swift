@@ -230,7 +230,10 @@ extension Worker {
     private mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
         if content.isEmpty || !exchanges[id].holdsContent { return }
         let kept = exchanges[id].buffer.count
-        if exchanges[id].isInference, kept + content.count <= limits(of: id).replayBytesMax,
+        let mayMove =
+            exchanges[id].isInference
+            || (exchanges[id].usedPooled && exchanges[id].method.isIdempotent)
+        if mayMove, kept + content.count <= limits(of: id).replayBytesMax,
             buffers.append(content, to: &exchanges[id].buffer)
         {
             return
@@ -341,7 +344,8 @@ extension Worker {
             }
         }
         sentRequestPart(id, upstream, part)
-        return part.upTo
+        guard part.needsDecoding, exchanges.contains(id) else { return part.upTo }
+        return part.upTo + reframeContent(id, bytes.extracting(part.upTo..<bytes.count))
     }
 
     /// Chunked content with extensions or trailers: decoded and framed anew.

@@ -34,7 +34,7 @@ extension Worker {
         var exchange = Exchange(
             downstream: id, generation: Int32(current), framing: requestHead.framing,
             began: nowNanoseconds)
-        exchange.receivedBytes = UInt64(headBytes)
+        exchange.headBytes = UInt32(truncatingIfNeeded: headBytes)
         note(decision, in: &exchange)
         exchange.record = keepStrings(in: &buffer)
         var endpoint: Int32 = -1
@@ -130,6 +130,10 @@ extension Worker {
             decision.reply = .contentTooLarge
             return decision
         }
+        if let reply = overLimit(decision.parameters) {
+            decision.reply = reply
+            return decision
+        }
         decision.match = generations[current].snapshot.table.match(
             listener: listener, head: requestHead)
         guard decision.match.rule >= 0 else {
@@ -163,6 +167,18 @@ extension Worker {
         if cluster < 0 || clusters.clusters[Int(cluster)].endpointCount == 0 {
             decision.reply = .noEndpoint
         }
+    }
+
+    /// What of the head is over the listener's own limits, where several Gateways have different ones.
+    private func overLimit(_ parameters: Int32) -> LocalReply? {
+        if generations[current].snapshot.parameters.count == 1 { return nil }
+        let limits = generations[current].snapshot.parameters[Int(parameters)].limits
+        let line = Int(requestHead.methodText.count) + Int(requestHead.target.count) + 10
+        if line > limits.requestLineBytesMax { return .malformed(Malformed(.requestLineTooLong)) }
+        if requestHead.fields.count > limits.fieldCountMax {
+            return .malformed(Malformed(.fieldsTooMany))
+        }
+        return nil
     }
 
     private func contentBytesMax(_ parameters: Int32) -> UInt64 {

@@ -55,9 +55,8 @@ enum Relay {
             case .trailer(let range):
                 guard chunked, trailers else { continue }
                 output.edit { out in
-                    if !inTrailers { _ = HeadWriter.append("0\r\n", into: &out) }
-                    _ = HeadWriter.append(bytes.extracting(range), into: &out)
-                    _ = HeadWriter.append("\r\n", into: &out)
+                    if !inTrailers { _ = HeadWriter.appendLastChunk(into: &out) }
+                    _ = HeadWriter.append(trailer: bytes.extracting(range), into: &out)
                 }
                 inTrailers = true
             case .end:
@@ -86,11 +85,8 @@ enum Relay {
     /// Appends the end of chunked content.
     static func end(_ output: inout RigidArray<UInt8>, inTrailers: Bool) {
         output.edit { out in
-            if inTrailers {
-                _ = HeadWriter.append("\r\n", into: &out)
-            } else {
-                _ = HeadWriter.appendLastChunk(into: &out)
-            }
+            if !inTrailers { _ = HeadWriter.appendLastChunk(into: &out) }
+            _ = HeadWriter.append("\r\n", into: &out)
         }
     }
 }

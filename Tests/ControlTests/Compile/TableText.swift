@@ -1,0 +1,126 @@
+import Kernel
+import Routing
+import Runtime
+
+@testable import Control
+
+/// A compilation as text, one thing a line, for golden files.
+enum TableText {
+    static func text(_ compiled: Compiled, _ identities: inout Identities) -> String {
+        var lines: [String] = []
+        for port in compiled.table.ports {
+            let socket = compiled.sockets.first { $0.id == port.id }
+            lines.append(
+                "port \(port.id) \(socket?.place.description ?? "?") binds "
+                    + "\(socket?.addresses.map(\.description).joined(separator: " ") ?? "")")
+            for listener in port.listeners {
+                lines.append(
+                    "  listener \(listener.id) \(listener.hostname ?? "any host") "
+                        + (listener.isTLS ? "TLS \(listener.tls) " : "")
+                        + "number \(listener.number) parameters \(listener.parameters)")
+                lines += listener.matches.map { "    " + text($0) }
+            }
+        }
+        let names = identities.seriesNames
+        for (index, rule) in compiled.table.rules.enumerated() {
+            let labels = names[rule.series]
+            lines.append(
+                "rule \(index) id \(rule.id) series \(rule.series) [\(labels.gateway) "
+                    + "\(labels.listener) \(labels.route) \(labels.rule)]"
+                    + (rule.requestTimeoutMilliseconds > 0
+                        ? " request \(rule.requestTimeoutMilliseconds) ms" : "")
+                    + (rule.backendTimeoutMilliseconds > 0
+                        ? " attempt \(rule.backendTimeoutMilliseconds) ms" : "")
+                    + (rule.hasFailedFilter ? " fails" : ""))
+            lines += rule.filters.map { "  filter \(text($0))" }
+            for backend in rule.backends {
+                lines.append(
+                    "  backend \(target(backend.target)) weight \(backend.weight) series "
+                        + "\(backend.series) [\(names[backend.series].backend)]")
+                lines += backend.filters.map { "    filter \(text($0))" }
+            }
+        }
+        lines += clusters(compiled, &identities)
+        lines += compiled.certificates.enumerated().map { index, set in
+            "tls \(index) \(set.listener) "
+                + set.certificates.map(\.secret.description).joined(separator: " ")
+        }
+        lines += compiled.dnsNames.map { "name \($0.name) port \($0.port)" }
+        return lines.map { $0 + "\n" }.joined()
+    }
+
+    private static func clusters(
+        _ compiled: Compiled, _ identities: inout Identities
+    ) -> [String] {
+        var lines: [String] = []
+        for (id, blueprint) in compiled.blueprints {
+            lines.append(
+                "cluster \(id) \(blueprint.name) host \(blueprint.hostHeader)"
+                    + (blueprint.tls.map { " TLS to \($0.serverName)" } ?? "")
+                    + (blueprint.isModelServer ? " model server" : ""))
+            for endpoint in blueprint.endpoints {
+                let host =
+                    switch endpoint.host {
+                    case .address(let address): "\(address)"
+                    case .name(let name, let port): "\(name):\(port) by DNS"
+                    }
+                lines.append(
+                    "  endpoint \(host) as \(endpoint.authority) priority \(endpoint.priority)")
+            }
+        }
+        return lines
+    }
+
+    private static func target(_ target: BackendTarget) -> String {
+        switch target {
+        case .cluster(let id): "cluster \(id)"
+        case .status(let status): "answers \(status)"
+        }
+    }
+
+    private static func text(_ match: MatchDescription) -> String {
+        var words = [match.hostnames.isEmpty ? "*" : match.hostnames.joined(separator: ",")]
+        switch match.path {
+        case .exact(let path): words.append("exact \(path)")
+        case .prefix(let path): words.append("prefix \(path)")
+        case .regularExpression(let path): words.append("pattern \(path)")
+        }
+        if let method = match.method { words.append(method) }
+        words += match.headers.map {
+            "header \($0.name)\($0.isRegularExpression ? "~" : "=")\($0.value)"
+        }
+        words += match.query.map {
+            "query \($0.name)\($0.isRegularExpression ? "~" : "=")\($0.value)"
+        }
+        let age = match.age == .max ? "" : " since \(match.age)"
+        return words.joined(separator: " ")
+            + " -> rule \(match.rule) (\(match.route) \(match.ruleIndex).\(match.matchIndex)\(age))"
+    }
+
+    private static func text(_ filter: FilterDescription) -> String {
+        switch filter {
+        case .requestHeaders(let modifier): "request headers \(text(modifier))"
+        case .responseHeaders(let modifier): "response headers \(text(modifier))"
+        case .urlRewrite(let rewrite):
+            "rewrite host \(rewrite.hostname ?? "-") path \(text(rewrite.path))"
+        case .requestRedirect(let redirect):
+            "redirect \(redirect.status) scheme \(redirect.scheme ?? "-") "
+                + "host \(redirect.hostname ?? "-") port \(redirect.port.map { "\($0)" } ?? "-") "
+                + "path \(text(redirect.path))"
+        }
+    }
+
+    private static func text(_ modifier: HeaderModifier) -> String {
+        let set = modifier.set.map { "set \($0.name)=\($0.value)" }
+        let add = modifier.add.map { "add \($0.name)=\($0.value)" }
+        return (set + add + modifier.remove.map { "remove \($0)" }).joined(separator: " ")
+    }
+
+    private static func text(_ modifier: PathModifier?) -> String {
+        switch modifier {
+        case nil: "-"
+        case .replaceFull(let path): "full \"\(path)\""
+        case .replacePrefixMatch(let path): "prefix \"\(path)\""
+        }
+    }
+}

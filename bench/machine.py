@@ -1,0 +1,183 @@
+"""What the machine says: who uses the processor, what a process cost, which cores there are, what is installed."""
+import glob
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TICK = os.sysconf("SC_CLK_TCK")
+KERNEL_THREAD = 0x00200000  # PF_KTHREAD
+BUSY_SHARE = 0.20  # of one core, by processes that are not ours
+
+
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+# ---- processes ----------------------------------------------------------------
+
+def stat(pid):
+    """(name, parent, flags, seconds of processor time with those of reaped children); None when it is gone."""
+    text = read(f"/proc/{pid}/stat")
+    if not text:
+        return None
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    return name, int(fields[1]), int(fields[6]), sum(int(field) for field in fields[11:15]) / TICK
+
+
+def processes():
+    found = {int(name): stat(name) for name in os.listdir("/proc") if name.isdigit()}
+    return {pid: facts for pid, facts in found.items() if facts}
+
+
+def tree(root, table=None):
+    """A process and all that descend from it."""
+    children = {}
+    for pid, facts in (table or processes()).items():
+        children.setdefault(facts[1], []).append(pid)
+    found, queue = [], [root]
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        queue += children.get(pid, [])
+    return found
+
+
+def spent(pids):
+    """Nanoseconds of processor time of all threads, by the scheduler's own account."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            total += int((read(path).split() or ["0"])[0])
+    return total
+
+
+def memory(pids):
+    """(resident, anonymous) MiB: resident of the largest process, anonymous of all together."""
+    resident, anonymous = 0, 0
+    for pid in pids:
+        text = read(f"/proc/{pid}/smaps_rollup")
+        figures = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
+        resident = max(resident, figures.get("Rss", 0))
+        anonymous += figures.get("Anonymous", 0)
+    return round(resident / 1024, 1), round(anonymous / 1024, 1)
+
+
+class Others:
+    """Processor time of processes that are not ours, from `begin` to `end`, as a share of one core."""
+
+    def __init__(self):
+        self.ours = os.getpid()
+        self.begin()
+
+    def look(self):
+        table = processes()
+        ours = set(tree(self.ours, table))
+        return {pid: facts for pid, facts in table.items() if pid not in ours and not facts[2] & KERNEL_THREAD}
+
+    def begin(self):
+        self.at, self.before = time.monotonic(), self.look()
+
+    def end(self):
+        """(share, the three that used most)."""
+        after, seconds = self.look(), time.monotonic() - self.at
+        # The time of a process that ended is in its parent's account of children, so the sums may be subtracted.
+        total = sum(f[3] for f in after.values()) - sum(f[3] for f in self.before.values())
+        most = sorted(((f[3] - self.before.get(pid, f)[3], f[0]) for pid, f in after.items()), reverse=True)[:3]
+        return max(total, 0) / seconds, [f"{name} {used / seconds:.0%}" for used, name in most if used > 0]
+
+
+def busy(seconds=1.0):
+    """Whether others use more than a fifth of a core, and who."""
+    others = Others()
+    time.sleep(seconds)
+    share, who = others.end()
+    return share > BUSY_SHARE, share, who
+
+
+# ---- cores --------------------------------------------------------------------
+
+def cores():
+    """(core of load and origin, core of the proxy): two that share no physical core where there are such."""
+    allowed = sorted(os.sched_getaffinity(0))
+    first = allowed[0]
+    siblings = read(f"/sys/devices/system/cpu/cpu{first}/topology/thread_siblings_list").strip()
+    together = set()
+    for part in siblings.split(","):
+        low, _, high = part.partition("-")
+        if low.isdigit():
+            together |= set(range(int(low), int(high or low) + 1))
+    apart = [core for core in allowed[1:] if core not in together]
+    return first, (apart or allowed[1:] or [first])[0]
+
+
+# ---- what is here -------------------------------------------------------------
+
+def output(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+        return (done.stdout + done.stderr).strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def first(*command):
+    return (output(*command).splitlines() or [""])[0]
+
+
+def binary():
+    """Which program was measured: the commit it was built from, or its digest where it was given."""
+    if os.environ.get("BENCH_BUILT"):
+        changed = len(output("git", "status", "--porcelain", "--", "Sources", "Package.swift").splitlines())
+        commit = first("git", "rev-parse", "--short", "HEAD") or "unknown"
+        return f"commit {commit}" + (f" and {changed} changed files" if changed else "")
+    with open(os.environ["AI_GATEWAY"], "rb") as file:
+        return "a given binary, SHA-256 " + hashlib.sha256(file.read()).hexdigest()[:12]
+
+
+def environment(share=0.0, who=()):
+    """Everything that a reader needs to judge the figures, or to make them again."""
+    cpu = re.search(r"^model name\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M)
+    kilobytes = re.search(r"^MemTotal:\s+(\d+)", read("/proc/meminfo"), re.M)
+    load, proxy = cores()
+    governor = read(f"/sys/devices/system/cpu/cpu{proxy}/cpufreq/scaling_governor").strip()
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cpu": cpu.group(1) if cpu else platform.machine(),
+        "virtual": "hypervisor" in read("/proc/cpuinfo"),
+        "cores": os.cpu_count(),
+        "allowed_cores": sorted(os.sched_getaffinity(0)),
+        "core_of_load_and_origin": load,
+        "core_of_proxy": proxy,
+        "governor": governor or "not shown",
+        "memory_gib": round(int(kilobytes.group(1)) / 2**20, 1) if kilobytes else None,
+        "system": (re.search(r'^PRETTY_NAME="(.*)"', read("/etc/os-release"), re.M) or [None, "Linux"])[1],
+        "kernel": platform.release(),
+        "load_average": read("/proc/loadavg").strip(),
+        "others_share_of_a_core": round(share, 3),
+        "others": list(who),
+        "measured": binary(),
+        "swift": first("swift", "--version"),
+        "ai-gateway": first(os.environ["AI_GATEWAY"], "version"),
+        "nginx": first("nginx", "-v"),
+        "haproxy": first("haproxy", "-v"),
+        "wrk": first("wrk", "-v"),
+        "valgrind": first("valgrind", "--version"),
+        "strace": first("strace", "--version"),
+    }
+
+
+def summary(facts):
+    """The environment in one paragraph of Markdown."""
+    versions = "; ".join(facts[name] for name in ("nginx", "haproxy", "wrk", "swift") if facts.get(name))
+    virtual = ", virtual" if facts["virtual"] else ""
+    return (f"{facts['time']}: {facts['cpu']} ({facts['cores']} cores{virtual}), {facts['memory_gib']} GiB, {facts['system']}, "
+            f"Linux {facts['kernel']}; {facts['ai-gateway']} ({facts['measured']}); {versions}.")

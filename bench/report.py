@@ -1,0 +1,137 @@
+"""Where results are kept, and how they look as Markdown; as a program it renews the tables of bench/README.md."""
+import json
+import os
+import re
+import sys
+import time
+
+import machine
+import parts
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(HERE, "out")
+README = os.path.join(HERE, "README.md")
+RENDER = {}
+
+
+def thresholds():
+    with open(os.path.join(HERE, "thresholds.json")) as file:
+        return json.load(file)
+
+
+def save(results, raw):
+    """Writes environment.json, raw.json, results.json and table.md of one run; returns their folder."""
+    stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
+    folder = os.path.join(OUT, f"{stamp}-{results['kind']}")
+    os.makedirs(folder, exist_ok=True)
+    for name, content in (("environment", results["environment"]), ("raw", raw), ("results", results)):
+        with open(os.path.join(folder, f"{name}.json"), "w") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+    with open(os.path.join(folder, "table.md"), "w") as file:
+        file.write(RENDER[results["kind"]](results) + "\n")
+    return folder
+
+
+def latest(kind):
+    """The newest results of a kind; None when there are none."""
+    names = sorted(name for name in (os.listdir(OUT) if os.path.isdir(OUT) else []) if name.endswith(f"-{kind}"))
+    for name in reversed(names):
+        path = os.path.join(OUT, name, "results.json")
+        if os.path.exists(path):
+            with open(path) as file:
+                return json.load(file)
+    return None
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def span(figure, form="{:.1f}", scale=1):
+    """`median (min–max)`."""
+    median, low, high = (form.format(figure[key] / scale) for key in ("median", "min", "max"))
+    return f"{median} ({low}–{high})"
+
+
+# ---- CPU a request ------------------------------------------------------------
+
+def measured(results):
+    facts, out = results["environment"], []
+    if facts["busy"]:
+        out.append(f"**Not to be judged by: the machine was busy** (others used it in {facts['disturbed_runs']} of {facts['runs']} runs; `--force`).\n")
+    head = ["scenario", "proxy", "CPU µs a request", "gateway ÷ proxy", "requests/s", "p50 ms", "p99 ms", "share of its core",
+            "resident MiB", "anonymous MiB"]
+    rows = []
+    for scenario, proxies in results["summary"].items():
+        for name, figures in proxies.items():
+            ratio = figures.get("gateway_ratio")
+            rows.append([
+                parts.TITLES[scenario], name, span(figures["cpu_us"]), span(ratio, "{:.2f}") if ratio else "",
+                span(figures["per_second"], "{:.0f}"), span(figures["p50_us"], "{:.2f}", 1000),
+                span(figures["p99_us"], "{:.2f}", 1000), f"{figures['core']['median']:.0%}",
+                f"{figures['resident_mib']['max']:.1f}", f"{figures['anonymous_mib']['max']:.1f}"])
+    out.append(table(head, rows))
+    out.append(f"\n`{facts['command']}`: medians (and least–most) of {facts['rounds']} interleaved rounds of {facts['seconds']:g} s, "
+               f"{facts['connections']} connections. {machine.summary(facts)}")
+    return "\n".join(out)
+
+
+# ---- instructions and system calls --------------------------------------------
+
+def counted(results):
+    facts = results["environment"]
+    head = ["a request", *(parts.TITLES[name] for name in results["summary"])]
+    rows = []
+    for key, title, form in (
+            ("instructions", "user instructions", "{:,.0f}"), ("malloc", "`malloc`, `calloc`, `realloc`, …", "{:.2f}"),
+            ("alloc_object", "`swift_allocObject`", "{:.2f}"), ("retain", "`swift_retain`", "{:.2f}"),
+            ("release", "`swift_release`", "{:.2f}"), ("memcpy", "`memcpy`, `memmove`", "{:.2f}"),
+            ("syscalls", "system calls, 64 connections", "{:.2f}"), ("syscalls_alone", "system calls, 1 connection", "{:.2f}")):
+        rows.append([title, *(form.format(figures[key]) for figures in results["summary"].values())])
+    out = [table(head, rows), ""]
+    for name, figures in results["summary"].items():
+        for key, title in (("calls", "64 connections"), ("calls_alone", "1 connection")):
+            calls = ", ".join(f"`{call}` {count:.2f}" for call, count in figures[key])
+            out.append(f"System calls, {parts.TITLES[name]}, {title}: {calls}.\n")
+    out.append(f"`{facts['command']}`: {facts['runs'][0]} and {facts['runs'][1]} requests on one connection, subtracted. "
+               f"{machine.summary(facts)} {facts['valgrind']}; {facts['strace']}.")
+    return "\n".join(out)
+
+
+def functions(results):
+    """The functions that most instructions are in."""
+    out = []
+    for name, figures in results["summary"].items():
+        rows = [[f"{count:,.0f}", f"{calls:.2f}", f"`{function}`"] for count, calls, function in figures["functions"]]
+        out.append(f"{parts.TITLES[name]}\n\n" + table(["instructions a request", "calls", "function"], rows))
+    return "\n\n".join(out)
+
+
+RENDER.update(measure=measured, instructions=counted)
+
+
+def main():
+    with open(README) as file:
+        text = file.read()
+    found = False
+    for kind, render in RENDER.items():
+        results = latest(kind)
+        if not results:
+            print(f"no results of `{kind}` in {os.path.relpath(OUT)}", file=sys.stderr)
+            continue
+        found = True
+        shown = render(results)
+        print(shown + "\n")
+        text = re.sub(rf"(<!-- {kind}: begin -->\n).*?(<!-- {kind}: end -->)",
+                      lambda match: f"{match.group(1)}{shown}\n{match.group(2)}", text, flags=re.S)
+    if not found:
+        return 1
+    with open(README, "w") as file:
+        file.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
