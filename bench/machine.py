@@ -4,7 +4,9 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -133,6 +135,29 @@ def first(*command):
     return (output(*command).splitlines() or [""])[0]
 
 
+def build():
+    """Makes the release binary, unless AI_GATEWAY names one; ends the program where that cannot be."""
+    if "AI_GATEWAY" not in os.environ:
+        if not shutil.which("swift"):
+            raise stop("swift is missing: install Swift 6.3 for Debian 12 from https://www.swift.org/install/linux/ "
+                       "and put its usr/bin into PATH")
+        print("building (the first time takes some minutes) ...", file=sys.stderr, flush=True)
+        command = ["swift", "build", "-c", "release", "--product", "ai-gateway"]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise stop(f"{done.stdout[-3000:]}\n{' '.join(command)} failed")
+        os.environ["AI_GATEWAY"] = os.path.join(output(*command, "--show-bin-path"), "ai-gateway")
+        os.environ["BENCH_BUILT"] = "1"
+    if not os.access(os.environ["AI_GATEWAY"], os.X_OK):
+        raise stop(f"{os.environ['AI_GATEWAY']} is no program (AI_GATEWAY)")
+
+
+def stop(message):
+    """The end of the program without a figure."""
+    print(message, file=sys.stderr)
+    return SystemExit(2)
+
+
 def binary():
     """Which program was measured: the commit it was built from, or its digest where it was given."""
     if os.environ.get("BENCH_BUILT"):
@@ -175,9 +200,9 @@ def environment(share=0.0, who=()):
     }
 
 
-def summary(facts):
-    """The environment in one paragraph of Markdown."""
-    versions = "; ".join(facts[name] for name in ("nginx", "haproxy", "wrk", "swift") if facts.get(name))
+def summary(facts, programs):
+    """The environment, and the versions of the programs that took part, in one paragraph of Markdown."""
+    versions = [re.sub(r" (Copyright|\d{4}/|- http|\().*$", "", facts[name]) for name in programs if facts.get(name)]
     virtual = ", virtual" if facts["virtual"] else ""
     return (f"{facts['time']}: {facts['cpu']} ({facts['cores']} cores{virtual}), {facts['memory_gib']} GiB, {facts['system']}, "
-            f"Linux {facts['kernel']}; {facts['ai-gateway']} ({facts['measured']}); {versions}.")
+            f"Linux {facts['kernel']}; {facts['ai-gateway']} ({facts['measured']}); {'; '.join(versions)}.")

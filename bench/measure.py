@@ -7,7 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
+import urllib.request
 
 import machine
 import parts
@@ -58,10 +58,10 @@ def load(bench, part, scenario, seconds):
     share, who = others.end()
     found = re.search(r"^FIGURES (.*)$", done.stdout, re.M)
     if not found:
-        raise SystemExit(f"wrk against {part.name} failed:\n{done.stdout}{done.stderr}")
+        raise machine.stop(f"wrk against {part.name} failed:\n{done.stdout}{done.stderr}")
     figures = json.loads(found.group(1))
     if figures["errors"] or not figures["requests"]:
-        raise SystemExit(f"{part.name} answered with errors, so nothing is judged: {figures}")
+        raise machine.stop(f"{part.name} answered with errors, so nothing is judged: {figures}")
     resident, anonymous = machine.memory(pids)
     return {
         "scenario": scenario, "proxy": part.name, "requests": figures["requests"],
@@ -75,13 +75,22 @@ def load(bench, part, scenario, seconds):
 
 def check_answers(bench, proxies):
     """Every proxy gives the answers that the origin gives; a wrong one would be compared for nothing."""
-    import urllib.request
     for part in proxies:
         base = f"http://127.0.0.1:{part.port}"
         for scenario, content, wanted in (("get", None, parts.TEXT), ("chat", parts.QUESTION.encode(), parts.ANSWER)):
             with urllib.request.urlopen(urllib.request.Request(base + parts.PATHS[scenario], content), timeout=10) as answer:
                 if answer.read().decode() != wanted:
-                    raise SystemExit(f"{part.name} does not pass the origin's answer on ({scenario})")
+                    raise machine.stop(f"{part.name} does not pass the origin's answer on ({scenario})")
+
+
+def check_counted(gateway, rows):
+    """The gateway's metrics page has counted what was sent: its features were on."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.metrics}/metrics", timeout=10) as answer:
+        page = answer.read().decode()
+    counted = sum(float(value) for value in re.findall(r"^ai_gateway_requests_total\{.*\} (\S+)$", page, re.M))
+    sent = sum(row["requests"] for row in rows if row["proxy"] == parts.GATEWAY)
+    if counted < sent:
+        raise machine.stop(f"the metrics page counts {counted:.0f} requests of {sent}: metrics were not on")
 
 
 def rounds(bench, proxies, options):
@@ -143,12 +152,12 @@ def main():
     options = arguments()
     is_busy, share, who = machine.busy()
     if is_busy and not options.force:
-        print(f"The machine is busy: other processes use {share:.0%} of a core ({', '.join(who)}). Nothing was measured.\n"
-              "Wait until it is quiet; --force measures all the same, and marks the results.", file=sys.stderr)
-        return 2
+        raise machine.stop(
+            f"The machine is busy: other processes use {share:.0%} of a core ({', '.join(who)}). Nothing was measured.\n"
+            "Wait until it is quiet; --force measures all the same, and marks the results.")
     if machine.cores()[0] == machine.cores()[1] and not options.force:
-        print("Only one core may be used here: load, origin and proxy would share it. --force measures all the same.", file=sys.stderr)
-        return 2
+        raise machine.stop("Only one core may be used here: load, origin and proxy would share it. --force measures all the same.")
+    machine.build()
     facts = machine.environment(share, who)
     facts["command"] = " ".join(["bench/run", *sys.argv[1:]])
     facts["connections"], facts["seconds"], facts["rounds"] = CONNECTIONS, options.seconds, options.rounds
@@ -159,6 +168,7 @@ def main():
         proxies = [bench.proxy(name) for name in [parts.GATEWAY, *options.peers]]
         check_answers(bench, proxies)
         rows = rounds(bench, proxies, options)
+        check_counted(proxies[0], rows)
     disturbed = sum(row["others_share"] > machine.BUSY_SHARE for row in rows)
     facts["disturbed_runs"], facts["runs"] = disturbed, len(rows)
     facts["busy"] = is_busy or disturbed > 0
@@ -167,10 +177,9 @@ def main():
     print("\n" + report.measured(results))
     print(f"\nwritten to {os.path.relpath(folder)}")
     if disturbed and not options.force:
-        print(f"Others used the machine in {disturbed} of {len(rows)} runs: nothing is judged. Run it again on a quiet machine.", file=sys.stderr)
-        return 2
+        raise machine.stop(f"Others used the machine in {disturbed} of {len(rows)} runs: nothing is judged. Run it again on a quiet machine.")
     lines, good = judge(results)
-    print("\n".join(lines))
+    print("\n".join(f"{line} (on a busy machine)" if facts["busy"] else line for line in lines))
     return 1 if options.check and not good else 0
 
 

@@ -57,7 +57,7 @@ class Part:
             except OSError:
                 time.sleep(0.05)
         self.stop()
-        raise SystemExit(f"{self.name} did not start:\n{machine.read(self.log)[-2000:]}")
+        raise machine.stop(f"{self.name} did not start:\n{machine.read(self.log)[-2000:]}")
 
     def pids(self):
         return machine.tree(self.process.pid)
@@ -118,15 +118,18 @@ class Bench:
         return self.start("origin", ["nginx", "-e", log, "-p", self.folder, "-c", path], self.origin_port, self.load_core)
 
     def proxy(self, name):
-        port = free_port()
+        port, metrics = free_port(), None
         if name == "nginx":
             command = ["nginx", "-e", os.path.join(self.folder, "nginx.log"), "-p", self.folder,
                        "-c", self.written("peers/nginx.conf", port)]
         elif name == "haproxy":
             command = ["haproxy", "-db", "-f", self.written("peers/haproxy.cfg", port)]
         else:
-            command = self.gateway_command(port, metrics=free_port())
-        return self.start(name, command, port, self.proxy_core)
+            metrics = free_port()
+            command = self.gateway_command(port, metrics)
+        part = self.start(name, command, port, self.proxy_core)
+        part.metrics = metrics
+        return part
 
     def gateway_command(self, port, metrics=None, binary=None):
         routes = self.written("peers/ai-gateway.yaml", port)

@@ -74,7 +74,7 @@ def measured(results):
                 f"{figures['resident_mib']['max']:.1f}", f"{figures['anonymous_mib']['max']:.1f}"])
     out.append(table(head, rows))
     out.append(f"\n`{facts['command']}`: medians (and least–most) of {facts['rounds']} interleaved rounds of {facts['seconds']:g} s, "
-               f"{facts['connections']} connections. {machine.summary(facts)}")
+               f"{facts['connections']} connections. {machine.summary(facts, ('nginx', 'haproxy', 'wrk', 'swift'))}")
     return "\n".join(out)
 
 
@@ -96,7 +96,7 @@ def counted(results):
             calls = ", ".join(f"`{call}` {count:.2f}" for call, count in figures[key])
             out.append(f"System calls, {parts.TITLES[name]}, {title}: {calls}.\n")
     out.append(f"`{facts['command']}`: {facts['runs'][0]} and {facts['runs'][1]} requests on one connection, subtracted. "
-               f"{machine.summary(facts)} {facts['valgrind']}; {facts['strace']}.")
+               f"{machine.summary(facts, ('nginx', 'valgrind', 'strace', 'swift'))}")
     return "\n".join(out)
 
 

@@ -1,7 +1,8 @@
-/// Scans of 16 bytes at a time and copies of bytes: the only file of this module that says `unsafe`.
+/// Scans of 16 bytes at a time and copies of bytes: the only file of this module that says
+/// `unsafe`.
 ///
-/// Every function takes a `Span` and offsets, checks the offsets once, and never reads or writes past
-/// them. Constants of vectors name their type and sit outside the loops: an inferred
+/// Every function takes a `Span` and offsets, checks the offsets once, and never reads or writes
+/// past them. Constants of vectors name their type and sit outside the loops: an inferred
 /// `SIMD16(repeating:)` inside an expression takes an unspecialised path that is 300 times slower.
 public enum ByteScan {
     // MARK: - Loads
@@ -49,12 +50,13 @@ public enum ByteScan {
 
     // MARK: - Scans
 
-    /// Offset of the first control byte other than TAB, or DEL, in `from..<to`; `to` when there is none.
+    /// Offset of the first control byte other than TAB, or DEL, in `from..<to`; `to` when there is
+    /// none.
     @inlinable @inline(__always)
     public static func firstControl(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        // One more than a control or DEL is negative or at most 0x20 as a signed byte. So is one more
-        // than a byte above 0x7F: those, and TAB, are told apart one by one.
+        // One more than a control or DEL is negative or at most 0x20 as a signed byte. So is one
+        // more than a byte above 0x7F: those, and TAB, are told apart one by one.
         let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
         let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
         var at = from
@@ -125,7 +127,8 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Offset of the first quote, backslash or byte below 0x20 in `from..<to`; `to` when there is none.
+    /// Offset of the first quote, backslash or byte below 0x20 in `from..<to`; `to` when there is
+    /// none.
     ///
     /// These are the bytes that end a plain run inside a JSON string (RFC 8259 §7).
     @inlinable
@@ -150,7 +153,8 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Offset of the first byte that is not a letter, digit or hyphen in `from..<to`; `to` when all are.
+    /// Offset of the first byte that is not a letter, digit or hyphen in `from..<to`; `to` when all
+    /// are.
     ///
     /// The other token bytes are rare in field names: the caller looks at them one by one.
     @inlinable @inline(__always)
@@ -181,8 +185,10 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Offset of the first byte in `from..<to` that is no letter, digit, `-`, `_` or `.`, or a dot
-    /// before a dot; `to` when there is none. `capitals` is set when there are any.
+    /// Offset of the first byte in `from..<to` that ends a plain host; `to` when there is none.
+    ///
+    /// A plain host has letters, digits, `-`, `_` and dots that no other dot follows. `capitals` is
+    /// set when there are any before that offset.
     @inlinable
     static func plainHostEnd(
         _ bytes: Span<UInt8>, from: Int, to: Int, capitals: inout Bool
@@ -227,8 +233,8 @@ public enum ByteScan {
 
     /// Offset of the first byte in `from..<to` that ends a plain path; `to` when there is none.
     ///
-    /// These are all bytes outside of 0x21...0x7E, `%`, `\`, `#`, `?`, and a slash before a slash or
-    /// a dot; up to there a path is already normal.
+    /// These are all bytes outside of 0x21...0x7E, `%`, `\`, `#`, `?`, and a slash before a slash
+    /// or a dot; up to there a path is already normal.
     @inlinable
     static func plainPathEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
@@ -330,8 +336,25 @@ public enum ByteScan {
         _ text: StaticString, to output: inout OutputSpan<UInt8>
     ) -> Bool {
         // Sound: a StaticString of more than one scalar points to its bytes, which live for ever.
-        let source = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        let source = unsafe UnsafeBufferPointer(
+            start: text.utf8Start, count: text.utf8CodeUnitCount)
         return append(unsafe source.span, to: &output)
+    }
+
+    /// Appends a copy of what lies at `range` of the output itself, when it fits and lies there.
+    @inline(__always)
+    static func appendOwn(_ range: Range<Int>, to output: inout OutputSpan<UInt8>) -> Bool {
+        let count = range.count
+        if range.lowerBound < 0 || range.upperBound > output.count { return false }
+        if output.freeCapacity < count { return false }
+        // Sound: the source is initialised and the target free, both were just checked, so they do
+        // not overlap either.
+        unsafe output.withUnsafeMutableBufferPointer { buffer, used in
+            guard let base = buffer.baseAddress else { return }
+            unsafe (base + used).initialize(from: base + range.lowerBound, count: count)
+            used += count
+        }
+        return true
     }
 
     /// The bytes of a literal.
@@ -339,7 +362,8 @@ public enum ByteScan {
     @_lifetime(immortal)
     public static func bytes(_ text: StaticString) -> Span<UInt8> {
         // Sound: the bytes of a literal live for ever; every literal given here has a pointer.
-        let source = unsafe UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        let source = unsafe UnsafeBufferPointer(
+            start: text.utf8Start, count: text.utf8CodeUnitCount)
         let span = unsafe source.span
         return unsafe _overrideLifetime(span, copying: ())
     }
@@ -411,7 +435,8 @@ struct FoldedName: BitwiseCopyable {
     /// Eight bytes that `init` has checked to be inside of the span.
     @inline(__always)
     private static func word(_ bytes: Span<UInt8>, _ offset: Int) -> UInt64 {
-        // Sound: every caller is in `init`, where offset + 8 is at most start + count or the span's.
+        // Sound: every caller is in `init`, where offset + 8 is at most start + count or the
+        // span's.
         UInt64(
             littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
                 fromUncheckedByteOffset: offset, as: UInt64.self)) | smallLetters

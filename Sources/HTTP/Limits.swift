@@ -1,7 +1,7 @@
 /// Bounds of one message head; every bound is a capacity that is taken once per worker.
 ///
-/// Reference: robustness rules of this gateway, "Limits, timeouts, defaults". A head over a bound is
-/// refused with 414 (request line) or 431 (fields), never cut.
+/// Reference: robustness rules of this gateway, "Limits, timeouts, defaults". A head over a bound
+/// is refused with 414 (request line) or 431 (fields), never cut.
 public struct HeadLimits: Sendable, Equatable {
     /// Bytes of the start line without its line end.
     public var requestLineBytes: Int
@@ -15,7 +15,8 @@ public struct HeadLimits: Sendable, Equatable {
     public var editBytes: Int
     /// Field lines kept free for edits.
     public var editCount: Int
-    /// Whether names with `_` are kept; they are dropped by default, since some servers read `_` as `-`.
+    /// Whether names with `_` are kept; they are dropped by default, since some servers read `_` as
+    /// `-`.
     public var keepsUnderscoreNames: Bool
 
     /// Makes bounds; each defaults to the one for requests of strangers.
@@ -52,8 +53,8 @@ public struct HeadLimits: Sendable, Equatable {
         requestLineBytes * 3 + fieldsBytes + editBytes + Self.slackBytes
     }
 
-    /// Room for line ends and a host in small letters.
-    static var slackBytes: Int { 512 }
+    /// Room for line ends and for an authority and its host in small letters.
+    static var slackBytes: Int { 1_024 }
     /// Empty lines that are skipped before a request line (RFC 9112 §2.2).
     static var emptyLinesMax: Int { 4 }
 }

@@ -53,24 +53,24 @@ extension Malformed.Reason {
         case .requestLineTooLong:
             (
                 .requestLine, 414,
-                "The request line is longer than this gateway accepts; shorten the path or the query."
+                "The request line is longer than accepted here; shorten the path or the query."
             )
         case .requestLineBroken:
             (
                 .requestLine, 400,
-                "The request line is not `METHOD target HTTP/1.1` with one space between; send that."
+                "The request line is not `METHOD target HTTP/1.1` with single spaces; send that."
             )
         case .methodInvalid:
             (.method, 400, "The method holds a byte that no method has; send a token such as GET.")
         case .methodConnect:
             (
                 .method, 501,
-                "CONNECT is not offered, because this is a gateway and no open proxy; use another method."
+                "CONNECT is not offered, since this is no open proxy; use another method."
             )
         case .targetByte:
             (
                 .target, 400,
-                "The request target holds a space, a control or a byte above 0x7F; percent-encode it."
+                "The request target holds a control or a byte above 0x7F; percent-encode it."
             )
         case .targetForm:
             (
@@ -80,7 +80,7 @@ extension Malformed.Reason {
         case .targetFragment:
             (
                 .target, 400,
-                "The request target has a fragment, which is never sent; remove # and what follows it."
+                "The request target has a fragment, which is never sent; remove # and the rest."
             )
         case .targetUserinfo:
             (
@@ -90,17 +90,20 @@ extension Malformed.Reason {
         case .targetScheme:
             (
                 .target, 400,
-                "The scheme of the request target is not http or https; send a path or one of the two."
+                "The scheme of the request target is not http or https; send one of these."
             )
         case .targetAsterisk:
             (.target, 400, "The target * is only for OPTIONS; begin the target with a slash.")
         case .targetEscape:
             (
                 .target, 400,
-                "A percent sign is not followed by two hexadecimal digits; write a percent sign as %25."
+                "A percent sign is not followed by two hexadecimal digits; write it as %25."
             )
         case .targetNUL:
-            (.target, 400, "The path holds an encoded NUL, which ends names in servers; remove %00.")
+            (
+                .target, 400,
+                "The path holds an encoded NUL, which ends names in servers; remove %00."
+            )
         case .targetBackslash:
             (
                 .target, 400,
@@ -109,12 +112,12 @@ extension Malformed.Reason {
         case .targetOverlong:
             (
                 .target, 400,
-                "The path holds an overlong UTF-8 form, which hides another byte; use the short form."
+                "The path holds an overlong UTF-8 form, which hides a byte; use the short form."
             )
         case .targetSeparator:
             (
                 .target, 400,
-                "Decoding %2F or %5C would change what a dot segment removes; send the resolved path."
+                "Decoding %2F or %5C would change what dot segments remove; send the final path."
             )
         case .versionInvalid:
             (.version, 400, "The protocol version is not written as HTTP/1.1; send HTTP/1.1.")
@@ -134,7 +137,7 @@ extension Malformed.Reason {
         case .fieldNameSpace:
             (
                 .fieldName, 400,
-                "There is a space before a field's colon, which servers read differently; remove it."
+                "There is a space before a colon, which servers read differently; remove it."
             )
         case .fieldFolded:
             (
@@ -167,7 +170,10 @@ extension Malformed.Reason {
         case .hostRepeated:
             (.host, 400, "There are several Host fields, so the backend is in doubt; send one.")
         case .hostInvalid:
-            (.host, 400, "The host is not a valid name or address with an optional port; repair it.")
+            (
+                .host, 400,
+                "The host is not a valid name or address with an optional port; repair it."
+            )
         case .lengthInvalid:
             (
                 .contentLength, 400,
@@ -196,7 +202,7 @@ extension Malformed.Reason {
         case .codingWithLength:
             (
                 .transferEncoding, 400,
-                "Transfer-Encoding and Content-Length are both given, so the end is in doubt; send one."
+                "Transfer-Encoding and Content-Length are both given; send only one."
             )
         case .codingInHTTP10:
             (
@@ -216,7 +222,10 @@ extension Malformed.Reason {
         case .chunkExtensionTooLong:
             (.chunk, 400, "Chunk extensions are longer than accepted; remove them.")
         case .chunkDataEnd:
-            (.chunk, 400, "Chunk data is not followed by CR and LF, so its size is wrong; repair it.")
+            (
+                .chunk, 400,
+                "Chunk data is not followed by CR and LF, so its size is wrong; repair it."
+            )
         case .trailerInvalid:
             (.trailer, 400, "A trailer line is not a valid field line; repair the sender.")
         case .trailersTooLong:
@@ -232,7 +241,10 @@ extension Malformed.Reason {
         case .informationalTooMany:
             (.connection, 502, "The backend sent too many informational answers; repair it.")
         case .pseudoUnknown:
-            (.pseudoField, 400, "A pseudo-field is unknown or of answers; send the four known ones.")
+            (
+                .pseudoField, 400,
+                "A pseudo-field is unknown or of answers; send the four known ones."
+            )
         case .pseudoRepeated:
             (.pseudoField, 400, "A pseudo-field is given more than once; send each exactly once.")
         case .pseudoLate:

@@ -35,9 +35,11 @@ extension Worker {
     private mutating func fitHeads() {
         var widest = HeadLimits.request
         var answers = HeadLimits.response
+        connectionsMax = 0
         for row in 0..<generations[current].snapshot.parameters.count {
             let limits = generations[current].snapshot.parameters[row].limits
             let isFirst = row == 0
+            connectionsMax = max(connectionsMax, limits.clientConnectionsMax)
             widest.requestLineBytes = max(
                 isFirst ? 0 : widest.requestLineBytes, limits.requestLineBytesMax)
             widest.fieldBytes = max(isFirst ? 0 : widest.fieldBytes, limits.fieldBytesMax)

@@ -158,6 +158,11 @@ extension Worker {
         line.ended = .localReply
         line.client = downstreams[id].peer
         line.isTLS = downstreams[id].isTLS
-        write(line, method, ByteScan.bytes(reply.row.slug))
+        guard case .malformed(let problem) = reply else {
+            write(line, method, ByteScan.bytes(reply.row.slug))
+            return
+        }
+        let reason = "malformed_request_\(problem.part.rawValue)"
+        write(line, method, reason.utf8Span.span)
     }
 }

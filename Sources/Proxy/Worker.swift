@@ -28,16 +28,19 @@ public struct WorkerOptions: Sendable {
     public var log: ByteRing?
     /// All buffers of the process come out of this.
     public var budget: Budget?
+    /// Counts the client connections of all workers, for `limits.clientConnectionsMax`.
+    public var connections: Budget?
 
     public init(
         number: Int, connectionsMax: Int = 100_000, upstreamsMax: Int = 65_536,
-        log: ByteRing? = nil, budget: Budget? = nil
+        log: ByteRing? = nil, budget: Budget? = nil, connections: Budget? = nil
     ) {
         self.number = number
         self.connectionsMax = connectionsMax
         self.upstreamsMax = upstreamsMax
         self.log = log
         self.budget = budget
+        self.connections = connections
     }
 }
 
@@ -76,6 +79,8 @@ public struct Worker: ~Copyable {
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
     var retriesRunning = 0
+    /// Client connections of the process, at most; the largest of all Gateways' limits.
+    var connectionsMax = Int.max
     /// The timeouts that hold while no listener is known, and between requests.
     var timeouts = Timeouts()
 

@@ -39,6 +39,7 @@ struct Gateway {
         let descriptors = Machine.raiseDescriptorLimit()
         let published = PublishedState(Published())
         let budget = Budget(limit: min(Machine.memoryLimit() / 4, 512 << 20) * 2)
+        let counted = Budget(limit: Int.max)
         var mailboxes: [Mailbox<WorkerMessage>] = []
         var rings: [ByteRing] = []
         var readers: [ShardReader] = []
@@ -52,7 +53,8 @@ struct Gateway {
             if let ring { rings.append(ring) }
             mailboxes.append(mailbox)
             let settings = WorkerOptions(
-                number: number, connectionsMax: connections, log: ring, budget: budget)
+                number: number, connectionsMax: connections, log: ring, budget: budget,
+                connections: counted)
             workers.append(
                 try WorkerThread.start(
                     options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))

@@ -77,7 +77,8 @@ import Testing
                 (0..<count).first { i in
                     let byte = input[i]
                     if byte < 0x21 || byte > 0x7E || special.contains(byte) { return true }
-                    return byte == 0x2F && i + 1 < count && (input[i + 1] == 0x2F || input[i + 1] == 0x2E)
+                    return byte == 0x2F && i + 1 < count
+                        && (input[i + 1] == 0x2F || input[i + 1] == 0x2E)
                 } ?? count
             #expect(ByteScan.plainPathEnd(input.span, from: 0, to: count) == wanted)
         }
@@ -86,7 +87,8 @@ import Testing
     @Test func `a plain host ends at the first byte that is none, and capitals are seen`() {
         var random = Seeded(21)
         let letters = bytes("..Aa-_0:/[ ")
-        let allowed = Set(bytes("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."))
+        let allowed = Set(
+            bytes("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."))
         for _ in 0..<30_000 {
             let count = 1 + random.below(60)
             let input = (0..<count).map { _ in

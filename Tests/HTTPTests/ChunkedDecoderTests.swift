@@ -78,39 +78,57 @@ func relay(_ input: [UInt8], cuts: [Int] = []) -> Relayed {
         Row("nothing", "0\r\n\r\n", Good(content: "")),
         Row("one chunk", "5\r\nhello\r\n0\r\n\r\n", Good(content: "hello")),
         Row("two chunks", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", Good(content: "hello world")),
-        Row("small and capital digits", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
+        Row(
+            "small and capital digits", "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
             Good(content: "01234567890123456789")),
         Row("leading zeros", "0005\r\nhello\r\n000\r\n\r\n", Good(content: "hello")),
         Row("sixteen digits", "0000000000000001\r\nx\r\n0\r\n\r\n", Good(content: "x")),
-        Row("content that looks like framing", "7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n",
+        Row(
+            "content that looks like framing", "7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n",
             Good(content: "0\r\n\r\n\r\n")),
-        Row("an extension", "5;a=b\r\nhello\r\n0\r\n\r\n",
+        Row(
+            "an extension", "5;a=b\r\nhello\r\n0\r\n\r\n",
             Good(content: "hello", isPlain: false)),
-        Row("a quoted extension", "5;a=\"b;\\\"c\"\r\nhello\r\n0\r\n\r\n",
+        Row(
+            "a quoted extension", "5;a=\"b;\\\"c\"\r\nhello\r\n0\r\n\r\n",
             Good(content: "hello", isPlain: false)),
-        Row("white space before an extension", "5 \t;a\r\nhello\r\n0\r\n\r\n",
+        Row(
+            "white space before an extension", "5 \t;a\r\nhello\r\n0\r\n\r\n",
             Good(content: "hello", isPlain: false)),
-        Row("an extension of the last chunk", "1\r\nx\r\n0;a\r\n\r\n",
+        Row(
+            "an extension of the last chunk", "1\r\nx\r\n0;a\r\n\r\n",
             Good(content: "x", isPlain: false)),
-        Row("256 bytes of extension", "1;\(String(repeating: "a", count: 255))\r\nx\r\n0\r\n\r\n",
+        Row(
+            "256 bytes of extension", "1;\(String(repeating: "a", count: 255))\r\nx\r\n0\r\n\r\n",
             Good(content: "x", isPlain: false)),
-        Row("a trailer", "1\r\nx\r\n0\r\nA: b\r\n\r\n",
+        Row(
+            "a trailer", "1\r\nx\r\n0\r\nA: b\r\n\r\n",
             Good(content: "x", trailers: ["A: b"], isPlain: false)),
-        Row("two trailers", "0\r\nGrpc-Status: 0\r\nB:c\r\n\r\n",
+        Row(
+            "two trailers", "0\r\nGrpc-Status: 0\r\nB:c\r\n\r\n",
             Good(content: "", trailers: ["Grpc-Status: 0", "B:c"], isPlain: false)),
-        Row("trailers that frame", "0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Row(
+            "trailers that frame", "0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             Good(content: "", isPlain: false)),
-        Row("trailers that route", "0\r\nHost: b\r\nX-Forwarded-For: c\r\nX-Forwarded-Any: d\r\n\r\n",
+        Row(
+            "trailers that route",
+            "0\r\nHost: b\r\nX-Forwarded-For: c\r\nX-Forwarded-Any: d\r\n\r\n",
             Good(content: "", isPlain: false)),
-        Row("trailers that authorise", "0\r\nAuthorization: b\r\nCookie: c\r\nSet-Cookie: d\r\n\r\n",
+        Row(
+            "trailers that authorise",
+            "0\r\nAuthorization: b\r\nCookie: c\r\nSet-Cookie: d\r\n\r\n",
             Good(content: "", isPlain: false)),
-        Row("trailers of the connection", "0\r\nConnection: close\r\nTE: x\r\nUpgrade: y\r\n\r\n",
+        Row(
+            "trailers of the connection", "0\r\nConnection: close\r\nTE: x\r\nUpgrade: y\r\n\r\n",
             Good(content: "", isPlain: false)),
-        Row("a trailer with an underscore", "0\r\nContent_Length: 5\r\nE: f\r\n\r\n",
+        Row(
+            "a trailer with an underscore", "0\r\nContent_Length: 5\r\nE: f\r\n\r\n",
             Good(content: "", trailers: ["E: f"], isPlain: false)),
-        Row("a trailer of the gateway", "0\r\nX-Gateway-Destination-Endpoint: a\r\n\r\n",
+        Row(
+            "a trailer of the gateway", "0\r\nX-Gateway-Destination-Endpoint: a\r\n\r\n",
             Good(content: "", isPlain: false)),
-        Row("a trailer of an answer's age", "0\r\nExpires: 0\r\nIf-Match: a\r\nETag: b\r\n\r\n",
+        Row(
+            "a trailer of an answer's age", "0\r\nExpires: 0\r\nIf-Match: a\r\nETag: b\r\n\r\n",
             Good(content: "", trailers: ["ETag: b"], isPlain: false)),
     ]
 
@@ -165,10 +183,13 @@ func relay(_ input: [UInt8], cuts: [Int] = []) -> Relayed {
         Row("bare CR in an extension", "5;a\rb\r\nhello\r\n", .chunkLineEnd),
         Row("NUL in an extension", "5;a\0\r\nhello\r\n", .chunkExtension),
         Row("DEL in an extension", "5;a\u{7F}\r\nhello\r\n", .chunkExtension),
-        Row("257 bytes of extension", "1;\(String(repeating: "a", count: 256))\r\nx\r\n",
+        Row(
+            "257 bytes of extension", "1;\(String(repeating: "a", count: 256))\r\nx\r\n",
             .chunkExtensionTooLong),
-        Row("endless white space", "1\(String(repeating: " ", count: 300))", .chunkExtensionTooLong),
-        Row("4 KiB of extensions",
+        Row(
+            "endless space", "1\(String(repeating: " ", count: 300))", .chunkExtensionTooLong),
+        Row(
+            "4 KiB of extensions",
             String(repeating: "1;\(String(repeating: "a", count: 200))\r\nx\r\n", count: 21),
             .chunkExtensionTooLong),
         Row("data longer than its size", "5\r\nhello!\r\n0\r\n\r\n", .chunkDataEnd),
@@ -185,16 +206,22 @@ func relay(_ input: [UInt8], cuts: [Int] = []) -> Relayed {
         Row("a request for a trailer", "0\r\nGET / HTTP/1.1\r\n\r\n", .trailerInvalid),
         Row("NUL in a trailer", "0\r\nA: \0\r\n\r\n", .trailerInvalid),
         Row("bare LF after a trailer", "0\r\nA: b\n\r\n", .chunkLineEnd),
-        Row("a trailer too long", "0\r\nA: \(String(repeating: "b", count: 16_382))\r\n\r\n",
+        Row(
+            "a trailer too long", "0\r\nA: \(String(repeating: "b", count: 16_382))\r\n\r\n",
             .trailersTooLong),
-        Row("an endless trailer", "0\r\nA: \(String(repeating: "b", count: 20_000))",
+        Row(
+            "an endless trailer", "0\r\nA: \(String(repeating: "b", count: 20_000))",
             .trailersTooLong),
-        Row("101 trailers", "0\r\n\(String(repeating: "A: b\r\n", count: 101))\r\n",
+        Row(
+            "101 trailers", "0\r\n\(String(repeating: "A: b\r\n", count: 101))\r\n",
             .trailersTooLong),
-        Row("101 dropped trailers", "0\r\n\(String(repeating: "Host: b\r\n", count: 101))\r\n",
+        Row(
+            "101 dropped trailers", "0\r\n\(String(repeating: "Host: b\r\n", count: 101))\r\n",
             .trailersTooLong),
-        Row("61 KiB of trailers",
-            "0\r\n\(String(repeating: "A: \(String(repeating: "b", count: 12_000))\r\n", count: 6))",
+        Row(
+            "61 KiB of trailers",
+            "0\r\n"
+                + String(repeating: "A: \(String(repeating: "b", count: 12_000))\r\n", count: 6),
             .trailersTooLong),
     ]
 

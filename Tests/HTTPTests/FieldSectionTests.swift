@@ -57,7 +57,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "x"), ("a b", "x"), ("a:", "x"), ("a\r\nb", "x"), ("\u{E9}", "x"), ("a", "x\r\ny: z"), ("a", "\0"),
+        ("", "x"), ("a b", "x"), ("a:", "x"), ("a\r\nb", "x"), ("\u{E9}", "x"), ("a", "x\r\ny: z"),
+        ("a", "\0"),
         ("a", "x\ny"), ("a", "x\ry"), ("a", "\u{7F}"), ("content-length", "5"),
         ("Transfer-Encoding", "chunked"),
     ]) func `a line that could break a head is not added`(_ name: String, _ value: String) {
@@ -87,7 +88,8 @@ import Testing
         check(!other.append(name: "b", value: big.span))
         check(!other.set(name: bytes("a").span, value: big.span))
         check(value(other, "a") == "1")
-        check(!other.setTarget(path: (bytes("/") + big).span) && text(other.span(other.path)) == "/")
+        check(
+            !other.setTarget(path: (bytes("/") + big).span) && text(other.span(other.path)) == "/")
     }
 
     @Test(arguments: ["", "a", "/a b", "/a?b", "/a#b", "/a\\b", "/\u{E9}", "/a\r\n", "/\0"])

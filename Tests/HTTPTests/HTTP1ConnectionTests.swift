@@ -57,23 +57,29 @@ func events(
 
     static let served: [Row<[String]>] = [
         Row("one request", "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", ["head /a", "end"]),
-        Row("a length", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        Row(
+            "a length", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
             ["head /a", "content hello", "end"]),
-        Row("chunks and a trailer",
+        Row(
+            "chunks and a trailer",
             "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                 + "2\r\nhe\r\n3\r\nllo\r\n0\r\nT: u\r\n\r\n",
             ["head /a", "content hello", "trailer T: u", "end"]),
-        Row("three pipelined",
+        Row(
+            "three pipelined",
             "GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
                 + "\r\nxGET /c HTTP/1.1\r\nHost: a\r\n\r\n",
             ["head /a", "end", "head /b", "content x", "end", "head /c", "end"]),
-        Row("a second that is broken", "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET b HTTP/1.1\r\n\r\n",
+        Row(
+            "a second that is broken", "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET b HTTP/1.1\r\n\r\n",
             ["head /a", "end", "malformed hostMissing"].map {
                 $0 == "malformed hostMissing" ? "malformed targetForm" : $0
             }),
-        Row("bytes after a close", "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET",
+        Row(
+            "bytes after a close", "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET",
             ["head /a", "end", "malformed answerUnasked"]),
-        Row("a broken chunk",
+        Row(
+            "a broken chunk",
             "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhex",
             ["head /a", "content he", "malformed chunkDataEnd"]),
     ]
@@ -89,22 +95,28 @@ func events(
     }
 
     static let answers: [Row<[String]>] = [
-        Row("a length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        Row(
+            "a length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             ["head 200", "content ok", "end"]),
-        Row("informational first",
+        Row(
+            "informational first",
             "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\n\r\nHTTP/1.1 204 N\r\n\r\n",
             ["head 100", "head 103", "head 204", "end"]),
         Row("until close", "HTTP/1.0 200 OK\r\n\r\nhello", ["head 200", "content hello", "end"]),
         Row("an unasked upgrade", "HTTP/1.1 101 S\r\n\r\nx", ["malformed upgradeUnasked"]),
-        Row("more than was asked", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP",
+        Row(
+            "more than was asked", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP",
             ["head 200", "content ok", "end", "malformed answerUnasked"]),
-        Row("a cut length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+        Row(
+            "a cut length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
             ["head 200", "content ok", "malformed contentTruncated"]),
-        Row("cut chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        Row(
+            "cut chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
             ["head 200", "content ok", "malformed contentTruncated"]),
         Row("a cut head", "HTTP/1.1 200 OK\r\nContent", ["malformed contentTruncated"]),
         Row("no answer", "", ["malformed contentTruncated"]),
-        Row("too many informational", String(repeating: "HTTP/1.1 100 C\r\n\r\n", count: 65),
+        Row(
+            "too many informational", String(repeating: "HTTP/1.1 100 C\r\n\r\n", count: 65),
             Array(repeating: "head 100", count: 64) + ["malformed informationalTooMany"]),
     ]
 
@@ -112,7 +124,9 @@ func events(
         _ row: Row<[String]>
     ) {
         let input = bytes(row.input)
-        for cuts in stride(from: 0, through: input.count, by: max(1, input.count / 200)).map({ [$0] }) {
+        for cuts in stride(from: 0, through: input.count, by: max(1, input.count / 200)).map({
+            [$0]
+        }) {
             var client = client()
             check(events(&client, input, cuts: cuts, ends: true) == row.wanted, "cuts \(cuts)")
         }

@@ -124,10 +124,12 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row("a fraction", post("Content-Length: 5.0\r\n"), .lengthInvalid),
         Row("2^63", post("Content-Length: 9223372036854775808\r\n"), .lengthInvalid),
         Row("2^64 + 5", post("Content-Length: 18446744073709551621\r\n"), .lengthInvalid),
-        Row("40 digits", post("Content-Length: \(String(repeating: "9", count: 40))\r\n"),
+        Row(
+            "40 digits", post("Content-Length: \(String(repeating: "9", count: 40))\r\n"),
             .lengthInvalid),
         Row("two lengths", post("Content-Length: 5\r\nContent-Length: 6\r\n"), .lengthRepeated),
-        Row("a bad second length", post("Content-Length: 5\r\nContent-Length: x\r\n"),
+        Row(
+            "a bad second length", post("Content-Length: 5\r\nContent-Length: x\r\n"),
             .lengthInvalid),
         // Transfer-Encoding.
         Row("gzip", post("Transfer-Encoding: gzip\r\n"), .codingUnknown),
@@ -145,11 +147,13 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row("a comma after chunked", post("Transfer-Encoding: chunked,\r\n"), .codingNotLast),
         Row("a comma before chunked", post("Transfer-Encoding: ,chunked\r\n"), .codingNotLast),
         Row("an empty coding", post("Transfer-Encoding:\r\n"), .codingNotLast),
-        Row("chunked with a parameter", post("Transfer-Encoding: chunked;a=b\r\n"),
+        Row(
+            "chunked with a parameter", post("Transfer-Encoding: chunked;a=b\r\n"),
             .codingUnknown),
         Row("xchunked", post("Transfer-Encoding: xchunked\r\n"), .codingUnknown),
         Row("quoted chunked", post("Transfer-Encoding: \"chunked\"\r\n"), .codingUnknown),
-        Row("vertical tab before chunked", post("Transfer-Encoding: \u{B}chunked\r\n"),
+        Row(
+            "vertical tab before chunked", post("Transfer-Encoding: \u{B}chunked\r\n"),
             .fieldControl),
         Row("a space in the name", post("Transfer-Encoding : chunked\r\n"), .fieldNameSpace),
         Row(
@@ -165,7 +169,8 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row("an unknown expectation", post("Expect: 200-ok\r\n"), .expectUnknown),
         Row("two expectations", post("Expect: 100-continue, x\r\n"), .expectUnknown),
         // Lines before the request line.
-        Row("five empty lines", "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n\(host)\r\n",
+        Row(
+            "five empty lines", "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\n\(host)\r\n",
             .requestLineBroken),
         Row("bare CR before the line", "\rGET / HTTP/1.1\r\n\(host)\r\n", .bareCR),
     ]
@@ -192,49 +197,63 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row("the least", get(""), Read()),
         Row("bare LFs", "GET / HTTP/1.1\nHost: a.example\n\n", Read()),
         Row("four empty lines", "\r\n\r\n\n\r\nGET / HTTP/1.1\r\n\(host)\r\n", Read()),
-        Row("HTTP/1.0", "GET / HTTP/1.0\r\n\(host)\r\n",
+        Row(
+            "HTTP/1.0", "GET / HTTP/1.0\r\n\(host)\r\n",
             Read(version: .http10, keepsAlive: false)),
-        Row("HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n",
+        Row(
+            "HTTP/1.0 without Host", "GET / HTTP/1.0\r\n\r\n",
             Read(version: .http10, host: "", keepsAlive: false)),
-        Row("HTTP/1.0 kept", "GET / HTTP/1.0\r\n\(host)Connection: Keep-Alive\r\n\r\n",
+        Row(
+            "HTTP/1.0 kept", "GET / HTTP/1.0\r\n\(host)Connection: Keep-Alive\r\n\r\n",
             Read(version: .http10)),
         Row("HTTP/1.2 as 1.1", "GET / HTTP/1.2\r\n\(host)\r\n", Read()),
         Row("close", get("Connection: close\r\n"), Read(keepsAlive: false)),
         Row("close in a list", get("Connection: foo, CLOSE\r\n"), Read(keepsAlive: false)),
-        Row("close in a second line", get("Connection: a\r\nConnection: close\r\n"),
+        Row(
+            "close in a second line", get("Connection: a\r\nConnection: close\r\n"),
             Read(keepsAlive: false)),
         Row("close wins", get("Connection: keep-alive, close\r\n"), Read(keepsAlive: false)),
         Row("HEAD", "HEAD / HTTP/1.1\r\n\(host)\r\n", Read(method: .head)),
         Row("PATCH", "PATCH / HTTP/1.1\r\n\(host)\r\n", Read(method: .patch)),
         Row("a small method is another", "get / HTTP/1.1\r\n\(host)\r\n", Read(method: .other)),
         Row("GETX is another", "GETX / HTTP/1.1\r\n\(host)\r\n", Read(method: .other)),
-        Row("a method of odd tokens", "M-!#$%&'*+.^`|~ / HTTP/1.1\r\n\(host)\r\n",
+        Row(
+            "a method of odd tokens", "M-!#$%&'*+.^`|~ / HTTP/1.1\r\n\(host)\r\n",
             Read(method: .other)),
         Row("OPTIONS *", target("*", "OPTIONS"), Read(method: .options, target: "*")),
         Row("a query", target("/a?b=c&d"), Read(target: "/a?b=c&d", query: "b=c&d")),
         Row("an empty query", target("/a?"), Read(target: "/a?", query: "")),
         Row("two question marks", target("/a?b?c"), Read(target: "/a?b?c", query: "b?c")),
-        Row("a query that looks like a path", target("/a?/../b%zz\\"),
+        Row(
+            "a query that looks like a path", target("/a?/../b%zz\\"),
             Read(target: "/a?/../b%zz\\", query: "/../b%zz\\")),
-        Row("absolute-form", target("http://B.example/a?b"),
+        Row(
+            "absolute-form", target("http://B.example/a?b"),
             Read(target: "/a?b", query: "b", host: "b.example")),
-        Row("absolute-form with a port", target("HTTPS://b.example:8443/"),
+        Row(
+            "absolute-form with a port", target("HTTPS://b.example:8443/"),
             Read(host: "b.example", port: 8443)),
         Row("absolute-form without a path", target("http://b.example"), Read(host: "b.example")),
-        Row("absolute-form, query only", target("http://b.example?x"),
+        Row(
+            "absolute-form, query only", target("http://b.example?x"),
             Read(target: "/?x", query: "x", host: "b.example")),
-        Row("absolute-form of OPTIONS", target("http://b.example", "OPTIONS"),
+        Row(
+            "absolute-form of OPTIONS", target("http://b.example", "OPTIONS"),
             Read(method: .options, target: "*", host: "b.example")),
-        Row("absolute-form in 1.0", "GET http://b/ HTTP/1.0\r\n\r\n",
+        Row(
+            "absolute-form in 1.0", "GET http://b/ HTTP/1.0\r\n\r\n",
             Read(version: .http10, host: "b", keepsAlive: false)),
         Row("a host in capitals", "GET / HTTP/1.1\r\nHost: A.Example\r\n\r\n", Read()),
         Row("a host with a dot", "GET / HTTP/1.1\r\nHost: a.example.\r\n\r\n", Read()),
-        Row("a host with dot and port", "GET / HTTP/1.1\r\nHost: a.example.:80\r\n\r\n",
+        Row(
+            "a host with dot and port", "GET / HTTP/1.1\r\nHost: a.example.:80\r\n\r\n",
             Read(port: 80)),
         Row("a host with an empty port", "GET / HTTP/1.1\r\nHost: a.example:\r\n\r\n", Read()),
-        Row("an IPv4 host", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
+        Row(
+            "an IPv4 host", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
             Read(host: "127.0.0.1", port: 8080)),
-        Row("an IPv6 host", "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n",
+        Row(
+            "an IPv6 host", "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n",
             Read(host: "[2001:db8::1]", port: 80)),
         Row("Host in any case", "GET / HTTP/1.1\r\nhOsT:a.example\r\n\r\n", Read()),
         Row("white space around a value", get("Name: \t x \t\r\n"), Read()),
@@ -243,20 +262,27 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row("a tab inside a value", get("Name: a\tb\r\n"), Read()),
         Row("a name of odd tokens", get("!#$%&'*+.^`|~9: x\r\n"), Read()),
         Row("a length", post("Content-Length: 5\r\n"), Read(method: .post, framing: .length(5))),
-        Row("a length of 0", post("Content-Length: 0\r\n"),
+        Row(
+            "a length of 0", post("Content-Length: 0\r\n"),
             Read(method: .post, framing: .length(0))),
-        Row("a length with zeros", post("Content-Length: 005\r\n"),
+        Row(
+            "a length with zeros", post("Content-Length: 005\r\n"),
             Read(method: .post, framing: .length(5))),
-        Row("the greatest length", post("Content-Length: 9223372036854775807\r\n"),
+        Row(
+            "the greatest length", post("Content-Length: 9223372036854775807\r\n"),
             Read(method: .post, framing: .length(9_223_372_036_854_775_807))),
-        Row("a length repeated", post("Content-Length: 5\r\ncontent-length: 5\r\n"),
+        Row(
+            "a length repeated", post("Content-Length: 5\r\ncontent-length: 5\r\n"),
             Read(method: .post, framing: .length(5))),
         Row("a length with GET", get("Content-Length: 5\r\n"), Read(framing: .length(5))),
-        Row("chunked", post("Transfer-Encoding: chunked\r\n"),
+        Row(
+            "chunked", post("Transfer-Encoding: chunked\r\n"),
             Read(method: .post, framing: .chunked)),
-        Row("Chunked", post("Transfer-Encoding:  Chunked \r\n"),
+        Row(
+            "Chunked", post("Transfer-Encoding:  Chunked \r\n"),
             Read(method: .post, framing: .chunked)),
-        Row("an expectation in 1.0", "POST / HTTP/1.0\r\n\(host)Expect: x\r\n\r\n",
+        Row(
+            "an expectation in 1.0", "POST / HTTP/1.0\r\n\(host)Expect: x\r\n\r\n",
             Read(method: .post, version: .http10, keepsAlive: false)),
         // A name with an underscore is dropped, so it frames nothing.
         Row("an underscore for a hyphen", post("Content_Length: 5\r\n"), Read(method: .post)),
@@ -337,7 +363,8 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         let with = try #require(
             request(post("Content-Length: 5\r\nExpect: 100-Continue\r\n")).head)
         #expect(with.expectsContinue)
-        #expect(try #require(request(get("Expect: 100-continue\r\n")).head).expectsContinue == false)
+        #expect(
+            try #require(request(get("Expect: 100-continue\r\n")).head).expectsContinue == false)
     }
 
     @Test func `trailers are accepted when TE lists them`() throws {
@@ -421,20 +448,28 @@ private func target(_ target: String, _ method: String = "GET") -> String {
         Row(
             "a field of 31 with white space",
             line(20) + "Host: a\r\na:\(String(repeating: " ", count: 28))b\r\n\r\n", .fieldTooLong),
-        Row("an endless value", line(20) + "Host: a\r\na: " + String(repeating: "b", count: 40),
+        Row(
+            "an endless value", line(20) + "Host: a\r\na: " + String(repeating: "b", count: 40),
             .fieldTooLong),
-        Row("an endless name", line(20) + "Host: a\r\n" + String(repeating: "b", count: 40),
+        Row(
+            "an endless name", line(20) + "Host: a\r\n" + String(repeating: "b", count: 40),
             .fieldTooLong),
-        Row("fields of 100 bytes",
+        Row(
+            "fields of 100 bytes",
             line(20) + "Host: a\r\n" + field(30) + field(30) + field(25) + "\r\n", nil),
-        Row("fields of 101 bytes",
+        Row(
+            "fields of 101 bytes",
             line(20) + "Host: a\r\n" + field(30) + field(30) + field(26) + "\r\n", .fieldsTooLong),
-        Row("six fields", line(20) + "Host: a\r\n" + String(repeating: "a: b\r\n", count: 5) + "\r\n",
+        Row(
+            "six fields",
+            line(20) + "Host: a\r\n" + String(repeating: "a: b\r\n", count: 5) + "\r\n",
             nil),
-        Row("seven fields",
+        Row(
+            "seven fields",
             line(20) + "Host: a\r\n" + String(repeating: "a: b\r\n", count: 6) + "\r\n",
             .fieldsTooMany),
-        Row("seven fields, one dropped",
+        Row(
+            "seven fields, one dropped",
             line(20) + "Host: a\r\na_: b\r\n" + String(repeating: "a: b\r\n", count: 5) + "\r\n",
             .fieldsTooMany),
     ]

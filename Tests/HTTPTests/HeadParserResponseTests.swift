@@ -39,7 +39,8 @@ private func ok(_ fields: String) -> String { "HTTP/1.1 200 OK\r\n\(fields)\r\n"
         Row("chunked, gzip", ok("Transfer-Encoding: chunked, gzip\r\n"), .codingNotLast),
         Row("an empty coding", ok("Transfer-Encoding: \r\n"), .codingNotLast),
         Row("chunked twice", ok("Transfer-Encoding: chunked, chunked\r\n"), .codingRepeated),
-        Row("a coding in 1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Row(
+            "a coding in 1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             .codingInHTTP10),
     ]
 
@@ -65,49 +66,70 @@ private func ok(_ fields: String) -> String { "HTTP/1.1 200 OK\r\n\(fields)\r\n"
     static let accepted: [Row<Read>] = [
         Row("no framing", ok(""), Read()),
         Row("a length", ok("Content-Length: 5\r\n"), Read(framing: .length(5), keepsAlive: true)),
-        Row("a length of 0", ok("Content-Length: 0\r\n"),
+        Row(
+            "a length of 0", ok("Content-Length: 0\r\n"),
             Read(framing: .length(0), keepsAlive: true)),
-        Row("a length repeated", ok("Content-Length: 5\r\nContent-Length: 5\r\n"),
+        Row(
+            "a length repeated", ok("Content-Length: 5\r\nContent-Length: 5\r\n"),
             Read(framing: .length(5), keepsAlive: true)),
-        Row("chunked", ok("Transfer-Encoding: chunked\r\n"),
+        Row(
+            "chunked", ok("Transfer-Encoding: chunked\r\n"),
             Read(framing: .chunked, keepsAlive: true)),
-        Row("CHUNKED", ok("Transfer-Encoding: CHUNKED\r\n"),
+        Row(
+            "CHUNKED", ok("Transfer-Encoding: CHUNKED\r\n"),
             Read(framing: .chunked, keepsAlive: true)),
-        Row("both framings", ok("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        Row(
+            "both framings", ok("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
             Read(framing: .chunked)),
-        Row("both framings, a bad length",
+        Row(
+            "both framings, a bad length",
             ok("Transfer-Encoding: chunked\r\nContent-Length: x\r\n"), Read(framing: .chunked)),
-        Row("no reason", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
+        Row(
+            "no reason", "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
             Read(reason: "", framing: .length(0), keepsAlive: true)),
-        Row("no space before no reason", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+        Row(
+            "no space before no reason", "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
             Read(reason: "", framing: .length(0), keepsAlive: true)),
-        Row("a long reason", "HTTP/1.1 404 Not\t here \u{E9}\r\nContent-Length: 0\r\n\r\n",
+        Row(
+            "a long reason", "HTTP/1.1 404 Not\t here \u{E9}\r\nContent-Length: 0\r\n\r\n",
             Read(status: 404, reason: "Not\t here \u{E9}", framing: .length(0), keepsAlive: true)),
-        Row("an unknown status", "HTTP/1.1 599 X\r\nContent-Length: 1\r\n\r\n",
+        Row(
+            "an unknown status", "HTTP/1.1 599 X\r\nContent-Length: 1\r\n\r\n",
             Read(status: 599, reason: "X", framing: .length(1), keepsAlive: true)),
-        Row("bare LFs", "HTTP/1.1 200 OK\nContent-Length: 5\n\n",
+        Row(
+            "bare LFs", "HTTP/1.1 200 OK\nContent-Length: 5\n\n",
             Read(framing: .length(5), keepsAlive: true)),
-        Row("HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n",
             Read(version: .http10, framing: .length(5))),
-        Row("HTTP/1.0 kept",
+        Row(
+            "HTTP/1.0 kept",
             "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n",
             Read(version: .http10, framing: .length(5), keepsAlive: true)),
-        Row("HTTP/1.0 kept but endless", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+        Row(
+            "HTTP/1.0 kept but endless", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
             Read(version: .http10)),
         Row("close", ok("Content-Length: 5\r\nConnection: close\r\n"), Read(framing: .length(5))),
-        Row("the answer to HEAD", ok("Content-Length: 5\r\n"),
+        Row(
+            "the answer to HEAD", ok("Content-Length: 5\r\n"),
             Read(framing: .none, keepsAlive: true, method: .head)),
-        Row("a chunked answer to HEAD", ok("Transfer-Encoding: chunked\r\n"),
+        Row(
+            "a chunked answer to HEAD", ok("Transfer-Encoding: chunked\r\n"),
             Read(framing: .none, keepsAlive: true, method: .head)),
-        Row("204", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "204", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
             Read(status: 204, reason: "No Content", framing: .none, keepsAlive: true)),
-        Row("304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
             Read(status: 304, reason: "Not Modified", framing: .none, keepsAlive: true)),
-        Row("100", "HTTP/1.1 100 Continue\r\n\r\n",
+        Row(
+            "100", "HTTP/1.1 100 Continue\r\n\r\n",
             Read(status: 100, reason: "Continue", framing: .none, keepsAlive: true)),
-        Row("103 with a coding", "HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Row(
+            "103 with a coding", "HTTP/1.1 103 Hints\r\nTransfer-Encoding: chunked\r\n\r\n",
             Read(status: 103, reason: "Hints", framing: .none, keepsAlive: true)),
-        Row("101", "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        Row(
+            "101", "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
             Read(status: 101, reason: "S", framing: .none, keepsAlive: true)),
     ]
 
@@ -131,11 +153,14 @@ private func ok(_ fields: String) -> String { "HTTP/1.1 200 OK\r\n\(fields)\r\n"
         #expect(response(input, to: row.wanted.method, cuts: Array(0...input.count)) == whole)
     }
 
-    @Test(arguments: [
-        Row("timeout=5", "timeout=5", 5), Row("with max", "max=100, timeout=60", 60),
-        Row("in capitals", "Timeout=7", 7), Row("nonsense", "timeout=x", nil),
-        Row("none", "max=5", nil), Row("too great", "timeout=99999999999999", nil),
-    ] as [Row<Int?>]) func `Keep-Alive tells how long the backend waits`(_ row: Row<Int?>) throws {
+    @Test(
+        arguments: [
+            Row("timeout=5", "timeout=5", 5), Row("with max", "max=100, timeout=60", 60),
+            Row("in capitals", "Timeout=7", 7), Row("nonsense", "timeout=x", nil),
+            Row("none", "max=5", nil), Row("too great", "timeout=99999999999999", nil),
+        ] as [Row<Int?>]) func `Keep-Alive tells how long the backend waits`(_ row: Row<Int?>)
+        throws
+    {
         let head = try #require(response(ok("Keep-Alive: \(row.input)\r\n")).head)
         #expect(head.timeout == row.wanted)
     }
@@ -163,7 +188,8 @@ private func ok(_ fields: String) -> String { "HTTP/1.1 200 OK\r\n\(fields)\r\n"
         #expect(response(long).reason == .statusLineTooLong)
     }
 
-    @Test func `random mutations never trap, cuts never matter, and what is written reads the same`()
+    @Test
+    func `random mutations never trap, cuts never matter, and what is written reads the same`()
         throws
     {
         var random = Seeded(4)

@@ -21,34 +21,50 @@ struct Refused: Error {}
 
 @Suite struct HeadWriterTests {
     static let requests: [Row<String>] = [
-        Row("canonical stays", "GET /a?b HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
+        Row(
+            "canonical stays", "GET /a?b HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
             "GET /a?b HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"),
-        Row("white space is repaired", "GET / HTTP/1.1\r\nHost:a\r\nX:\t y \r\nE:\r\n\r\n",
+        Row(
+            "white space is repaired", "GET / HTTP/1.1\r\nHost:a\r\nX:\t y \r\nE:\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nE: \r\n\r\n"),
-        Row("bare LFs are repaired", "GET / HTTP/1.1\nHost: a\nX: y\r\n\n",
+        Row(
+            "bare LFs are repaired", "GET / HTTP/1.1\nHost: a\nX: y\r\n\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"),
-        Row("HTTP/1.0 becomes 1.1", "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        Row(
+            "HTTP/1.0 becomes 1.1", "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Row("HTTP/1.3 becomes 1.1", "GET / HTTP/1.3\r\nHost: a\r\n\r\n",
+        Row(
+            "HTTP/1.3 becomes 1.1", "GET / HTTP/1.3\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Row("a path is normalised", "GET /a/../%62?%63 HTTP/1.1\r\nHost: a\r\n\r\n",
+        Row(
+            "a path is normalised", "GET /a/../%62?%63 HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /b?%63 HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Row("names with _ are dropped", "GET / HTTP/1.1\r\nA: 1\r\nx_y: 2\r\nHost: a\r\n\r\n",
+        Row(
+            "names with _ are dropped", "GET / HTTP/1.1\r\nA: 1\r\nx_y: 2\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nA: 1\r\nHost: a\r\n\r\n"),
-        Row("a length stays in place", "POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\n\r\n",
+        Row(
+            "a length stays in place", "POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\n\r\n"),
-        Row("a length with zeros is written anew",
+        Row(
+            "a length with zeros is written anew",
             "POST / HTTP/1.1\r\nContent-Length: 05\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 5\r\n\r\n"),
-        Row("a length is written once",
+        Row(
+            "a length is written once",
             "POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\n\r\n"),
-        Row("Chunked is written anew",
+        Row(
+            "Chunked is written anew",
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n"),
-        Row("an ignored expectation is dropped", "GET / HTTP/1.0\r\nHost: a\r\nExpect: x\r\n\r\n",
+        Row(
+            "an ignored expectation is dropped", "GET / HTTP/1.0\r\nHost: a\r\nExpect: x\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-        Row("empty lines first", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        Row(
+            "HTTP/1.0 without Host gets an empty one", "GET / HTTP/1.0\r\nA: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: \r\nA: b\r\n\r\n"),
+        Row(
+            "empty lines first", "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ]
 
@@ -108,30 +124,38 @@ struct Refused: Error {}
     }
 
     static let responses: [Row<Sent>] = [
-        Row("canonical stays", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "canonical stays", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
             Sent(
                 framing: .length(5), output: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")),
-        Row("closing", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "closing", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
             Sent(
                 framing: .length(5), closes: true,
                 output: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nconnection: close\r\n\r\n")),
-        Row("to 1.0", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "to 1.0", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
             Sent(
                 version: .http10, framing: .length(5),
                 output: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nconnection: keep-alive\r\n\r\n")),
-        Row("chunked to 1.0", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n",
+        Row(
+            "chunked to 1.0", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n",
             Sent(
                 version: .http10, framing: .untilClose,
                 output: "HTTP/1.1 200 OK\r\nA: b\r\nconnection: close\r\n\r\n")),
-        Row("from 1.0", "HTTP/1.0 200 OK\r\nA: b\r\n\r\n",
+        Row(
+            "from 1.0", "HTTP/1.0 200 OK\r\nA: b\r\n\r\n",
             Sent(
                 framing: .chunked,
                 output: "HTTP/1.1 200 OK\r\nA: b\r\ntransfer-encoding: chunked\r\n\r\n")),
-        Row("no reason", "HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n",
+        Row(
+            "no reason", "HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n",
             Sent(framing: .length(5), output: "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n")),
-        Row("a shorter content", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\n\r\n",
+        Row(
+            "a shorter content", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\n\r\n",
             Sent(
-                framing: .length(4), output: "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length: 4\r\n\r\n")),
+                framing: .length(4), output: "HTTP/1.1 200 OK\r\nA: b\r\ncontent-length: 4\r\n\r\n")
+        ),
     ]
 
     @Test(arguments: responses) func `a response is written canonically`(_ row: Row<Sent>) throws {
@@ -147,7 +171,8 @@ struct Refused: Error {}
         check(head.append(.contentType, value: bytes("text/plain").span))
         check(
             text(write(head, .length(3)))
-                == "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\n")
+                == "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\n"
+        )
         head.begin(status: 299)
         check(text(write(head, .length(0))) == "HTTP/1.1 299 \r\ncontent-length: 0\r\n\r\n")
     }
@@ -181,7 +206,8 @@ struct Refused: Error {}
         Row("the last", "Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
         Row("past the last", "Fri, 31 Dec 9999 23:59:59 GMT", UInt64.max),
     ]) func `a date is written as the RFC wants it`(_ row: Row<UInt64>) {
-        check(text(written { HeadWriter.append(httpDate: row.wanted, into: &$0) } ?? []) == row.input)
+        check(
+            text(written { HeadWriter.append(httpDate: row.wanted, into: &$0) } ?? []) == row.input)
     }
 
     @Test func `chunks and trailers are written as the decoder reads them`() {

@@ -11,7 +11,8 @@ import Testing
         #expect(Method(token: bytes(name.lowercased()).span) == .other)
         #expect(Method(token: bytes(name + "X").span) == .other)
         #expect(Method(token: bytes(String(name.dropLast())).span) == .other)
-        let head = request("\(name) \(method == .connect ? "a:1" : "/") HTTP/1.1\r\nHost: a\r\n\r\n")
+        let head = request(
+            "\(name) \(method == .connect ? "a:1" : "/") HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(method == .connect || head.head?.method == method)
     }
 

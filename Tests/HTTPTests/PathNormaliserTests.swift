@@ -15,9 +15,12 @@ private func normalised(_ path: [UInt8]) -> (path: String, reason: Malformed.Rea
 
 @Suite struct PathNormaliserTests {
     static let paths: [Row<String>] = [
-        Row("root", "/", "/"), Row("plain", "/a/b", "/a/b"), Row("a slash at the end", "/a/", "/a/"),
+        Row("root", "/", "/"), Row("plain", "/a/b", "/a/b"),
+        Row("a slash at the end", "/a/", "/a/"),
         Row("unreserved escapes", "/%61%2D%2e%5F%7E%39%5a", "/a-._~9Z"),
-        Row("reserved escapes stay", "/%3A%3f%23%5B%40%21%24%26%3d%25", "/%3A%3f%23%5B%40%21%24%26%3d%25"),
+        Row(
+            "reserved escapes stay", "/%3A%3f%23%5B%40%21%24%26%3d%25",
+            "/%3A%3f%23%5B%40%21%24%26%3d%25"),
         Row("a space stays escaped", "/a%20b", "/a%20b"),
         Row("UTF-8 stays escaped", "/%C3%A9%e2%82%ac", "/%C3%A9%e2%82%ac"),
         Row("Latin-1 stays escaped", "/%E9%FF", "/%E9%FF"),
@@ -28,8 +31,10 @@ private func normalised(_ path: [UInt8]) -> (path: String, reason: Malformed.Rea
         Row("dot dot", "/a/../b", "/b"), Row("dot dot at the end", "/a/b/..", "/a/"),
         Row("above the root", "/../../a", "/a"), Row("all removed", "/a/..", "/"),
         Row("root and dots", "/..", "/"), Row("root and dot", "/.", "/"),
-        Row("many", "/a/b/c/./../../g", "/a/g"), Row("the RFC's other", "/mid/content=5/../6", "/mid/6"),
-        Row("three dots are a name", "/.../a", "/.../a"), Row("dots in names", "/..a/b../.c", "/..a/b../.c"),
+        Row("many", "/a/b/c/./../../g", "/a/g"),
+        Row("the RFC's other", "/mid/content=5/../6", "/mid/6"),
+        Row("three dots are a name", "/.../a", "/.../a"),
+        Row("dots in names", "/..a/b../.c", "/..a/b../.c"),
         Row("escaped dots", "/a/%2e%2E/b", "/b"), Row("an escaped dot", "/%2e/a", "/a"),
         Row("half escaped dots", "/a/.%2e/b", "/b"),
         Row("slashes", "//a///b//", "/a/b/"), Row("only slashes", "////", "/"),
@@ -56,21 +61,28 @@ private func normalised(_ path: [UInt8]) -> (path: String, reason: Malformed.Rea
     }
 
     static let refused: [Row<Malformed.Reason>] = [
-        Row("%", "/%", .targetEscape), Row("%4", "/%4", .targetEscape), Row("%4g", "/%4g", .targetEscape),
+        Row("%", "/%", .targetEscape), Row("%4", "/%4", .targetEscape),
+        Row("%4g", "/%4g", .targetEscape),
         Row("%g4", "/%g4", .targetEscape), Row("%%34%31", "/%%34%31", .targetEscape),
         Row("%u0041", "/%u0041", .targetEscape), Row("% 41", "/%+41", .targetEscape),
         Row("%00", "/%00", .targetNUL), Row("%00 in the middle", "/a%00.html", .targetNUL),
-        Row("a backslash", "/\\", .targetBackslash), Row("a backslash and dots", "/..\\a", .targetBackslash),
+        Row("a backslash", "/\\", .targetBackslash),
+        Row("a backslash and dots", "/..\\a", .targetBackslash),
         Row("%C0%AF", "/%C0%AF", .targetOverlong), Row("%c1%9c", "/%c1%9c", .targetOverlong),
         Row("%c0 alone", "/%c0", .targetOverlong), Row("%C1.", "/%C1.", .targetOverlong),
-        Row("%E0%80%AF", "/%E0%80%AF", .targetOverlong), Row("%E0%9F%BF", "/%E0%9F%BF", .targetOverlong),
-        Row("%F0%80%80%AF", "/%F0%80%80%AF", .targetOverlong), Row("%F0%8F%BF%BF", "/%F0%8F%BF%BF", .targetOverlong),
-        Row("%F8", "/%F8%80%80%80%AF", .targetOverlong), Row("%FC", "/%FC%80%80%80%80%AF", .targetOverlong),
+        Row("%E0%80%AF", "/%E0%80%AF", .targetOverlong),
+        Row("%E0%9F%BF", "/%E0%9F%BF", .targetOverlong),
+        Row("%F0%80%80%AF", "/%F0%80%80%AF", .targetOverlong),
+        Row("%F0%8F%BF%BF", "/%F0%8F%BF%BF", .targetOverlong),
+        Row("%F8", "/%F8%80%80%80%AF", .targetOverlong),
+        Row("%FC", "/%FC%80%80%80%80%AF", .targetOverlong),
         Row("..%2F", "/..%2Fa", .targetSeparator), Row("%2F..", "/a%2F..", .targetSeparator),
         Row(".%2F", "/.%2Fa", .targetSeparator), Row("%2F.", "/a%2F.", .targetSeparator),
         Row("%2F..%2F", "/a%2F..%2Fb", .targetSeparator), Row("..%5C", "/..%5Ca", .targetSeparator),
-        Row("%5c%2e%2e", "/a%5c%2e%2e", .targetSeparator), Row("%2F%2F..", "/%2F%2F..", .targetSeparator),
-        Row("a removed %2F", "/a%2Fb/..", .targetSeparator), Row("a removed %5C", "/a%5Cb/../c", .targetSeparator),
+        Row("%5c%2e%2e", "/a%5c%2e%2e", .targetSeparator),
+        Row("%2F%2F..", "/%2F%2F..", .targetSeparator),
+        Row("a removed %2F", "/a%2Fb/..", .targetSeparator),
+        Row("a removed %5C", "/a%5Cb/../c", .targetSeparator),
         Row("a removed bare %2F", "/a/%2F/../b", .targetSeparator),
     ]
 

@@ -4,7 +4,9 @@ import Testing
 @testable import HTTP
 
 @Suite struct RequestHeadBuildingTests {
-    private static let usual = [":method: GET", ":scheme: https", ":path: /a?b", ":authority: A.example:81"]
+    private static let usual = [
+        ":method: GET", ":scheme: https", ":path: /a?b", ":authority: A.example:81",
+    ]
 
     /// Builds from lines `name: value`, where a name may begin with a colon.
     private func build(
@@ -109,11 +111,15 @@ import Testing
         ("a long path", [":path: /" + String(repeating: "a", count: 8_192)], .requestLineTooLong),
         ("a long field", usual + ["a: " + String(repeating: "b", count: 16_384)], .fieldTooLong),
         ("many fields", usual + Array(repeating: "a: b", count: 101), .fieldsTooMany),
-        ("long fields", usual + Array(repeating: "a: " + String(repeating: "b", count: 7_000), count: 9),
-            .fieldsTooLong),
+        (
+            "long fields",
+            usual + Array(repeating: "a: " + String(repeating: "b", count: 7_000), count: 9),
+            .fieldsTooLong
+        ),
     ]
 
-    @Test(arguments: 0..<refused.count) func `a broken head is refused for its cause`(_ index: Int) {
+    @Test(arguments: 0..<refused.count) func `a broken head is refused for its cause`(_ index: Int)
+    {
         let (name, lines, reason) = Self.refused[index]
         #expect(build(lines).reason == reason, "\(name)")
     }
@@ -129,16 +135,19 @@ import Testing
     @Test func `random fields never trap, and what is accepted parses to the same`() throws {
         var random = Seeded(8)
         let names = [
-            ":method", ":path", ":scheme", ":authority", ":x", "host", "te", "cookie", "content-length",
+            ":method", ":path", ":scheme", ":authority", ":x", "host", "te", "cookie",
+            "content-length",
             "a", "A", "", "connection", "expect", "a_b",
         ]
         let values = [
-            "GET", "/", "https", "a", "", "trailers", "5", "/%2e", "a:1", "*", "100-continue", " x", "x\0",
+            "GET", "/", "https", "a", "", "trailers", "5", "/%2e", "a:1", "*", "100-continue", " x",
+            "x\0",
         ]
         for round in 0..<6_000 {
             var lines = Self.usual.filter { _ in random.below(8) != 0 }
             for _ in 0..<random.below(5) {
-                let line = "\(names[random.below(names.count)]): \(values[random.below(values.count)])"
+                let line =
+                    "\(names[random.below(names.count)]): \(values[random.below(values.count)])"
                 lines.insert(line, at: random.below(lines.count + 1))
             }
             guard let built = build(lines, hasContent: random.below(2) == 0).head else { continue }

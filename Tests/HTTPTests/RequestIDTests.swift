@@ -9,14 +9,18 @@ import Testing
         check(RequestID.isValid(bytes(id).span))
     }
 
-    @Test(arguments: ["", String(repeating: "x", count: 129), "a b", "a\"b", "a/b", "\u{E9}", "a\0", "a,b"])
+    @Test(arguments: [
+        "", String(repeating: "x", count: 129), "a b", "a\"b", "a/b", "\u{E9}", "a\0", "a,b",
+    ])
     func `an invalid identity is not`(_ id: String) {
         check(!RequestID.isValid(bytes(id).span))
     }
 
     @Test func `a new identity is a UUID of version 7 that sorts by time`() {
         func id(_ milliseconds: UInt64, _ random: (UInt64, UInt64)) -> String {
-            text(written { RequestID.write(milliseconds: milliseconds, random: random, into: &$0) } ?? [])
+            text(
+                written { RequestID.write(milliseconds: milliseconds, random: random, into: &$0) }
+                    ?? [])
         }
         // The example of RFC 9562 §A.6.
         #expect(
@@ -29,6 +33,8 @@ import Testing
     }
 
     @Test func `nothing is written where 36 bytes do not fit`() {
-        #expect(written(capacity: 35) { RequestID.write(milliseconds: 1, random: (2, 3), into: &$0) } == nil)
+        #expect(
+            written(capacity: 35) { RequestID.write(milliseconds: 1, random: (2, 3), into: &$0) }
+                == nil)
     }
 }

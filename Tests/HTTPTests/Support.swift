@@ -243,7 +243,8 @@ func mutated(_ input: [UInt8], _ random: inout Seeded) -> [UInt8] {
     let spice = bytes(" \t\r\n:;,/\\%?#@*.\0\u{7F}\u{80}\u{FF}0123456789abcdefABCDEF_-[]\"=")
     var output = input
     for _ in 0...random.below(4) {
-        let byte = random.below(4) == 0 ? UInt8(random.below(256)) : spice[random.below(spice.count)]
+        let byte =
+            random.below(4) == 0 ? UInt8(random.below(256)) : spice[random.below(spice.count)]
         let at = random.below(output.count + 1)
         switch random.below(5) {
         case 0: output.insert(byte, at: at)

@@ -15,7 +15,7 @@ from Fixtures.gateway import serving
 from Fixtures.net import ipv6_available, wait_until
 from Fixtures.origin import Origin
 
-RESOLVER = "127.0.53.53"
+RESOLVER = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() % 254 + 1}"     # of this process: runs may overlap
 
 
 def may_mount():

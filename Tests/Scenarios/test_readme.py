@@ -2,8 +2,8 @@
 
 README.md: each line of a fenced block marked `sh` is a command that has to end with 0 (a trailing backslash joins lines).
 `routes/run` and servers (`ai-gateway run`, `model-simulator`) are started and kept until the end; lines that install,
-clone, or run all tests are left out (`SKIPPED`). Samples: the header comment of routes/*.yaml holds `curl …` lines and
-`expect: TEXT` lines; every TEXT occurs in what the commands before it print.
+clone, or run all tests are left out (`SKIPPED`). Samples: the header comment of routes/*.yaml holds `try: COMMAND` and
+`expect: TEXT` lines; every TEXT occurs in what the command before it prints.
 """
 import os
 import re
@@ -108,7 +108,7 @@ def header(name):
             if pending:
                 text = pending + " " + text
                 pending = ""
-            if match := re.match(r"(?:\$\s*)?(curl\s.*)$", text):
+            if match := re.match(r"try:\s*(.*)$", text):
                 if match.group(1).endswith("\\"):
                     pending = match.group(1)[:-1].rstrip()
                     continue

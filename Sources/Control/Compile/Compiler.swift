@@ -11,9 +11,11 @@ import Telemetry
 ///   - report: of the documents to compile.
 ///   - identities: gives ids to what is new.
 public func compile(_ report: StatusReport, _ identities: inout Identities) -> Compiled {
-    var compiler = Compiler(report.resolution, identities)
+    // Taken and given back, so that what is new is added in place.
+    var compiler = Compiler(report.resolution, Identities())
+    swap(&compiler.identities, &identities)
     let compiled = compiler.compile()
-    identities = compiler.identities
+    swap(&compiler.identities, &identities)
     return compiled
 }
 

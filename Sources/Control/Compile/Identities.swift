@@ -15,13 +15,16 @@ public struct Identities: Sendable {
             next = first
         }
 
-        mutating func id(_ key: Key) -> UInt32 {
-            if let id = ids[key] { return id }
+        mutating func id(_ key: Key) -> UInt32 { idAndNews(key).id }
+
+        /// The id, and whether it was given just now.
+        mutating func idAndNews(_ key: Key) -> (id: UInt32, isNew: Bool) {
+            if let id = ids[key] { return (id, false) }
             let id = next
-            // More than four billion different rules in one process is no input to go on with.
+            // Traps after four billion different things, which no documents can hold.
             next += 1
             ids[key] = id
-            return id
+            return (id, true)
         }
     }
 
@@ -61,8 +64,8 @@ public struct Identities: Sendable {
     mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
         let key = ListenerKey(
             gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS)
-        let id = listeners.id(key)
-        listenerNames[id] = "\(gateway)/\(listener.name)"
+        let (id, isNew) = listeners.idAndNews(key)
+        if isNew { listenerNames[id] = "\(gateway)/\(listener.name)" }
         return id
     }
 
@@ -77,8 +80,8 @@ public struct Identities: Sendable {
     }
 
     mutating func series(_ labels: SeriesLabels) -> UInt32 {
-        let id = series.id(labels)
-        self.labels[id] = labels
+        let (id, isNew) = series.idAndNews(labels)
+        if isNew { self.labels[id] = labels }
         return id
     }
 

@@ -190,14 +190,17 @@ struct StatusBuilder {
         var conditions = [
             writer.positive(
                 "Accepted", parent.rejected.map { [$0] } ?? [], reason: "Accepted",
-                message: accepted(parent)),
+                message: accepted(parent))
+        ]
+        // Nobody looks at the references of a route that is not served.
+        if route.rules.isEmpty { return conditions }
+        conditions.append(
             writer.positive(
                 "ResolvedRefs", route.unresolved, reason: "ResolvedRefs",
                 message: route.notes.isEmpty
                     ? "all references resolve"
                     : "all references resolve; "
-                        + Finding.text(route.notes.map { Finding("", $0) })),
-        ]
+                        + Finding.text(route.notes.map { Finding("", $0) })))
         if parent.rejected == nil, route.isPartial {
             let dropped = route.rules.indices.filter { !route.rules[$0].findings.isEmpty }
             let names = sentenceList(dropped.map { "rules[\($0)]" }, "and")

@@ -38,7 +38,7 @@ public enum StatusText {
             }
         }
         if sections.isEmpty {
-            lines.append("  attached to no Gateway that ai-gateway serves")
+            lines.append("  not used by any Gateway that ai-gateway serves")
         }
         return lines.map { $0 + "\n" }.joined()
     }

@@ -13,8 +13,8 @@ public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
 extension BodyFraming {
     /// Decides for a request that has Content-Length or Transfer-Encoding.
     ///
-    /// Where two readers could differ the request is refused: both fields, a coding in HTTP/1.0, any
-    /// coding but a single `chunked` (RFC 9112 §6.1 and §6.3 items 3 to 5).
+    /// Where two readers could differ the request is refused: both fields, a coding in HTTP/1.0,
+    /// any coding but a single `chunked` (RFC 9112 §6.1 and §6.3 items 3 to 5).
     static func ofRequest(
         _ fields: inout FieldSection, _ text: Span<UInt8>, _ version: Version,
         _ facts: HeadParser.Facts
@@ -66,7 +66,8 @@ extension BodyFraming {
         _ fields: inout FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
     ) -> Result<UInt64, Malformed.Reason> {
         let first = facts.length
-        guard let count = FieldValue.decimal(text.extracting(fields.lines[first].value.range)) else {
+        guard let count = FieldValue.decimal(text.extracting(fields.lines[first].value.range))
+        else {
             return .failure(.lengthInvalid)
         }
         if facts.lengths == 1 { return .success(count) }

@@ -1,7 +1,7 @@
 /// Strict reader of the chunked coding (RFC 9112 §7.1).
 ///
-/// Sizes are plain hexadecimal digits; every line ends with CRLF; extensions are read within a bound
-/// and dropped; trailer lines are judged as field lines are.
+/// Sizes are plain hexadecimal digits; every line ends with CRLF; extensions are read within a
+/// bound and dropped; trailer lines are judged as field lines are.
 public struct ChunkedDecoder: BitwiseCopyable, Sendable {
     /// What comes next in chunked content.
     public enum Step: Equatable, Sendable {

@@ -24,9 +24,7 @@ public struct ContentReader: BitwiseCopyable, Sendable {
     }
 
     /// Whether the content has ended.
-    @inlinable public var isFinished: Bool { isEnded }
-
-    @usableFromInline var isEnded: Bool { kind == .finished }
+    public var isFinished: Bool { kind == .finished }
 
     /// Whether the framing is the chunked coding, and the end was not read yet.
     public var isChunked: Bool { kind == .chunked }
@@ -89,7 +87,8 @@ public struct ContentReader: BitwiseCopyable, Sendable {
     public mutating func skip(_ skipped: Int) {
         switch kind {
         case .counted:
-            precondition(skipped >= 0 && UInt64(skipped) <= count, "more content than was announced")
+            precondition(
+                skipped >= 0 && UInt64(skipped) <= count, "more content than was announced")
             count -= UInt64(skipped)
             if count == 0 { kind = .finished }
         case .untilClose: precondition(skipped >= 0, "no content is negative")

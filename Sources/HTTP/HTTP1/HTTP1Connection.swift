@@ -7,8 +7,8 @@ public enum Role: Sendable, BitwiseCopyable {
 /// One HTTP/1.x connection as events: bytes in, heads and content out; no I/O.
 ///
 /// A message is `.head`, any number of `.content` and `.trailer`, then `.end`. The caller keeps its
-/// unread input and gives it again, with more, from `from` on after `.needsMore`. Pipelined requests
-/// wait in that input: a server calls `receive` again when it has answered.
+/// unread input and gives it again, with more, from `from` on after `.needsMore`. Pipelined
+/// requests wait in that input: a server calls `receive` again when it has answered.
 public struct HTTP1Connection: ~Copyable, Sendable {
     private enum State: Equatable, BitwiseCopyable {
         /// Before a head.

@@ -205,6 +205,8 @@ extension HeadParser {
             if head.authority.isNone {
                 head.host = .none
                 head.hostPort = nil
+                // HTTP/1.1, which is what is written, wants an empty Host then (RFC 9112 §3.2).
+                head.writesHost = true
                 return nil
             }
         } else {

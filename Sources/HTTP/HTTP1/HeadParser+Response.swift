@@ -92,7 +92,8 @@ extension HeadParser {
             head.keepAliveTimeoutSeconds = ConnectionOptions.timeoutSeconds(
                 text, head.fields.lines[facts.keepAlive].value.range)
         }
-        switch BodyFraming.ofResponse(&head.fields, text, head.version, facts, head.status, method) {
+        switch BodyFraming.ofResponse(&head.fields, text, head.version, facts, head.status, method)
+        {
         case .failure(let reason): return reason
         case .success(let decision):
             head.framing = decision.framing

@@ -43,8 +43,8 @@ enum HeadParser {
 
     /// Whether a parse of `input` could end otherwise than the one that left `resumeAt`.
     ///
-    /// Without a new control byte no line has ended; a bound can be passed only above the least one.
-    /// The byte before `resumeAt` counts as new: a CR may wait there for its LF.
+    /// Without a new control byte no line has ended; a bound can be passed only above the least
+    /// one. The byte before `resumeAt` counts as new: a CR may wait there for its LF.
     static func isWorthParsing(
         _ input: Span<UInt8>, _ resumeAt: Int, _ limits: HeadLimits
     ) -> Bool {
@@ -56,7 +56,8 @@ enum HeadParser {
 
     // MARK: - Lines
 
-    /// The verdict on a broken line: refused once it is complete, holds a control byte or is too long.
+    /// The verdict on a broken line: refused once it is complete, holds a control byte or is too
+    /// long.
     @inline(never)
     static func refuse(
         _ text: Span<UInt8>, _ reason: Malformed.Reason, at: Int, bound: Int,
@@ -103,7 +104,7 @@ enum HeadParser {
                         FieldLine(
                             name: ByteRange(from: at, to: colon),
                             value: ByteRange(from: colon &+ 2, to: control),
-                            lineEnd: UInt32(truncatingIfNeeded: control &+ 2),
+                            lineEnd: control &+ 2,
                             id: id, isDropped: false, isCanonical: true))
                     at = control &+ 2
                     continue
@@ -145,7 +146,7 @@ enum HeadParser {
         fields.lines.append(
             FieldLine(
                 name: ByteRange(at..<colon), value: ByteRange(value),
-                lineEnd: UInt32(truncatingIfNeeded: next), id: id, isDropped: isDropped,
+                lineEnd: next, id: id, isDropped: isDropped,
                 isCanonical: false))
         return .ended(next)
     }

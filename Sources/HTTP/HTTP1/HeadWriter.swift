@@ -4,7 +4,8 @@
 public enum HeadWriter {
     /// Writes a request head for HTTP/1.1.
     ///
-    /// Framing fields are written once, as `framing` says; Host comes first if it was replaced.
+    /// Framing fields are written once, as `framing` says. Host comes first if it was replaced, and
+    /// is empty for a request of HTTP/1.0 that had none and was not given one by `setAuthority`.
     /// `.untilClose` is not a framing of requests and traps.
     public static func write(
         request: borrowing RequestHead, framing: BodyFraming, into output: inout OutputSpan<UInt8>
@@ -24,10 +25,10 @@ public enum HeadWriter {
             else { return false }
         }
         let keepsFraming = request.sentFraming == framing
-        guard
-            run.writeLines(
-                request.fields, without: request.writesHost ? .host : nil,
-                keepsFraming: keepsFraming, &output),
+        var omitted = FieldLine.Traits.dropped
+        if request.writesHost { omitted.insert(.host) }
+        if !keepsFraming { omitted.insert(.framing) }
+        guard run.writeLines(request.fields, without: omitted, &output),
             keepsFraming || write(framing: framing, into: &output)
         else { return false }
         return append("\r\n", into: &output)
@@ -46,11 +47,11 @@ public enum HeadWriter {
 
     /// Writes a response head for a client of `version`, which is HTTP/1.0 or 1.1.
     ///
-    /// The status line always says HTTP/1.1, the version spoken here (RFC 9110 §6.2). `closes`, which
-    /// `.untilClose` implies, adds `connection: close`; else HTTP/1.0 gets `connection: keep-alive`.
-    /// `.none` writes no framing: answers without content but to HEAD, 204 and 304 take `.length(0)`.
-    /// Content-Length of an answer to HEAD or of a 304 stays as the backend sent it. Chunked content
-    /// cannot be sent to HTTP/1.0 and traps.
+    /// The status line always says HTTP/1.1, the version spoken here (RFC 9110 §6.2). `closes`,
+    /// which `.untilClose` implies, adds `connection: close`; else HTTP/1.0 gets `connection:
+    /// keep-alive`. `.none` writes no framing: answers without content but to HEAD, 204 and 304
+    /// take `.length(0)`. Content-Length of an answer to HEAD or of a 304 stays as the backend sent
+    /// it. Chunked content cannot be sent to HTTP/1.0 and traps.
     public static func write(
         response: borrowing ResponseHead, to version: Version, framing: BodyFraming, closes: Bool,
         into output: inout OutputSpan<UInt8>
@@ -65,10 +66,10 @@ public enum HeadWriter {
         let keepsFraming = response.sentFraming == framing
         let closes = closes || framing == .untilClose
         let writesConnection = closes || version == .http10
-        guard
-            run.writeLines(
-                response.fields, without: writesConnection ? .connection : nil,
-                keepsFraming: keepsFraming, &output),
+        var omitted = FieldLine.Traits.dropped
+        if writesConnection { omitted.insert(.connection) }
+        if !keepsFraming { omitted.insert(.framing) }
+        guard run.writeLines(response.fields, without: omitted, &output),
             keepsFraming || write(framing: framing, into: &output)
         else { return false }
         if !writesConnection { return append("\r\n", into: &output) }
@@ -111,17 +112,15 @@ public enum HeadWriter {
         var start: UInt32 = 0
         var end: UInt32 = 0
 
-        /// Writes all kept lines, joining those that lie side by side.
+        /// Writes all lines without a trait of `omitted`, joining those that lie side by side.
         @inline(__always)
         mutating func writeLines(
-            _ fields: borrowing FieldSection, without replaced: FieldName?, keepsFraming: Bool,
+            _ fields: borrowing FieldSection, without omitted: FieldLine.Traits,
             _ output: inout OutputSpan<UInt8>
         ) -> Bool {
             for i in 0..<fields.lines.count {
                 let line = fields.lines[i]
-                if line.isDropped { continue }
-                if line.id == replaced { continue }
-                if line.id.isFraming && !keepsFraming { continue }
+                if !line.traits.isDisjoint(with: omitted) { continue }
                 if line.isCanonical {
                     if line.name.start != end || start == end {
                         if !flush(fields, &output) { return false }
@@ -228,7 +227,8 @@ public enum HeadWriter {
             && append("\r\n", into: &output)
     }
 
-    /// Appends a date as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), from seconds since 1970.
+    /// Appends a date as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), from seconds since
+    /// 1970.
     public static func append(
         httpDate seconds: UInt64, into output: inout OutputSpan<UInt8>
     ) -> Bool {

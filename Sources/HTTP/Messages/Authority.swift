@@ -16,8 +16,8 @@ public enum Authority {
     /// The parts of `bytes`; nil when it is not a valid host with an optional port.
     ///
     /// Narrower than RFC 3986: letters, digits, `-`, `_` and single dots, or an IPv6 address in
-    /// brackets without a zone. Escapes and sub-delimiters never occur in names that can be reached,
-    /// and are where two readers of one authority differ.
+    /// brackets without a zone. Escapes and sub-delimiters never occur in names that can be
+    /// reached, and are where two readers of one authority differ.
     public static func parse(_ bytes: Span<UInt8>) -> Parts? {
         parse(bytes, 0..<bytes.count)
     }
@@ -63,8 +63,8 @@ public enum Authority {
             bytes, range.lowerBound..<(close + 1), close + 1, range.upperBound, hasCapitals)
     }
 
-    /// Whether the bytes are an IPv6 address (RFC 3986 §3.2.2): eight groups, or fewer and one `::`;
-    /// the last two may be an IPv4 address.
+    /// Whether the bytes are an IPv6 address (RFC 3986 §3.2.2): eight groups, or fewer and one
+    /// `::`; the last two may be an IPv4 address.
     static func isIPv6(_ bytes: Span<UInt8>) -> Bool {
         var at = 0
         var groups = 0

@@ -216,7 +216,9 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         case 29:
             if name.matches("access-control-request-method") { return .accessControlRequestMethod }
         case 30:
-            if name.matches("access-control-request-headers") { return .accessControlRequestHeaders }
+            if name.matches("access-control-request-headers") {
+                return .accessControlRequestHeaders
+            }
         default: break
         }
         return .other

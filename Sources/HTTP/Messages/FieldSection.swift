@@ -2,31 +2,63 @@ import BasicContainers
 
 /// One field line of a head, as ranges of the bytes that the head owns.
 public struct FieldLine: BitwiseCopyable, Sendable {
+    /// What a writer asks of a line, as bits, so that it asks once.
+    @usableFromInline
+    struct Traits: OptionSet, BitwiseCopyable, Sendable {
+        @usableFromInline let rawValue: UInt8
+        @inlinable init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// The line is not forwarded.
+        @inlinable static var dropped: Traits { Traits(rawValue: 1) }
+        /// The line is not exactly `name: value` CRLF and must be written anew.
+        @inlinable static var unusual: Traits { Traits(rawValue: 2) }
+        @inlinable static var framing: Traits { Traits(rawValue: 4) }
+        @inlinable static var host: Traits { Traits(rawValue: 8) }
+        @inlinable static var connection: Traits { Traits(rawValue: 16) }
+
+        /// The bits that follow from the name.
+        @inline(__always)
+        init(of id: FieldName) {
+            switch id {
+            case .contentLength, .transferEncoding: self = .framing
+            case .host: self = .host
+            case .connection: self = .connection
+            default: self = []
+            }
+        }
+    }
+
     /// The name as it was sent.
-    public var name: ByteRange
+    public let name: ByteRange
     /// The value without white space around it.
-    public var value: ByteRange
+    public let value: ByteRange
     /// Offset after the line end; the line starts where its name starts.
-    public internal(set) var lineEnd: UInt32
+    public let lineEnd: UInt32
     /// The name, if the gateway knows it.
-    public internal(set) var id: FieldName
-    /// Whether the line is not forwarded.
-    public var isDropped: Bool
-    /// Whether the line is exactly `name: value` CRLF, so that it may be copied as it stands.
-    public internal(set) var isCanonical: Bool
+    public let id: FieldName
+    @usableFromInline var traits: Traits
 
     @inline(__always)
     init(
-        name: ByteRange, value: ByteRange, lineEnd: UInt32, id: FieldName, isDropped: Bool,
+        name: ByteRange, value: ByteRange, lineEnd: Int, id: FieldName, isDropped: Bool,
         isCanonical: Bool
     ) {
         self.name = name
         self.value = value
-        self.lineEnd = lineEnd
+        self.lineEnd = UInt32(truncatingIfNeeded: lineEnd)
         self.id = id
-        self.isDropped = isDropped
-        self.isCanonical = isCanonical
+        traits = Traits(of: id)
+        if isDropped { traits.insert(.dropped) }
+        if !isCanonical { traits.insert(.unusual) }
     }
+
+    /// Whether the line is not forwarded.
+    @inlinable public var isDropped: Bool {
+        get { traits.contains(.dropped) }
+        set { if newValue { traits.insert(.dropped) } else { traits.remove(.dropped) } }
+    }
+
+    /// Whether the line is exactly `name: value` CRLF, so that it may be copied as it stands.
+    @inlinable public var isCanonical: Bool { !traits.contains(.unusual) }
 }
 
 extension FieldName {
@@ -173,16 +205,79 @@ public struct FieldSection: ~Copyable, Sendable {
         return true
     }
 
-    /// Writes a checked line after the bytes of the head.
+    /// Writes a checked line after the bytes of the head; false when it does not fit.
     mutating func appendChecked(_ id: FieldName, name: Span<UInt8>, value: Span<UInt8>) -> Bool {
-        if lines.isFull || bytes.freeCapacity < name.count + value.count + 4 { return false }
+        if !hasRoom(name.count + value.count + 4) { return false }
         let start = bytes.count
-        bytes.append(copying: name)
-        bytes.append(0x3A)
-        bytes.append(0x20)
-        bytes.append(copying: value)
-        endLine(id, start, nameCount: name.count)
+        bytes.edit { output in
+            _ =
+                ByteScan.append(name, to: &output) && ByteScan.append(": ", to: &output)
+                && ByteScan.append(value, to: &output) && ByteScan.append("\r\n", to: &output)
+        }
+        record(id, start, nameCount: name.count)
         return true
+    }
+
+    /// Writes a line that begins with `prefix`, a literal `name: `; false when it does not fit.
+    @inline(__always)
+    mutating func appendChecked(
+        _ id: FieldName, prefix: StaticString, value: Span<UInt8>
+    ) -> Bool {
+        let nameCount = prefix.utf8CodeUnitCount - 2
+        if !hasRoom(nameCount + value.count + 4) { return false }
+        let start = bytes.count
+        bytes.edit { output in
+            _ =
+                ByteScan.append(prefix, to: &output) && ByteScan.append(value, to: &output)
+                && ByteScan.append("\r\n", to: &output)
+        }
+        record(id, start, nameCount: nameCount)
+        return true
+    }
+
+    /// Writes a line of literals, `line` with its line end; false when it does not fit.
+    @inline(__always)
+    mutating func appendChecked(
+        _ id: FieldName, nameCount: Int, line: StaticString
+    ) -> Bool {
+        if !hasRoom(line.utf8CodeUnitCount) { return false }
+        let start = bytes.count
+        bytes.edit { output in _ = ByteScan.append(line, to: &output) }
+        record(id, start, nameCount: nameCount)
+        return true
+    }
+
+    /// Writes a line whose value is a checked range of the own bytes; false when it does not fit.
+    @inline(__always)
+    mutating func appendChecked(
+        _ id: FieldName, prefix: StaticString, own value: ByteRange
+    ) -> Bool {
+        let nameCount = prefix.utf8CodeUnitCount - 2
+        if !hasRoom(nameCount + Int(value.count) + 4) { return false }
+        let start = bytes.count
+        bytes.edit { output in
+            _ =
+                ByteScan.append(prefix, to: &output)
+                && ByteScan.appendOwn(value.range, to: &output)
+                && ByteScan.append("\r\n", to: &output)
+        }
+        record(id, start, nameCount: nameCount)
+        return true
+    }
+
+    /// Whether a line of `count` bytes fits.
+    @inline(__always)
+    func hasRoom(_ count: Int) -> Bool { !lines.isFull && bytes.freeCapacity >= count }
+
+    /// Records the line that was written from `start` to the end as `name: value` CRLF.
+    @inline(__always)
+    mutating func record(_ id: FieldName, _ start: Int, nameCount: Int) {
+        let end = bytes.count
+        lines.append(
+            FieldLine(
+                name: ByteRange(from: start, to: start &+ nameCount),
+                value: ByteRange(from: start &+ nameCount &+ 2, to: end &- 2),
+                lineEnd: end, id: id, isDropped: false, isCanonical: true))
     }
 
     /// Whether the line is kept and has this name.
@@ -194,34 +289,7 @@ public struct FieldSection: ~Copyable, Sendable {
 
     /// Copies own bytes to the end; the caller has made room.
     mutating func appendOwn(_ range: ByteRange) {
-        for i in range.range { bytes.append(bytes[i]) }
-    }
-
-    /// Ends a line that was written from `start` on as `name: value`, and records it.
-    mutating func endLine(_ id: FieldName, _ start: Int, nameCount: Int) {
-        let end = bytes.count
-        bytes.append(0x0D)
-        bytes.append(0x0A)
-        lines.append(
-            FieldLine(
-                name: ByteRange(start..<(start + nameCount)),
-                value: ByteRange((start + nameCount + 2)..<end),
-                lineEnd: UInt32(truncatingIfNeeded: bytes.count),
-                id: id, isDropped: false, isCanonical: true))
-    }
-
-    /// Adds a line whose value is a checked range of the own bytes; false when it does not fit.
-    mutating func appendOwnValue(
-        _ id: FieldName, name: Span<UInt8>, _ value: ByteRange
-    ) -> Bool {
-        if lines.isFull || bytes.freeCapacity < name.count + Int(value.count) + 4 { return false }
-        let start = bytes.count
-        bytes.append(copying: name)
-        bytes.append(0x3A)
-        bytes.append(0x20)
-        appendOwn(value)
-        endLine(id, start, nameCount: name.count)
-        return true
+        bytes.edit { output in _ = ByteScan.appendOwn(range.range, to: &output) }
     }
 
     /// Copies bytes to the end; `.none` when they do not fit.

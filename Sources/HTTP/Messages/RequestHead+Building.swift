@@ -219,7 +219,8 @@ extension RequestHead {
 
     /// Ends a head that was built field by field; the refusal when it breaks a rule.
     ///
-    /// `hasContent` is false when the stream ended with the head. Unknown length becomes `.chunked`.
+    /// `hasContent` is false when the stream ended with the head. Unknown length becomes
+    /// `.chunked`.
     public mutating func finish(hasContent: Bool) -> Malformed? {
         finishAny(hasContent).map { Malformed($0) }
     }
@@ -246,7 +247,7 @@ extension RequestHead {
         for i in 0..<fields.count where fields.isKept(i, .cookie) {
             room += Int(fields[i].value.count) + 2
         }
-        if fields.lines.isFull || fields.bytes.freeCapacity < room { return false }
+        if !fields.hasRoom(room) { return false }
         let before = fields.count
         let start = fields.bytes.count
         fields.bytes.append(copying: ByteScan.bytes("cookie: "))
@@ -257,7 +258,8 @@ extension RequestHead {
             fields.appendOwn(fields[i].value)
             fields.remove(at: i)
         }
-        fields.endLine(.cookie, start, nameCount: 6)
+        fields.bytes.append(copying: ByteScan.bytes("\r\n"))
+        fields.record(.cookie, start, nameCount: 6)
         return true
     }
 }

@@ -60,9 +60,9 @@ public struct RequestHead: ~Copyable, Sendable {
 
     /// Reads the HTTP/1.x request head at the start of `input`.
     ///
-    /// `resumeAt` is 0, or what `.incomplete` gave for the same bytes before. Up to four empty lines
-    /// before the request line are skipped (RFC 9112 §2.2). After anything but `.complete` the head
-    /// holds nothing of use.
+    /// `resumeAt` is 0, or what `.incomplete` gave for the same bytes before. Up to four empty
+    /// lines before the request line are skipped (RFC 9112 §2.2). After anything but `.complete`
+    /// the head holds nothing of use.
     public mutating func parse(_ input: Span<UInt8>, resumeAt: Int = 0) -> HeadStep {
         HeadParser.parseRequest(&self, input, resumeAt)
     }

@@ -42,9 +42,9 @@ public struct ResponseHead: ~Copyable, Sendable {
 
     /// Reads the HTTP/1.x response head at the start of `input`.
     ///
-    /// `resumeAt` is 0, or what `.incomplete` gave for the same bytes before. `requestMethod` is the
-    /// method this answers: the answer to HEAD has no content. After anything but `.complete` the
-    /// head holds nothing of use.
+    /// `resumeAt` is 0, or what `.incomplete` gave for the same bytes before. `requestMethod` is
+    /// the method this answers: the answer to HEAD has no content. After anything but `.complete`
+    /// the head holds nothing of use.
     public mutating func parse(
         _ input: Span<UInt8>, resumeAt: Int = 0, requestMethod: Method
     ) -> HeadStep {

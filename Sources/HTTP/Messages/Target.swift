@@ -17,7 +17,9 @@ enum Target {
         return takeOrigin(&head, text, target, line.stop, base: 0)
     }
 
-    /// Judges origin-form; plain up to `stop`. `text` lies at `base` in the head's bytes.
+    /// Judges origin-form.
+    ///
+    /// It is plain up to `stop`; `text` lies at `base` in the head's bytes.
     @inline(__always)
     static func takeOrigin(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ target: Range<Int>, _ stop: Int,

@@ -60,7 +60,9 @@ struct ConnectionOptions: OptionSet, BitwiseCopyable {
         while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
             let bytes = text.extracting(element)
             if bytes.count < 9 || bytes.count > 17 { continue }
-            if !ByteScan.equalFolding(bytes.extracting(0..<8), ByteScan.bytes("timeout=")) { continue }
+            if !ByteScan.equalFolding(bytes.extracting(0..<8), ByteScan.bytes("timeout=")) {
+                continue
+            }
             if let seconds = FieldValue.decimal(bytes.extracting(8...)) {
                 return Int(truncatingIfNeeded: seconds)
             }
@@ -83,7 +85,8 @@ extension FieldName {
     /// Whether the field belongs to one connection whatever Connection says.
     var isOfConnection: Bool {
         switch self {
-        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .upgrade, .http2Settings: true
+        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .upgrade, .http2Settings:
+            true
         default: false
         }
     }
@@ -155,18 +158,14 @@ extension FieldSection {
     /// Tells the next hop what is kept; false when it does not fit.
     mutating func restate(trailers: Bool, upgrade: Bool) -> Bool {
         if !trailers && !upgrade { return true }
-        if trailers, !appendChecked(.te, "te", "trailers") { return false }
-        if upgrade, !appendChecked(.upgrade, "upgrade", "websocket") { return false }
-        return appendChecked(
-            .connection, "connection",
-            trailers ? (upgrade ? "te, upgrade" : "te") : "upgrade")
-    }
-
-    /// Writes a line of literals after the bytes of the head.
-    private mutating func appendChecked(
-        _ id: FieldName, _ name: StaticString, _ value: StaticString
-    ) -> Bool {
-        appendChecked(id, name: ByteScan.bytes(name), value: ByteScan.bytes(value))
+        if trailers, !appendChecked(.te, nameCount: 2, line: "te: trailers\r\n") { return false }
+        if upgrade,
+            !appendChecked(.upgrade, nameCount: 7, line: "upgrade: websocket\r\n")
+        {
+            return false
+        }
+        let options: StaticString = trailers ? (upgrade ? "te, upgrade" : "te") : "upgrade"
+        return appendChecked(.connection, prefix: "connection: ", value: ByteScan.bytes(options))
     }
 }
 

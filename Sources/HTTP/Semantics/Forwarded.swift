@@ -14,16 +14,19 @@ public enum Forwarded {
         if !isTrusted { removeAll(&head.fields) }
         if !appendFor(&head.fields, client, continues: isTrusted) { return false }
         if !isTrusted || head.value(.xForwardedProto) == nil {
-            if !head.fields.appendChecked(
-                .xForwardedProto, name: ByteScan.bytes("x-forwarded-proto"),
-                value: ByteScan.bytes(isSecure ? "https" : "http"))
-            {
-                return false
-            }
+            let isWritten =
+                isSecure
+                ? head.fields.appendChecked(
+                    .xForwardedProto, nameCount: 17, line: "x-forwarded-proto: https\r\n")
+                : head.fields.appendChecked(
+                    .xForwardedProto, nameCount: 17, line: "x-forwarded-proto: http\r\n")
+            if !isWritten { return false }
         }
-        if head.authority.isNone || (isTrusted && head.value(.xForwardedHost) != nil) { return true }
-        return head.fields.appendOwnValue(
-            .xForwardedHost, name: ByteScan.bytes("x-forwarded-host"), head.authority)
+        if head.authority.isNone || (isTrusted && head.value(.xForwardedHost) != nil) {
+            return true
+        }
+        return head.fields.appendChecked(
+            .xForwardedHost, prefix: "x-forwarded-host: ", own: head.authority)
     }
 
     /// Drops every field that tells of earlier hops.
@@ -47,15 +50,22 @@ public enum Forwarded {
         _ fields: inout FieldSection, _ client: Span<UInt8>, continues: Bool
     ) -> Bool {
         if !continues || fields.value(.xForwardedFor) == nil {
-            return fields.appendChecked(
-                .xForwardedFor, name: ByteScan.bytes("x-forwarded-for"), value: client)
+            return fields.appendChecked(.xForwardedFor, prefix: "x-forwarded-for: ", value: client)
         }
+        return continueFor(&fields, client)
+    }
+
+    /// Writes the values of all X-Forwarded-For lines and the client as one line.
+    @inline(never)
+    private static func continueFor(
+        _ fields: inout FieldSection, _ client: Span<UInt8>
+    ) -> Bool {
         let before = fields.lines.count
         var room = client.count + 19
         for i in 0..<before where fields.isKept(i, .xForwardedFor) {
             room += Int(fields.lines[i].value.count) + 2
         }
-        if fields.lines.isFull || fields.bytes.freeCapacity < room { return false }
+        if !fields.hasRoom(room) { return false }
         let start = fields.bytes.count
         fields.bytes.append(copying: ByteScan.bytes("x-forwarded-for: "))
         for i in 0..<before where fields.isKept(i, .xForwardedFor) {
@@ -65,7 +75,8 @@ public enum Forwarded {
             fields.bytes.append(copying: ByteScan.bytes(", "))
         }
         fields.bytes.append(copying: client)
-        fields.endLine(.xForwardedFor, start, nameCount: 15)
+        fields.bytes.append(copying: ByteScan.bytes("\r\n"))
+        fields.record(.xForwardedFor, start, nameCount: 15)
         return true
     }
 

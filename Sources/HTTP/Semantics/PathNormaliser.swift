@@ -2,9 +2,9 @@ import BasicContainers
 
 /// Brings paths into the one form that is matched and forwarded.
 ///
-/// Escapes of unreserved bytes are decoded, dot segments resolved (RFC 3986 §6.2.2), slashes merged.
-/// `%2F` and `%5C` stay: they are ordinary bytes, as in model names. Where decoding them would change
-/// what dot segments remove, the path is refused, since a backend might decode.
+/// Escapes of unreserved bytes are decoded, dot segments resolved (RFC 3986 §6.2.2), slashes
+/// merged. `%2F` and `%5C` stay: they are ordinary bytes, as in model names. Where decoding them
+/// would change what dot segments remove, the path is refused, since a backend might decode.
 public enum PathNormaliser {
     /// Appends the normal form of `path`, which begins with a slash, or returns why it is refused.
     ///

@@ -7,7 +7,9 @@ public enum RequestID {
             let byte = bytes[i]
             let isLetter = (byte | 0x20) &- 0x61 < 26
             let isDigit = byte &- 0x30 < 10
-            if !isLetter && !isDigit && byte != 0x2E && byte != 0x5F && byte != 0x2D { return false }
+            if !isLetter && !isDigit && byte != 0x2E && byte != 0x5F && byte != 0x2D {
+                return false
+            }
         }
         return true
     }

@@ -2,8 +2,8 @@
 ///
 /// Known ends: `data: [DONE]`, the events `message_stop` and `response.completed` of server-sent
 /// events, data whose object has `"type":"message_stop"`, and a line of NDJSON with `"done":true`.
-/// The last line that is not empty decides. Words inside of JSON strings never match: their quotes are
-/// escaped there.
+/// The last line that is not empty decides. Words inside of JSON strings never match: their quotes
+/// are escaped there.
 public struct StreamEndScanner: BitwiseCopyable, Sendable {
     /// Bytes of a line's beginning that are kept, more than the longest whole line that is an end.
     private static var prefixMax: Int { 32 }

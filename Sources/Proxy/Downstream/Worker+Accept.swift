@@ -1,3 +1,4 @@
+import HTTP
 import Kernel
 import Routing
 import Runtime
@@ -75,17 +76,23 @@ extension Worker {
         guard row >= 0 else { return }
         let isTLS = generations[current].snapshot.table.isTLS(port: row)
         let raw = socket.raw
+        guard mayConnect() else {
+            turnAway(socket, isTLS: isTLS)
+            return
+        }
         guard
             let id = downstreams.insert(
                 Downstream(socket, peer: peer, portID: portID, isTLS: isTLS))
         else {
+            options.connections?.give(1)
             shard.add(.rejectedConnections, 1)
             return
         }
         do {
             try loop.register(raw, Token(kind: TokenKind.downstream, id), edgeTriggered: true)
         } catch {
-            _ = downstreams.remove(id)
+            options.connections?.give(1)
+            downstreams.destroy(id)
             shard.add(.rejectedConnections, 1)
             return
         }
@@ -95,6 +102,24 @@ extension Worker {
             downstream: id,
             in: isTLS
                 ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
+    }
+
+    /// Counts one more connection of the process; false, and nothing counted, when there are enough.
+    private func mayConnect() -> Bool {
+        guard let count = options.connections else { return true }
+        guard count.take(1) else { return false }
+        if count.used <= connectionsMax { return true }
+        count.give(1)
+        return false
+    }
+
+    /// Says 503 to a client that is one too many, as far as its socket takes it, and closes.
+    private mutating func turnAway(_ socket: consuming Socket, isTLS: Bool) {
+        shard.add(.rejectedConnections, 1)
+        if isTLS { return }
+        let text: StaticString =
+            "HTTP/1.1 503 Service Unavailable\r\nserver: ai-gateway\r\nx-gateway-error: too_many_connections\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        _ = socket.write(ByteScan.bytes(text))
     }
 
     /// Row of a port in the current table; -1 when there is none.

@@ -274,6 +274,7 @@ extension Worker {
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
         downstreams.destroy(id)
+        options.connections?.give(1)
         shard.set(.downstreamConnections, UInt64(downstreams.count))
     }
 

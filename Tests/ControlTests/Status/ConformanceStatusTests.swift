@@ -58,7 +58,7 @@ import Testing
             judge.judge(entry)
         }
         let namespaces = test["namespacesReady"] as? [String] ?? []
-        if Self.waiting[name] == nil { judge.judgeReadiness(of: namespaces) }
+        judge.judgeReadiness(of: namespaces)
         if let cause = Self.waiting[name] {
             #expect(!judge.failures.isEmpty, "\(name) holds and need not wait for \(cause)")
         } else {
