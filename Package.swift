@@ -90,7 +90,7 @@ let package = Package(
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
-        tests("ProxyTests", ["Proxy", "HTTP", "Kernel", containers]),
+        tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
         tests("ControlTests", ["Control"]),

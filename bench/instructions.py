@@ -234,9 +234,9 @@ def main():
     for name in set(options.scenario) - set(parts.SCENARIOS):
         parser.error(f"{name} is no scenario; known are {', '.join(parts.SCENARIOS)}")
     machine.build()
+    facts = machine.environment()
     # All on one core: load and gateway alternate, so how many events one epoll_wait serves does not depend on luck.
     os.sched_setaffinity(0, {machine.cores()[1]})
-    facts = machine.environment()
     facts["command"] = " ".join(["bench/run instructions", *sys.argv[1:]])
     os.environ["SWIFT_DETERMINISTIC_HASHING"] = "1"  # so that starting costs the same in both runs
     facts["runs"] = RUNS

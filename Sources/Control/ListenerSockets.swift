@@ -1,4 +1,3 @@
-import CLinux
 import Kernel
 import Logging
 import Runtime
@@ -100,7 +99,7 @@ struct ListenerSockets {
             } catch {
                 // A machine without IPv6 serves all its addresses without it.
                 if wanted.place.address == nil, address.isIPv6, families > 0,
-                    error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL
+                    error.listenCause == .noFamily || error.listenCause == .notLocal
                 {
                     continue
                 }
@@ -117,11 +116,11 @@ struct ListenerSockets {
     }
 
     private static func outcome(of error: SystemError) -> ListenOutcome {
-        switch error.code {
-        case EADDRINUSE: .inUse
-        case EACCES, EPERM: .denied
-        case EADDRNOTAVAIL: .notLocal
-        default: .failed("\(error)")
+        switch error.listenCause {
+        case .inUse: .inUse
+        case .denied: .denied
+        case .notLocal: .notLocal
+        case .noFamily, .other: .failed("\(error)")
         }
     }
 

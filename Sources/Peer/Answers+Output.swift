@@ -281,9 +281,8 @@ extension Answers {
     }
 
     mutating func setDeadline(_ id: SlotID, after milliseconds: UInt64) {
-        let (time, overflows) = now.addingReportingOverflow(milliseconds)
-        let token = Kernel.Token(kind: kind + 1, id)
-        connections[id].deadline.set(overflows ? Deadline.never - 1 : time, &wheel, token)
+        let time = Deadline.time(milliseconds, after: now)
+        connections[id].deadline.set(time, &wheel, Kernel.Token(kind: kind + 1, id))
     }
 
     /// Closes a connection and takes its buffers back.

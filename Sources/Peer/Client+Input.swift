@@ -104,7 +104,8 @@ extension Client {
             }
             if response.status < 200 {
                 connections[id].informational += 1
-                if response.status == 101 || connections[id].informational > informationalMax {
+                if response.status == 101 { return .failed(.malformed(Malformed(.upgradeUnasked))) }
+                if connections[id].informational > informationalMax {
                     return .failed(.malformed(Malformed(.informationalTooMany)))
                 }
                 continue
@@ -115,7 +116,7 @@ extension Client {
             connections[id].keeps = response.keepsAlive && response.framing != .untilClose
             if let seconds = response.keepAliveTimeoutSeconds {
                 // A second before the server closes, so that no request meets the closing.
-                let milliseconds = UInt64(max(seconds, 1) - 1) * 1_000
+                let milliseconds = UInt64(min(max(seconds, 1), 3_600) - 1) * 1_000
                 connections[id].idleMilliseconds = min(idleMilliseconds, milliseconds)
             }
             receiver.begin(connections[id].call, response)

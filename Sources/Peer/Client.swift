@@ -175,9 +175,11 @@ public struct Client: ~Copyable {
         connections[id].hasAnswer = false
         connections[id].informational = 0
         connections[id].status = 0
-        connections[id].answerBy = now + settings.answerMilliseconds
+        let answerBy = Deadline.time(settings.answerMilliseconds, after: now)
+        connections[id].answerBy = answerBy
         if connections[id].phase == .connecting {
-            setDeadline(id, at: now + min(settings.connectMilliseconds, settings.answerMilliseconds))
+            let connectBy = Deadline.time(settings.connectMilliseconds, after: now)
+            setDeadline(id, at: min(connectBy, answerBy))
         } else {
             connections[id].phase = .head
             setDeadline(id, at: connections[id].answerBy)
@@ -346,7 +348,8 @@ public struct Client: ~Copyable {
             connections[new].call = call
             connections[new].method = method
             connections[new].answerBy = answerBy
-            setDeadline(new, at: min(answerBy, now + settings.connectMilliseconds))
+            let connectBy = Deadline.time(settings.connectMilliseconds, after: now)
+            setDeadline(new, at: min(connectBy, answerBy))
         } catch {
             receiver.fail(call, error)
         }

@@ -9,6 +9,12 @@ struct Deadline: BitwiseCopyable {
 
     static var never: UInt64 { .max }
 
+    /// The time so long after `now`; `never` when that is beyond the clock.
+    static func time(_ milliseconds: UInt64, after now: UInt64) -> UInt64 {
+        let (time, overflows) = now.addingReportingOverflow(milliseconds)
+        return overflows ? never : time
+    }
+
     /// Moves the deadline; later is one store, earlier is a new entry.
     mutating func set(_ time: UInt64, _ wheel: inout TimerWheel, _ token: Token) {
         at = time

@@ -18,7 +18,7 @@ public struct CallSettings: Sendable {
     public var connectMilliseconds: UInt64
     /// From the call to the last byte of the answer.
     public var answerMilliseconds: UInt64
-    /// Bytes of content; an answer with more fails as `tooLarge`. No bound for pieces.
+    /// Bytes of content, of which more fails as `tooLarge`; for pieces there is no bound.
     public var contentBytesMax: Int
     /// Whether content comes as it arrives (`Receiver.receive`), and not at the end.
     public var takesPieces: Bool

@@ -170,7 +170,8 @@ public struct Server: ~Copyable {
         if hasEnded { answers.connections[id].peerEnded = true }
         if hasEnded || readiness.contains(.readable) { answers.connections[id].isReadable = true }
         answers.connections[id].turnBytes = 0
-        if readiness.contains(.writable), !answers.writeWaiting(id) { return }
+        if readiness.contains(.writable) { _ = answers.writeWaiting(id) }
+        if answers.connections[id].isBroken { return }
         if hasEnded, leaves(id, isGone: !readiness.isDisjoint(with: [.hangUp, .error])) {
             return cancel(id, &responder)
         }

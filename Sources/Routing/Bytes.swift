@@ -1,7 +1,7 @@
 import HTTP
 
 /// A piece of the table's one arena of bytes.
-struct ArenaRange: BitwiseCopyable, Sendable, Equatable {
+struct ArenaRange: BitwiseCopyable, Sendable, Hashable {
     /// Offset of the first byte.
     var start: UInt32
     /// Number of bytes.

@@ -19,6 +19,7 @@ public struct Table: ~Copyable, Sendable {
     let hosts: RigidArray<HostRow>
     let matches: RigidArray<MatchRow>
     let conditions: RigidArray<ConditionRow>
+    let switches: RigidArray<SwitchRow>
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
     let indexes: TextIndexes
@@ -31,9 +32,9 @@ public struct Table: ~Copyable, Sendable {
         Table(
             listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
-            matches: matches.clone(), conditions: conditions.clone(), steps: steps.clone(),
-            redirects: redirects.clone(), indexes: indexes.clone(), arena: arena.clone(),
-            patterns: patterns)
+            matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
+            steps: steps.clone(), redirects: redirects.clone(), indexes: indexes.clone(),
+            arena: arena.clone(), patterns: patterns)
     }
 
     // MARK: - Listeners
@@ -132,15 +133,18 @@ public struct Table: ~Copyable, Sendable {
     }
 
     /// The first row of a bucket whose conditions hold.
-    @inline(__always)
-    private func firstMatch(
+    func firstMatch(
         from first: Int32, prefixCount: UInt32, _ path: Range<Int>, _ head: borrowing RequestHead,
         _ memo: inout FieldMemo
     ) -> RouteMatch {
         var at = Int(first)
         while true {
             let row = matches[at]
-            if row.isUnconditional || accepts(row, path, head, &memo) {
+            if row.switchRow >= 0 {
+                let found = firstMatch(
+                    of: switches[Int(row.switchRow)], prefixCount: prefixCount, path, head, &memo)
+                if found.rule >= 0 { return found }
+            } else if row.isUnconditional || accepts(row, path, head, &memo) {
                 return RouteMatch(rule: row.rule, prefixCount: prefixCount, match: row.match)
             }
             if row.isLast { return .none }
@@ -266,8 +270,10 @@ struct HostRow: BitwiseCopyable, Sendable {
     let patterns: Int32
 }
 
-/// One match in one bucket.
+/// One match in one bucket, or a switch that stands for many.
 struct MatchRow: BitwiseCopyable, Sendable {
+    /// Index in `Table.switches`; -1 for a match.
+    var switchRow: Int32 = -1
     /// Index of the rule.
     var rule: Int32
     /// Index in the listener's description.
@@ -283,4 +289,19 @@ struct MatchRow: BitwiseCopyable, Sendable {
     var isUnconditional: Bool
     /// Whether the bucket ends here.
     var isLast: Bool
+}
+
+/// Neighbours of one bucket that each ask for one value of the same field, found by that value.
+///
+/// A request has one value of the field, so the order between rows of different values is without
+/// meaning; rows of the same value keep theirs, in a bucket of their own.
+struct SwitchRow: BitwiseCopyable, Sendable {
+    /// The field.
+    var name: ArenaRange
+    var field: FieldName
+    /// Its values; numbers are first rows of buckets.
+    var values: TextIndex
+
+    /// Rows from which on a switch is cheaper than to ask one after the other.
+    static var rowsMin: Int { 4 }
 }

@@ -37,6 +37,7 @@ public struct TableBuilder {
     private var hosts: [HostRow] = []
     private var matches: [MatchRow] = []
     private var conditions: [ConditionRow] = []
+    private var switches: [SwitchRow] = []
     private var steps: [FilterStep] = []
     private var redirects: [RedirectRow] = []
     private var backends: [BackendRow] = []
@@ -88,6 +89,7 @@ public struct TableBuilder {
             hosts: RigidArray(capacity: hosts.count, copying: hosts),
             matches: RigidArray(capacity: matches.count, copying: matches),
             conditions: RigidArray(capacity: conditions.count, copying: conditions),
+            switches: RigidArray(capacity: switches.count, copying: switches),
             steps: RigidArray(capacity: steps.count, copying: steps),
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
             indexes: indexes.build(),
@@ -121,9 +123,10 @@ public struct TableBuilder {
                 if paths[name] == nil { names.append(name) }
                 switch match.path {
                 case .exact(let path):
+                    let path = PathMatch.normal(path)
                     paths[name, default: HostPaths()].exact[path, default: []].append(ranked)
                 case .prefix(let path):
-                    let path = PathMatch.stripped(prefix: path)
+                    let path = PathMatch.stripped(prefix: PathMatch.normal(path))
                     paths[name, default: HostPaths()].prefixes[path, default: []].append(ranked)
                 case .regularExpression:
                     paths[name, default: HostPaths()].patterns.append(ranked)
@@ -165,10 +168,81 @@ public struct TableBuilder {
     /// Adds the matches of one path by rank; the first row, or -1 when there is none.
     private mutating func addBucket(_ bucket: [Ranked]) -> Int32 {
         if bucket.isEmpty { return -1 }
+        return addRows(bucket.sorted { $0.rank < $1.rank }.map(\.row), without: [])
+    }
+
+    /// Adds rows in their order; runs that ask for values of one field become a switch.
+    ///
+    /// `without` are the fields that switches around these rows have decided.
+    private mutating func addRows(
+        _ rows: [MatchRow], without decided: Set<ArenaRange>
+    ) -> Int32 {
+        var bucket: [MatchRow] = []
+        var at = 0
+        while at < rows.count {
+            let (name, count) = longestRun(rows[at...], without: decided)
+            if count >= SwitchRow.rowsMin {
+                bucket.append(
+                    addSwitch(name, Array(rows[at..<(at + count)]), without: decided))
+                at += count
+            } else {
+                bucket.append(rows[at])
+                at += 1
+            }
+        }
+        bucket[bucket.count - 1].isLast = true
         let first = matches.count
-        for ranked in bucket.sorted(by: { $0.rank < $1.rank }) { matches.append(ranked.row) }
-        matches[matches.count - 1].isLast = true
+        matches += bucket
         return Int32(first)
+    }
+
+    /// The field that most of the first rows, without a gap, ask an exact value of.
+    private func longestRun(
+        _ rows: ArraySlice<MatchRow>, without decided: Set<ArenaRange>
+    ) -> (name: ArenaRange, count: Int) {
+        var best = (name: ArenaRange.empty, count: 0)
+        guard let first = rows.first else { return best }
+        for condition in headers(of: first)
+        where condition.pattern < 0 && !decided.contains(condition.name) {
+            let run = rows.prefix { value(of: condition.name, in: $0) != nil }.count
+            if run > best.count { best = (condition.name, run) }
+        }
+        return best
+    }
+
+    /// Adds the rows by their values of a field; the row that stands for them.
+    private mutating func addSwitch(
+        _ name: ArenaRange, _ rows: [MatchRow], without decided: Set<ArenaRange>
+    ) -> MatchRow {
+        var groups: [ArenaRange: [MatchRow]] = [:]
+        var values: [ArenaRange] = []
+        for row in rows {
+            guard let value = value(of: name, in: row) else {
+                preconditionFailure("Every row of a switch asks for a value of its field.")
+            }
+            if groups[value] == nil { values.append(value) }
+            groups[value, default: []].append(row)
+        }
+        let entries = values.map { value in
+            (text: value, value: addRows(groups[value] ?? [], without: decided.union([name])))
+        }
+        let field = headers(of: rows[0]).first { $0.name == name }?.field ?? .other
+        switches.append(
+            SwitchRow(name: name, field: field, values: indexes.add(entries, arena)))
+        var row = rows[0]
+        row.switchRow = Int32(switches.count - 1)
+        row.isUnconditional = false
+        row.isLast = false
+        return row
+    }
+
+    private func headers(of row: MatchRow) -> ArraySlice<ConditionRow> {
+        conditions[Int(row.conditions)..<(Int(row.conditions) + Int(row.headerCount))]
+    }
+
+    /// The exact value that a row asks of a field.
+    private func value(of name: ArenaRange, in row: MatchRow) -> ArenaRange? {
+        headers(of: row).first { $0.name == name && $0.pattern < 0 }?.value
     }
 
     private mutating func compile(

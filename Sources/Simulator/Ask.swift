@@ -1,56 +1,5 @@
 import HTTP
 
-/// The API in whose form a request came and its answer goes.
-enum Dialect: UInt8 {
-    case ollamaGenerate, ollamaChat, ollamaEmbed, ollamaEmbeddings, ollamaShow
-    case chatCompletions, completions, embeddings
-    case messages, countTokens
-
-    var isOllama: Bool { rawValue <= Dialect.ollamaShow.rawValue }
-    var isAnthropic: Bool { self == .messages || self == .countTokens }
-
-    /// The name of the structure that Ollama reads the request into, for its error texts.
-    var structure: String {
-        switch self {
-        case .ollamaGenerate: "GenerateRequest"
-        case .ollamaChat: "ChatRequest"
-        case .ollamaEmbed: "EmbedRequest"
-        case .ollamaEmbeddings: "EmbeddingRequest"
-        case .ollamaShow: "ShowRequest"
-        case .chatCompletions: "ChatCompletionRequest"
-        case .completions: "CompletionRequest"
-        case .embeddings: "EmbedRequest"
-        case .messages, .countTokens: "MessagesRequest"
-        }
-    }
-}
-
-/// Why the content of a request was refused.
-enum AskFault: Error {
-    /// There is no content at all.
-    case empty
-    case json(JSONFault)
-    /// The whole content is not an object; what it is.
-    case notObject(StaticString)
-    /// A field is of another type: its name, what it is, what it should be.
-    case type(StaticString, StaticString, StaticString)
-    case keepAlive(String)
-
-    /// The fault in the words of Go's decoder, as Ollama gives it.
-    func description(_ dialect: Dialect) -> String {
-        switch self {
-        case .empty: "missing request body"
-        case .json(let fault): fault.description
-        case .notObject(let type):
-            "json: cannot unmarshal \(type) into Go value of type api.\(dialect.structure)"
-        case .type(let field, let found, let wanted):
-            "json: cannot unmarshal \(found) into Go struct field "
-                + "\(dialect.structure).\(field) of type \(wanted)"
-        case .keepAlive(let text): text
-        }
-    }
-}
-
 /// What an inference request asks; one is kept and read into again and again.
 struct Ask: ~Copyable {
     /// One text to be turned into an embedding.
@@ -421,35 +370,4 @@ struct Ask: ~Copyable {
         case .null, .end: "null"
         }
     }
-}
-
-/// Durations as Go writes them: `5m`, `1h30m`, `1.5s`, `-1s`, `0`.
-public enum GoDuration {
-    /// Nanoseconds; nil when the text is no duration. Too long ones are cut to 200 years.
-    public static func nanoseconds(_ text: String) -> Int64? {
-        var rest = text[...]
-        var sign = 1.0
-        if let first = rest.first, first == "-" || first == "+" {
-            if first == "-" { sign = -1 }
-            rest = rest.dropFirst()
-        }
-        if rest == "0" { return 0 }
-        if rest.isEmpty { return nil }
-        var total = 0.0
-        while !rest.isEmpty {
-            let number = rest.prefix { $0.isASCII && $0.isNumber || $0 == "." }
-            guard let value = Double(number) else { return nil }
-            rest = rest.dropFirst(number.count)
-            let unit = rest.prefix { $0.isLetter }
-            rest = rest.dropFirst(unit.count)
-            guard let scale = scales.first(where: { $0.name == unit })?.scale else { return nil }
-            total += value * scale
-        }
-        return Int64(sign * min(total, 6.3e18))
-    }
-
-    private static let scales: [(name: String, scale: Double)] = [
-        ("ns", 1), ("us", 1e3), ("\u{B5}s", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10),
-        ("h", 3.6e12),
-    ]
 }

@@ -36,12 +36,12 @@ struct KVCache {
     /// Blocks held by running requests.
     private(set) var usedCount = 0
 
-    /// A cache for so many tokens, at least one block.
-    init(tokens: Int) {
-        blockCount = max(1, tokens / Self.blockTokens)
-    }
+    /// A cache for so many tokens, rounded up to whole blocks, at least one.
+    init(tokens: Int) { self.init(blocks: Self.blocks(forTokens: tokens)) }
 
-    /// The part of the cache that running requests hold, 0 ... 1.
+    init(blocks: Int) { blockCount = max(1, blocks) }
+
+    /// The part of the cache that running requests hold, from 0 to 1.
     var usage: Double { Double(usedCount) / Double(blockCount) }
 
     /// Blocks that running requests or earlier prompts fill.

@@ -312,10 +312,10 @@ extension Node {
         let matched = blocks * KVCache.blockTokens
         switch options.engine {
         case .ollama, .llamaCpp:
-            return min(matched, promptTokens - 1)
+            return min(matched, max(0, promptTokens - 1))
         case .vllm, .sglang:
             let block = KVCache.blockTokens
-            return min(matched, (promptTokens - 1) / block * block)
+            return min(matched, max(0, promptTokens - 1) / block * block)
         }
     }
 
@@ -382,16 +382,17 @@ extension Node {
         runnerCount += 1
         let used = runners.reduce(0) { $0 + $1.videoBytes }
         let free = options.videoMemoryBytes - min(used, options.videoMemoryBytes)
-        let tokens =
+        // Each slot has its own context, rounded up to blocks; a batch shares what there is.
+        let blocks =
             switch options.engine {
-            case .ollama, .llamaCpp: contextTokens * options.slots
-            case .vllm, .sglang: options.cacheTokens
+            case .ollama, .llamaCpp: KVCache.blocks(forTokens: contextTokens) * options.slots
+            case .vllm, .sglang: KVCache.blocks(forTokens: options.cacheTokens)
             }
         runners.append(
             Runner(
                 id: runnerCount, model: model, contextTokens: contextTokens,
                 videoBytes: min(options.models[model].sizeBytes, free),
-                cache: KVCache(tokens: tokens),
+                cache: KVCache(blocks: blocks),
                 keepAlive: KeepAlive(options.keepAliveNanoseconds)))
         return runners.count - 1
     }

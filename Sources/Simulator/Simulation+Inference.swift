@@ -26,7 +26,8 @@ extension Simulation {
             return unload(found.model, dialect, node, exchange, &answers)
         }
         let job = makeJob(dialect, found.model, found.adapter, exchange)
-        let startsAtOnce = job.reply.streams && !dialect.isOllama
+        let startsAtOnce =
+            job.reply.streams && !dialect.isOllama
             && (options.engine == .vllm || options.engine == .sglang)
         switch nodes[node].submit(job, now: now) {
         case .busy:
@@ -56,7 +57,8 @@ extension Simulation {
         switch dialect {
         case .ollamaGenerate, .ollamaChat, .chatCompletions, .completions, .messages:
             if isOllama, isEmbedding {
-                let verb = dialect == .ollamaGenerate || dialect == .completions
+                let verb =
+                    dialect == .ollamaGenerate || dialect == .completions
                     ? "generate" : "chat"
                 return Refusal(400, "\"\(catalog.models[model].name)\" does not support \(verb)")
             }

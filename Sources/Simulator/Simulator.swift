@@ -99,7 +99,7 @@ struct Turn: ~Copyable {
     }
 
     /// The connection habits of the engine that is played.
-    private static func settings(_ options: SimulatorOptions) -> ServerSettings {
+    static func settings(_ options: SimulatorOptions) -> ServerSettings {
         var settings = ServerSettings(connections: options.connections, name: "model-simulator")
         switch options.engine {
         case .ollama:

@@ -10,7 +10,9 @@ struct AIGateway: ParsableCommand {
         discussion: """
             Try it:  ai-gateway check routes/    then    ai-gateway run routes/ --bind-port 80=8080
             """,
-        subcommands: [RunCommand.self, CheckCommand.self, VersionCommand.self])
+        subcommands: [
+            RunCommand.self, CheckCommand.self, StatusCommand.self, VersionCommand.self,
+        ])
 }
 
 /// A number and a unit, such as `10m`, `30s` or `500ms`.

@@ -25,16 +25,24 @@ final class Planes: Sendable {
         self.options = options
         self.publisher = publisher
         self.published = published
+        // From here on messages follow the level that the admin port may set.
+        let levels = LogLevels(log.logLevel)
+        let log = levels.following(log)
         self.log = log
         control = try Mailbox(capacity: 1024)
         observer = try Observer(
-            options: options, published: published, readers: readers, control: control, log: log)
+            options: options, published: published, readers: readers, control: control, log: log,
+            levels: levels)
         accessLog = AccessLog(rings: rings, target: options.accessLog, published: published)
     }
 
     /// Reads the documents once, here, so that a refusal ends the start; then each thread goes on by itself.
+    ///
+    /// The observer comes first: while the documents are being read, it says so on `/readyz`.
     func start() throws {
         try observer.open()
+        let observing = try Thread.start(name: "observer") { [observer] in observer.run() }
+        threads.withLock { $0 = [observing] }
         var plane = ControlPlane(
             options: options, publisher: publisher, published: published, mailbox: control,
             observer: observer.mailbox, log: log)
@@ -44,9 +52,8 @@ final class Planes: Sendable {
             guard var plane = parcel.withLock({ $0.take() }) else { return }
             plane.run()
         }
-        let observing = try Thread.start(name: "observer") { [observer] in observer.run() }
         let exporting = try Thread.start(name: "exporter") { [accessLog] in accessLog.run() }
-        threads.withLock { $0 = [control, observing, exporting] }
+        threads.withLock { $0 += [control, exporting] }
     }
 
     /// All documents are read again and the access log is opened again.

@@ -7,43 +7,50 @@ import Simulator
 struct ModelSimulator: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "model-simulator",
-        abstract: "A simulated model server: to try, test and measure gateways without a GPU.",
+        abstract: "A simulated model server, to try, test and measure gateways without a GPU.",
         discussion: """
             It answers as Ollama, vLLM, SGLang or llama.cpp would, and really waits as long as they \
             would: for a model to be loaded, for a free slot, for the prompt and for each token. \
             Every answer says in its text that it is simulated.
 
             EXAMPLES
-              model-simulator                        an Ollama at 127.0.0.1:11434
-              model-simulator --fast                 the same, but nothing is waited for
+              model-simulator              plays an Ollama at 127.0.0.1:11434
+              model-simulator --fast       the same, but nothing is waited for
               model-simulator --listen 127.0.0.1:11434 --listen 127.0.0.1:11435
-                                                     two Ollama nodes in one process
-              model-simulator --engine vllm --models llama3 --lora sql,poems --parallel 8
-                                                     a vLLM with two LoRA adapters
-              curl http://127.0.0.1:11434/api/chat -d \
-            '{"model":"llama3","messages":[{"role":"user","content":"hello"}]}'
+                                           two Ollama nodes in one process
+              model-simulator --engine vllm --models llama3 --lora sql,poems
+                                           a vLLM with two LoRA adapters
 
-            WHAT IS THERE
-              Ollama      /api/generate chat embed embeddings show tags ps version, / (no pull or push)
-              all         /v1/chat/completions completions embeddings models messages
-              vLLM        /health /ping /version /load /metrics, /v1/messages/count_tokens
-              SGLang      /health /health_generate /metrics, /v1/messages/count_tokens
-              llama.cpp   /health /metrics /slots /props /lora-adapters, /v1/messages/count_tokens
-            A token is four bytes of text. Whole blocks of 16 prompt tokens that were seen before \
-            come from the prefix cache and cost no time.
+              curl http://127.0.0.1:11434/api/generate \\
+                -d '{"model":"llama3","prompt":"Why is the sky blue?"}'
+
+            WHAT ANSWERS
+              every engine  /v1/chat/completions, completions, embeddings, models
+                            and Anthropic's /v1/messages
+              Ollama        /api/chat, generate, embed, embeddings, show, tags, ps,
+                            version; nothing that changes what is on disk
+              vLLM          /health, /ping, /version, /load, /metrics
+              SGLang        /health, /health_generate, /metrics
+              llama.cpp     /health, /metrics, /slots, /props, /lora-adapters
+              all but Ollama: /v1/messages/count_tokens
+
+            HOW IT COUNTS
+            Four bytes of text are a token. Blocks of 16 prompt tokens that are known from an \
+            earlier prompt with the same beginning come from the cache and take no time.
 
             AIDS FOR BENCHMARKS (with every engine)
-              GET  /bytes/N            N bytes, with a content length
-              GET  /chunks/N/SIZE/MS   N chunks of SIZE bytes, MS milliseconds apart
-              POST /sink               reads and drops the content; answers its length and Adler-32
+              GET /bytes/N           N bytes, with a content length
+              GET /chunks/N/SIZE/MS  N chunks of SIZE bytes, MS milliseconds apart
+              POST /sink             drops the content, answers its length and Adler-32
 
-            It stops on SIGTERM and SIGINT.
+            It ends on SIGTERM and SIGINT.
             """)
 
     @Option(
         help: ArgumentHelp(
-            "Address and port, such as 127.0.0.1:11434 or [::1]:8000; each one is a node of its own.",
-            discussion: "127.0.0.1 and the engine's own port if none is given. Port 0: any free one.",
+            "Address and port of a node, such as 127.0.0.1:11434; may be repeated.",
+            discussion:
+                "127.0.0.1 and the engine's own port if none is given. Port 0: any free one.",
             valueName: "addr:port"))
     var listen: [String] = []
 
@@ -210,7 +217,9 @@ extension ModelSimulator {
                 : known?.sizeBytes ?? ModelOptions.defaultSizeBytes
             return ModelOptions(name: sides[0], sizeBytes: size)
         }
-        if models.isEmpty { throw ValidationError("--models names no model; write --models llama3.") }
+        if models.isEmpty {
+            throw ValidationError("--models names no model; write --models llama3.")
+        }
         return models
     }
 

@@ -28,7 +28,7 @@ def wait_until(condition, seconds=10.0, every=0.02, what=None):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
+            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what or condition}")
         time.sleep(every)
 
 

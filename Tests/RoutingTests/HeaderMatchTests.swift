@@ -92,6 +92,40 @@ import Testing
         #expect(table.rule(Request(headers: [("X-Model", "model-x")])) == -1)
     }
 
+    @Test func `rows of one value keep their order and leave the request to those after them`() throws {
+        var matches: [MatchDescription] = []
+        for i in 0..<20 {
+            matches.append(match(headers: [("m", "\(i)"), ("t", "a")], age: 1))
+            matches.append(match(headers: [("m", "\(i)"), ("t", "b")], age: 2))
+        }
+        for i in 0..<20 { matches.append(match(headers: [("m", "\(i)")], age: 3)) }
+        matches.append(match(headers: [("t", "c")], age: 4))
+        matches.append(match(age: 5))
+        let table = try table(TableDescription(matches))
+        #expect(table.switches.count > 1)
+        for i in 0..<20 {
+            let model = (name: "M", value: "\(i)")
+            #expect(table.rule(Request(headers: [model, ("T", "a")])) == Int32(2 * i))
+            #expect(table.rule(Request(headers: [model, ("T", "b")])) == Int32(2 * i + 1))
+            #expect(table.rule(Request(headers: [model, ("T", "c")])) == Int32(40 + i))
+            #expect(table.rule(Request(headers: [model])) == Int32(40 + i))
+        }
+        #expect(table.rule(Request(headers: [("m", "x"), ("t", "c")])) == 60)
+        #expect(table.rule(Request(headers: [("m", "1"), ("m", "2")])) == 61)
+        #expect(table.rule(Request()) == 61)
+    }
+
+    @Test func `a switch compares joined values and empty ones`() throws {
+        let values = ["", "1", "1,2", ",", "2"]
+        let table = try table(TableDescription(values.map { match(headers: [("m", $0)]) }))
+        #expect(table.switches.count == 1)
+        #expect(table.rule(Request(headers: [("m", "")])) == 0)
+        #expect(table.rule(Request(headers: [("m", "1"), ("m", "2")])) == 2)
+        #expect(table.rule(Request(headers: [("m", ""), ("m", "")])) == 3)
+        #expect(table.rule(Request(headers: [("m", "2"), ("m", "2")])) == -1)
+        #expect(table.rule(Request()) == -1)
+    }
+
     @Test func `what is remembered of one field does not leak into another`() throws {
         let table = try table(
             TableDescription([

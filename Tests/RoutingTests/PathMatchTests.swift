@@ -68,6 +68,24 @@ import Testing
     }
 
     @Test(arguments: [
+        ("/café", "/caf%C3%A9"), ("/a b", "/a%20b"), ("/%61bc", "/abc"), ("/a%2Fb", "/a%2Fb"),
+        ("/abc", "/%61%62%63"), ("/v1/./x", "/v1/x"), ("/a", "/b/../a"), ("/a//b", "/a/b"),
+    ])
+    func `a configured path is met in the form of requests`(path: String, target: String) throws {
+        let exact = try table(TableDescription([match(.exact(path))]))
+        #expect(exact.rule(Request(target)) == 0)
+        let prefix = try table(TableDescription([match(.prefix(path))]))
+        #expect(prefix.rule(Request(target + "/more")) == 0)
+    }
+
+    @Test(arguments: ["", "abc", "/a\\b", "/%zz", "/%00"])
+    func `a path that no request can have never matches`(path: String) throws {
+        #expect(PathMatch.normal(path) == path)
+        let table = try table(TableDescription([match(.exact(path))]))
+        #expect(table.rule(Request("/abc")) == -1)
+    }
+
+    @Test(arguments: [
         ("/", ""), ("/a", "/a"), ("/a/", "/a"), ("/a//", "/a"), ("", ""), ("/a/b/", "/a/b"),
     ])
     func `a prefix loses its last slash`(prefix: String, stripped: String) {

@@ -107,6 +107,10 @@ private struct Reference {
 /// Random tables and requests over few words, so that much of it meets.
 private struct Generator {
     var random: SeededRandom
+    /// How many matches ask for fields; many make switches.
+    var headerPercent = 40
+    /// How deep paths go; shallow ones bring many matches together.
+    var depthMax = 3
 
     mutating func pick<T>(_ list: [T]) -> T { list[Int.random(in: list.indices, using: &random)] }
     mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
@@ -133,11 +137,11 @@ private struct Generator {
     mutating func match(rule: Int) -> MatchDescription {
         let path: PathMatch =
             switch Int.random(in: 0..<10, using: &random) {
-            case 0...2: .exact(path(0...3))
+            case 0...2: .exact(path(0...depthMax))
             case 3: .regularExpression(pick(["/a.*", "/[ab]+/?", ".*", "/v1/(a|b)", "/ab(/.*)?"]))
-            default: .prefix(path(0...3) + (chance(20) ? "/" : ""))
+            default: .prefix(path(0...depthMax) + (chance(20) ? "/" : ""))
             }
-        let headerCount = chance(40) ? Int.random(in: 1...3, using: &random) : 0
+        let headerCount = chance(headerPercent) ? Int.random(in: 1...3, using: &random) : 0
         let queryCount = chance(25) ? Int.random(in: 1...2, using: &random) : 0
         return MatchDescription(
             hostnames: (0..<Int.random(in: 0...2, using: &random)).map { _ in hostname() },
@@ -188,6 +192,8 @@ private struct Generator {
         var matched = 0
         for round in 0..<60 {
             let count = [1, 3, 10, 40, 150][round % 5]
+            generator.headerPercent = round % 2 == 0 ? 40 : 90
+            generator.depthMax = round % 3 == 0 ? 1 : 3
             let listener = generator.listener(matches: count)
             let table = try table(
                 TableDescription(

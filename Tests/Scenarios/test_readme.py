@@ -57,9 +57,14 @@ def run(command, seconds=120):
 
 @pytest.fixture(scope="module")
 def served():
-    """routes/run, up and serving; ended before `test_routes_run_ends_all_that_it_started` starts its own."""
+    """routes/run, up and serving."""
     if not os.path.exists(os.path.join(ROUTES, "run")):
         pytest.skip("there is no routes/run")
+    taken = listening()
+    assert not taken & {8080, 8443, 15000}, f"other programs listen on {sorted(taken)}, which routes/run serves on: end them"
+    if 11434 in taken:
+        code, out = run("curl -s --max-time 5 http://127.0.0.1:11434/api/version")
+        assert code == 0 and '"version"' in out, "what listens on 127.0.0.1:11434 is no Ollama, and routes/run would use it: end it"
     kept = Kept("routes/run")
     try:
         def up():
@@ -176,16 +181,16 @@ def test_the_commands_of_the_readme(served):
 
 
 @pytest.mark.seconds(960)
-def test_routes_run_ends_all_that_it_started():
-    """SIGTERM: it and its children are gone, and it can be started again."""
-    if not os.path.exists(os.path.join(ROUTES, "run")):
-        pytest.skip("there is no routes/run")
-    before = listening()
-    kept = Kept("routes/run")
-    wait_until(lambda: kept.process.poll() is not None or len(printed(kept)) >= 3, 900, every=0.2)
-    assert kept.process.poll() is None, kept.text()[-3000:]
-    kept.stop()
-    wait_until(lambda: listening() <= before, 10, what="the ports closed again")
+def test_routes_run_ends_all_that_it_started(served):
+    """SIGTERM: exit code 0, its children are gone with their ports, and it can be started again. (The last test here.)"""
+    kept_by_others = {11434} & listening() if "using the model server" in served.text() else set()
+    assert served.stop() == 0
+    wait_until(lambda: listening() <= kept_by_others, 10, what=lambda: f"the ports closed again, open: {listening()}")
+    again = Kept("routes/run")
+    wait_until(lambda: again.process.poll() is not None or len(printed(again)) >= 3, 300, every=0.2)
+    assert again.process.poll() is None, again.text()[-3000:]
+    assert again.stop() == 0
+    wait_until(lambda: listening() <= kept_by_others, 10, what=lambda: f"the ports closed again, open: {listening()}")
 
 
 def listening():

@@ -22,7 +22,7 @@ def simulator():
 
     def up():
         try:
-            return fetch("127.0.0.1", port, "/api/version", timeout=2).status == 200
+            return fetch("127.0.0.1", port, "/api/version", timeout=2, host="127.0.0.1").status == 200
         except (OSError, Ended):
             return False
     try:
@@ -35,7 +35,7 @@ def simulator():
 
 def ask(port, path, body=None, method=None):
     data = json.dumps(body).encode() if body is not None else b""
-    return fetch("127.0.0.1", port, path, method or ("POST" if body is not None else "GET"), [("Content-Type", "application/json")], data, timeout=30)
+    return fetch("127.0.0.1", port, path, method or ("POST" if body is not None else "GET"), [("Content-Type", "application/json")], data, timeout=30, host="localhost")
 
 
 def test_its_models_are_listed(simulator):
@@ -50,7 +50,7 @@ def test_its_models_are_listed(simulator):
 def test_ollama_streams_lines(simulator, path, body):
     """NDJSON by default, one token a line, the last with done and counts; the lines come over time."""
     with Client("127.0.0.1", simulator, timeout=30) as client:
-        client.send(request_bytes("POST", path, [("Content-Type", "application/json")], json.dumps({"model": "llama3", **body}).encode()))
+        client.send(request_bytes("POST", path, [("Content-Type", "application/json")], json.dumps({"model": "llama3", **body}).encode(), host="localhost"))
         head, times, data = client.read_response(), [], b""
         assert head.status == 200 and "ndjson" in head.get("content-type")
         for piece in client.pieces(head):
@@ -99,3 +99,9 @@ def test_an_unknown_model_is_404(simulator):
     assert answer.status == 404 and isinstance(json.loads(answer.body)["error"], str)
     answer = ask(simulator, "/v1/chat/completions", {"model": "no-such-model", "messages": []})
     assert answer.status == 404 and "message" in json.loads(answer.body)["error"]
+
+
+def test_a_foreign_host_is_403(simulator):
+    """As Ollama on loopback: a gateway has to send a local Host."""
+    assert fetch("127.0.0.1", simulator, "/api/version", host="ai.homelab.example").status == 403
+    assert fetch("127.0.0.1", simulator, "/api/version", host="127.0.0.1:11434").status == 200

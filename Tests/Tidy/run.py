@@ -23,13 +23,14 @@ ALLOWED = {
     "Peer": {"Kernel", "HTTP", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},
-    "model-simulator": {"Kernel", "HTTP", "Peer"},
+    "Simulator": {"Kernel", "HTTP", "Peer"},
+    "model-simulator": {"Kernel", "HTTP", "Peer", "Simulator"},
 }
 # Packages and parts of the toolchain, and who may import them.
 OUTSIDE = {
     "BasicContainers": set(ALLOWED),
     "Synchronization": set(ALLOWED),
-    "Glibc": {"Kernel", "TLS"},
+    "Glibc": {"Kernel", "TLS", "ai-gateway", "model-simulator"},
     "Foundation": {"Control", "ai-gateway", "model-simulator"},
     "Yams": {"Control"},
     "Logging": {"Control", "ai-gateway"},

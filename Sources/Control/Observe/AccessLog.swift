@@ -1,5 +1,4 @@
 import BasicContainers
-import CLinux
 import Foundation
 import Kernel
 import Synchronization

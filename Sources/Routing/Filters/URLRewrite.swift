@@ -58,16 +58,17 @@ enum PathRewrite: BitwiseCopyable, Sendable {
 
     /// The path with a slash before it, and with what may not stand in a path escaped (RFC 3986 §3.3).
     private static func canonical(_ path: String) -> [UInt8] {
-        var bytes: [UInt8] = path.hasPrefix("/") ? [] : [UInt8(ascii: "/")]
+        escaped(path.hasPrefix("/") ? path : "/" + path, isKept: isPathByte)
+    }
+
+    /// The bytes of a text with `%XX` for those that are not kept.
+    static func escaped(_ text: String, isKept: (UInt8) -> Bool) -> [UInt8] {
         let digits = Array("0123456789ABCDEF".utf8)
-        for byte in path.utf8 {
-            if isPathByte(byte) {
-                bytes.append(byte)
-            } else {
-                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
+        return text.utf8.flatMap { byte in
+            isKept(byte)
+                ? [byte]
+                : [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
         }
-        return bytes
     }
 
     private static func isPathByte(_ byte: UInt8) -> Bool {

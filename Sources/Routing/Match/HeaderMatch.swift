@@ -49,9 +49,7 @@ extension Table {
     func headerMatches(
         _ condition: ConditionRow, _ head: borrowing RequestHead, _ memo: inout FieldMemo
     ) -> Bool {
-        if memo.name != condition.name.start {
-            memo = lookUp(condition, head)
-        }
+        if memo.name != condition.name.start { memo = lookUp(condition, head) }
         if memo.line < 0 { return false }
         if condition.pattern >= 0 { return headerMatchesPattern(condition, head, memo) }
         let value = value(of: memo.line, condition.field, head)
@@ -135,12 +133,45 @@ extension Table {
             let value = value(of: memo.line, condition.field, head)
             return matches(condition.pattern, head.span(value))
         }
-        // Rare enough to allocate: a repeated field with a pattern on it.
+        return matches(condition.pattern, joined(condition, head, memo).span)
+    }
+
+    /// The values of all lines of the name, joined by commas.
+    ///
+    /// Allocates, which is rare enough: a repeated field that a pattern or a switch asks for.
+    private func joined(
+        _ condition: ConditionRow, _ head: borrowing RequestHead, _ memo: FieldMemo
+    ) -> RigidArray<UInt8> {
         var joined = RigidArray<UInt8>(capacity: head.bytes.count)
         for i in memo.line..<head.fields.count where isNamed(i, condition, head) {
             if i > memo.line { joined.append(UInt8(ascii: ",")) }
             joined.append(copying: head.span(head.fields[i].value))
         }
-        return matches(condition.pattern, joined.span)
+        return joined
+    }
+
+    // MARK: - Switches
+
+    /// The first row whose conditions hold among those that ask for the request's value of a field.
+    @inline(never)
+    func firstMatch(
+        of row: SwitchRow, prefixCount: UInt32, _ path: Range<Int>, _ head: borrowing RequestHead,
+        _ memo: inout FieldMemo
+    ) -> RouteMatch {
+        let condition = ConditionRow(
+            name: row.name, value: .empty, pattern: -1, field: row.field)
+        if memo.name != row.name.start { memo = lookUp(condition, head) }
+        if memo.line < 0 { return .none }
+        let first: Int32
+        if memo.isRepeated {
+            let value = joined(condition, head, memo)
+            first = indexes.find(row.values, value.span, 0, count: value.count, arena.span)
+        } else {
+            let value = value(of: memo.line, row.field, head)
+            first = indexes.find(
+                row.values, head.bytes, Int(value.start), count: Int(value.count), arena.span)
+        }
+        if first < 0 { return .none }
+        return firstMatch(from: first, prefixCount: prefixCount, path, head, &memo)
     }
 }

@@ -1,3 +1,6 @@
+import BasicContainers
+import HTTP
+
 /// What the path of a request must be (`HTTPRouteMatch.path`).
 public enum PathMatch: Sendable, Equatable {
     /// The same bytes.
@@ -15,5 +18,16 @@ extension PathMatch {
         var text = Substring(prefix)
         while text.last == "/" { text.removeLast() }
         return String(text)
+    }
+
+    /// The form in which paths of requests are matched, so that a configured path can be equal to one.
+    ///
+    /// A path that no request can have is left as it is, and never matches.
+    static func normal(_ path: String) -> String {
+        if !path.hasPrefix("/") { return path }
+        let escaped = PathRewrite.escaped(path) { (0x21...0x7E).contains($0) }
+        var normal = RigidArray<UInt8>(capacity: escaped.count)
+        if PathNormaliser.append(escaped.span, to: &normal) != nil { return path }
+        return String(decoding: (0..<normal.count).map { normal[$0] }, as: UTF8.self)
     }
 }

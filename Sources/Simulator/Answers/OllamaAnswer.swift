@@ -49,7 +49,7 @@ enum OllamaAnswer {
         text.add(timestamp: wall)
         text.add(
             isChat
-                ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"\"}" : "\",\"response\":\"\"")
+                ? #"","message":{"role":"assistant","content":""}"# : #"","response":"""#)
         text.add(",\"done\":true,\"done_reason\":\"unload\"}")
     }
 
@@ -101,8 +101,10 @@ enum OllamaAnswer {
     }
 
     private static func addTimes(_ job: borrowing Job, to text: inout Text) {
-        add(",\"total_duration\":", job.finishedAt - job.submittedAt, to: &text)
-        add(",\"load_duration\":", job.loadedAt - job.submittedAt, to: &text)
+        // Both are in every answer of the real server: looking a hot model up takes some time too.
+        let load = max(job.loadedAt - job.submittedAt, 1_000)
+        add(",\"total_duration\":", max(job.finishedAt - job.submittedAt, load), to: &text)
+        add(",\"load_duration\":", load, to: &text)
         add(",\"prompt_eval_count\":", UInt64(job.promptTokens), to: &text)
         if job.work == .generate {
             add(",\"prompt_eval_duration\":", job.firstAt - job.startedAt, to: &text)
