@@ -7,11 +7,12 @@
 public enum ByteScan {
     // MARK: - Loads
 
-    /// 16 bytes from `offset`; traps when they are not all in the span.
+    /// 16 bytes from `offset`, which the caller has checked to be all in the span.
     @inlinable @inline(__always)
     static func load16(_ bytes: Span<UInt8>, _ offset: Int) -> SIMD16<UInt8> {
-        precondition(offset >= 0 && offset &+ 16 <= bytes.count, "load16 outside of the span")
-        // Sound: the 16 bytes were just checked to be inside, and SIMD16<UInt8> has no padding.
+        assert(offset >= 0 && offset &+ 16 <= bytes.count, "load16 outside of the span")
+        // Sound: every caller loops while offset + 16 is at most a bound that it has checked
+        // against the span, from an offset that it has checked not to be negative.
         return unsafe bytes.bytes.unsafeLoadUnaligned(
             fromUncheckedByteOffset: offset, as: SIMD16<UInt8>.self)
     }
@@ -74,7 +75,26 @@ public enum ByteScan {
         return at < to ? firstControlSlowly(bytes, from: at, to: to) : max(from, to)
     }
 
-    /// The same for text with bytes above 0x7F or tabs, or of fewer than 16 bytes.
+    /// Offset of the first byte in `from..<to` that may be a control byte; `to` when there is none.
+    ///
+    /// It may also be TAB or above 0x7F: the caller knows what it looks for, and takes
+    /// `firstControl` when it is not that.
+    @inline(__always)
+    static func firstSuspect(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
+        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
+        var at = from
+        while at &+ 16 <= to {
+            let v = SIMD16<Int8>(truncatingIfNeeded: load16(bytes, at) &+ one)
+            let lane = firstLane(v .< bound)
+            if lane < 16 { return at &+ lane }
+            at &+= 16
+        }
+        return at < to ? firstControlSlowly(bytes, from: at, to: to) : max(from, to)
+    }
+
+    /// `firstControl` for text with bytes above 0x7F or tabs, or of fewer than 16 bytes.
     @usableFromInline @inline(never)
     static func firstControlSlowly(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")

@@ -78,73 +78,83 @@ public struct Table: ~Copyable, Sendable {
     public func match(listener: Int32, head: borrowing RequestHead) -> RouteMatch {
         if listener < 0 { return .none }
         let index = listeners[Int(listener)].hosts
-        let bytes = head.bytes
         let host = head.host.range
-        let path = head.path.range
         var memo = FieldMemo()
-        let exact = indexes.find(
-            index.exact, bytes, host.lowerBound, count: host.count, arena.span)
-        if exact >= 0 {
-            let found = match(host: exact, path, head, &memo)
-            if found.rule >= 0 { return found }
-        }
-        if !index.wildcards.isEmpty {
-            var cursor = 0
-            while true {
-                let wild = indexes.next(
-                    index.wildcards, .suffix, bytes, host, arena.span, &cursor)
-                if wild.value < 0 { break }
-                let found = match(host: wild.value, path, head, &memo)
+        var row = indexes.find(
+            index.exact, head.bytes, host.lowerBound, count: host.count, arena.span)
+        var cursor = 0
+        while true {
+            if row >= 0 {
+                let found = match(host: row, head, &memo)
                 if found.rule >= 0 { return found }
             }
+            if index.wildcards.isEmpty { break }
+            row = indexes.next(
+                index.wildcards, .suffix, head.bytes, host, arena.span, &cursor
+            ).value
+            if row < 0 { break }
         }
-        if index.any < 0 { return .none }
-        return match(host: index.any, path, head, &memo)
+        return index.any < 0 ? .none : match(host: index.any, head, &memo)
     }
 
     /// The rule of one host.
     private func match(
-        host: Int32, _ path: Range<Int>, _ head: borrowing RequestHead, _ memo: inout FieldMemo
+        host: Int32, _ head: borrowing RequestHead, _ memo: inout FieldMemo
     ) -> RouteMatch {
         let row = hosts[Int(host)]
-        let bytes = head.bytes
-        let exact = indexes.find(
-            row.exact, bytes, path.lowerBound, count: path.count, arena.span)
-        if exact >= 0 {
-            let found = firstMatch(from: exact, prefixCount: 0, path, head, &memo)
-            if found.rule >= 0 { return found }
+        let path = head.path.range
+        if !row.exact.isEmpty {
+            let exact = indexes.find(
+                row.exact, head.bytes, path.lowerBound, count: path.count, arena.span)
+            if exact >= 0 {
+                let found = firstMatch(from: exact, prefixCount: 0, head, &memo)
+                if found.rule >= 0 { return found }
+            }
         }
         if row.patterns >= 0 {
-            let found = firstMatch(from: row.patterns, prefixCount: 0, path, head, &memo)
+            let found = firstMatch(from: row.patterns, prefixCount: 0, head, &memo)
             if found.rule >= 0 { return found }
         }
         if !row.prefixes.isEmpty {
             var cursor = 0
             while true {
-                let hit = indexes.next(row.prefixes, .prefix, bytes, path, arena.span, &cursor)
+                let hit = indexes.next(
+                    row.prefixes, .prefix, head.bytes, path, arena.span, &cursor)
                 if hit.value < 0 { break }
-                let found = firstMatch(
-                    from: hit.value, prefixCount: hit.count, path, head, &memo)
+                let found = firstMatch(from: hit.value, prefixCount: hit.count, head, &memo)
                 if found.rule >= 0 { return found }
             }
         }
-        if row.root < 0 { return .none }
-        return firstMatch(from: row.root, prefixCount: 0, path, head, &memo)
+        return row.root < 0 ? .none : firstMatch(from: row.root, prefixCount: 0, head, &memo)
+    }
+
+    /// The first row of a bucket whose conditions hold; most often the bucket has but one, without any.
+    @inline(__always)
+    private func firstMatch(
+        from first: Int32, prefixCount: UInt32, _ head: borrowing RequestHead,
+        _ memo: inout FieldMemo
+    ) -> RouteMatch {
+        let row = matches[Int(first)]
+        if row.isUnconditional {
+            return RouteMatch(rule: row.rule, prefixCount: prefixCount, match: row.match)
+        }
+        return search(from: first, prefixCount: prefixCount, head, &memo)
     }
 
     /// The first row of a bucket whose conditions hold.
-    func firstMatch(
-        from first: Int32, prefixCount: UInt32, _ path: Range<Int>, _ head: borrowing RequestHead,
+    @inline(never)
+    func search(
+        from first: Int32, prefixCount: UInt32, _ head: borrowing RequestHead,
         _ memo: inout FieldMemo
     ) -> RouteMatch {
         var at = Int(first)
         while true {
             let row = matches[at]
             if row.switchRow >= 0 {
-                let found = firstMatch(
-                    of: switches[Int(row.switchRow)], prefixCount: prefixCount, path, head, &memo)
+                let found = search(
+                    in: switches[Int(row.switchRow)], prefixCount: prefixCount, head, &memo)
                 if found.rule >= 0 { return found }
-            } else if row.isUnconditional || accepts(row, path, head, &memo) {
+            } else if accepts(row, head, &memo) {
                 return RouteMatch(rule: row.rule, prefixCount: prefixCount, match: row.match)
             }
             if row.isLast { return .none }
@@ -153,9 +163,9 @@ public struct Table: ~Copyable, Sendable {
     }
 
     /// Whether all conditions beside host and path hold; the path too where it is a pattern.
+    @inline(__always)
     private func accepts(
-        _ row: MatchRow, _ path: Range<Int>, _ head: borrowing RequestHead,
-        _ memo: inout FieldMemo
+        _ row: MatchRow, _ head: borrowing RequestHead, _ memo: inout FieldMemo
     ) -> Bool {
         if !methodMatches(row.method, head) { return false }
         var at = Int(row.conditions)
@@ -169,7 +179,7 @@ public struct Table: ~Copyable, Sendable {
             if !queryMatches(conditions[at], head) { return false }
             at &+= 1
         }
-        return row.pattern < 0 || matches(row.pattern, head.bytes.extracting(path))
+        return row.pattern < 0 || matches(row.pattern, head.span(head.path))
     }
 
     // MARK: - Patterns

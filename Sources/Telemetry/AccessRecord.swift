@@ -128,13 +128,13 @@ public enum AccessRecordWriter {
                     | (record.endpoint != nil ? 4 : 0))
             if let client = record.client { put(client, &out) }
             if let endpoint = record.endpoint { put(endpoint, &out) }
-            put(method, methodMax, &out)
-            put(path, pathMax, &out)
-            put(authority, authorityMax, &out)
-            put(userAgent, userAgentMax, &out)
-            put(requestID, requestIDMax, &out)
-            put(reason, reasonMax, &out)
         }
+        put(method, methodMax, &output)
+        put(path, pathMax, &output)
+        put(authority, authorityMax, &output)
+        put(userAgent, userAgentMax, &output)
+        put(requestID, requestIDMax, &output)
+        put(reason, reasonMax, &output)
     }
 
     @inline(__always)
@@ -147,10 +147,13 @@ public enum AccessRecordWriter {
         output.append(UInt8(truncatingIfNeeded: rest))
     }
 
-    private static func put(_ text: Span<UInt8>, _ max: Int, _ output: inout OutputSpan<UInt8>) {
+    @inline(__always)
+    private static func put(_ text: Span<UInt8>, _ max: Int, _ output: inout RigidArray<UInt8>) {
         let count = min(text.count, max)
-        put(UInt64(count), &output)
-        for i in 0..<count { output.append(text[i]) }
+        // The length in two bytes at most, as a number above would be.
+        if count >= 0x80 { output.append(UInt8(truncatingIfNeeded: count) | 0x80) }
+        output.append(UInt8(truncatingIfNeeded: count >= 0x80 ? count &>> 7 : count))
+        output.append(copying: text.extracting(0..<count))
     }
 
     /// The port, then the length of the host's text and the text.

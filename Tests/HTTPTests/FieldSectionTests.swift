@@ -69,6 +69,24 @@ import Testing
         check(text(write(head, .none)) == before)
     }
 
+    @Test(arguments: FieldName.allCases)
+    func `a line knows what a writer may have to leave out`(_ id: FieldName) {
+        let wanted: FieldLine.Traits =
+            switch id {
+            case .host: .host
+            case .contentLength, .transferEncoding: .framing
+            case .connection: .connection
+            default: []
+            }
+        #expect(FieldLine.Traits(of: id) == wanted)
+        #expect(
+            id.isDeciding
+                == [
+                    FieldName.host, .contentLength, .transferEncoding, .connection, .keepAlive,
+                    .proxyConnection, .te, .trailer, .upgrade, .http2Settings, .expect,
+                ].contains(id))
+    }
+
     @Test func `framing fields cannot be added by identity`() {
         var head = head("")
         check(!head.append(.contentLength, value: bytes("5").span))

@@ -28,6 +28,10 @@ struct Refused: Error {}
             "white space is repaired", "GET / HTTP/1.1\r\nHost:a\r\nX:\t y \r\nE:\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nE: \r\n\r\n"),
         Row(
+            "odd names and bytes above 0x7F stay",
+            "GET / HTTP/1.1\r\nHost: a\r\nX.Y: \u{E9}\tz\r\nZ: \u{FF}\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX.Y: \u{E9}\tz\r\nZ: \u{FF}\r\n\r\n"),
+        Row(
             "bare LFs are repaired", "GET / HTTP/1.1\nHost: a\nX: y\r\n\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"),
         Row(

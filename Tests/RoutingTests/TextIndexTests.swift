@@ -116,6 +116,41 @@ import Testing
         #expect(wrong == 0)
     }
 
+    @Test func `only capital letters are folded, in every place of a word`() {
+        for byte in UInt8.min...UInt8.max {
+            for place in 0..<8 as Range<UInt64> {
+                // The neighbours are such that a carry would show.
+                for rest: UInt64 in [0, 0x4141_4141_4141_4141, 0x7F7F_7F7F_7F7F_7F7F, .max] {
+                    let mask = (0xFF as UInt64) << (place * 8)
+                    let word = rest & ~mask | UInt64(byte) << (place * 8)
+                    let folded = UInt8(truncatingIfNeeded: Bytes.lowered(word) >> (place * 8))
+                    let expected = (0x41...0x5A).contains(byte) ? byte + 0x20 : byte
+                    #expect(folded == expected)
+                }
+            }
+        }
+    }
+
+    @Test func `names are compared without case at every length`() {
+        func isEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
+            Bytes.equalFolding(a.span, 0, b.span, 0, count: a.count)
+        }
+        var wrong = 0
+        for count in 0...40 {
+            let lower = (0..<count).map { UInt8(0x61 + $0 % 26) }
+            if !isEqual(lower, lower) { wrong += 1 }
+            if !isEqual(lower.map { $0 & 0xDF }, lower) { wrong += 1 }
+            for i in 0..<count {
+                var other = lower
+                other[i] = 0x5F
+                if isEqual(other, lower) { wrong += 1 }
+                other[i] = lower[i] ^ 0x20
+                if !isEqual(other, lower) { wrong += 1 }
+            }
+        }
+        #expect(wrong == 0)
+    }
+
     @Test func `hashes spread`() {
         let hashes = (0..<10_000).map { i in
             let bytes = Array("/service-\(i)/v1".utf8)

@@ -276,7 +276,7 @@ def test_the_descriptor_limit_is_raised_at_start():
 
 
 def test_memory_stays_flat_over_many_requests(figure):
-    """20,000 requests on 8 connections, then as many again: no growth in the second half."""
+    """2,000 requests on four connections, then twice as many again: no growth after the first."""
     with Origin() as origin, serving(origin) as gateway:
         def load():
             def one():

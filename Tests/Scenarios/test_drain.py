@@ -56,6 +56,7 @@ def test_a_drain_lets_streams_finish(number, figure):
         gateway.signal(number)
         wait_until(lambda: ready(gateway) == 503, 5, what="readyz 503")
         assert idle.how_it_ends(5) == "eof", "an idle connection is closed cleanly"
+        idle.close()
         wait_until(lambda: refused(gateway), 5, what="new connections refused")
         assert gateway.admin("/livez").status == 200
         assert gateway.alive()

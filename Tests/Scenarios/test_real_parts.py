@@ -65,7 +65,7 @@ def test_curl_openai_chat(real):
 def test_curl_openai_stream_arrives_over_time(real, figure):
     """The first event arrives long before the last is made: asserted by timestamps on a model of about 20 ms a token."""
     rows = timed_lines(f"http://127.0.0.1:{real.port}/slow/v1/chat/completions", "-H", "content-type: application/json", "-d",
-                       '{"model":"slow","temperature":0,"stream":true,"max_tokens":20,"messages":[{"role":"user","content":"hello"}]}')
+                       '{"model":"slow","temperature":0,"stream":true,"ignore_eos":true,"max_tokens":100,"messages":[{"role":"user","content":"hello"}]}')
     events = [(t, l[6:]) for t, l in rows if l.startswith("data: ")]
     assert events[-1][1].strip() == "[DONE]"
     text = "".join((json.loads(e)["choices"] or [{}])[0].get("delta", {}).get("content") or "" for _, e in events[:-1])

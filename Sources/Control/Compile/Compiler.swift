@@ -10,6 +10,7 @@ import Telemetry
 /// - Parameters:
 ///   - report: of the documents to compile.
 ///   - identities: gives ids to what is new.
+/// - Returns: all that workers, listeners and resolvers need.
 public func compile(_ report: StatusReport, _ identities: inout Identities) -> Compiled {
     // Taken and given back, so that what is new is added in place.
     var compiler = Compiler(report.resolution, Identities())
@@ -154,7 +155,8 @@ private struct Compiler {
         let resolved = resolution.httpRoutes[attached.route]
         let name = entry.name
         let text = name.description
-        let age = entry.resource.metadata.creationTimestamp
+        let age =
+            entry.resource.metadata.creationTimestamp
             .map { UInt64(clamping: $0.seconds) } ?? .max
         for (number, rule) in entry.resource.spec.effectiveRules.enumerated() {
             let ruleName = rule.name ?? "\(number)"

@@ -1,6 +1,8 @@
 import Routing
 
-/// Turns filters of the API into those of the table. Filters were checked by `RuleResolver`.
+/// Turns filters of the API into those of the table.
+///
+/// The filters have passed `RuleResolver`: what it refuses is not compiled.
 enum FilterCompiler {
     /// The filters that are served, in their order.
     static func filters(_ filters: [HTTPRouteFilter]?) -> [FilterDescription] {

@@ -1,7 +1,7 @@
 import Kernel
 import Telemetry
 
-/// Gives ids to ports, listeners, rules, backends, clusters, endpoints and series, by what they are.
+/// Gives ids to ports, listeners, rules, clusters, endpoints and series, by what they are.
 ///
 /// The same thing has the same id for as long as the process runs, and no id is given twice: so
 /// counters, pools and ejections survive a reload. Ids are dense; those of series begin at 1.

@@ -40,7 +40,8 @@ struct ServiceEndpoints {
         var candidates: [Candidate] = []
         let families = (spec.ipFamilies ?? []).isEmpty ? ["IPv4", "IPv6"] : spec.ipFamilies ?? []
         let firstFamily = families.first ?? "IPv4"
-        let inOrder = slices.filter { $0.addressType == firstFamily }
+        let inOrder =
+            slices.filter { $0.addressType == firstFamily }
             + slices.filter { $0.addressType != firstFamily && $0.addressType != "FQDN" }
         for slice in inOrder {
             guard let number = number(in: slice, port: port) else { continue }

@@ -32,8 +32,10 @@ public struct TLSServerCache: Sendable {
         self.ticketKeys = ticketKeys
     }
 
-    /// The settings for a compilation, by `ListenerDescription.tls`. Sets that are no longer
-    /// wanted are forgotten. A set that cannot be used throws; then the last settings stay.
+    /// The settings for a compilation, by `ListenerDescription.tls`.
+    ///
+    /// Sets that are no longer wanted are forgotten. A set that cannot be used throws; then what
+    /// was known stays.
     public mutating func configurations(
         for sets: [TLSCertificateSet]
     ) throws(TLSError) -> [TLSServerConfiguration] {

@@ -22,7 +22,8 @@ public struct ModelServer: OpenEnum {
     public static let ollama = Self(rawValue: "ollama")
     public static let none = Self(rawValue: "none")
     public static let known =
-        [ollama] + ["vllm", "sglang", "llama.cpp", "trtllm", "nim", "openai"]
+        [ollama]
+        + ["vllm", "sglang", "llama.cpp", "trtllm", "nim", "openai"]
         .map(Self.init(rawValue:)) + [none]
 }
 

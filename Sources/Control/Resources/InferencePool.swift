@@ -1,4 +1,6 @@
-/// Model servers of one kind, picked by an endpoint picker. Read; not served yet.
+/// Model servers of one kind, picked by an endpoint picker.
+///
+/// Read; not served yet.
 public struct InferencePool: Resource, Codable {
     public static let kind = "InferencePool"
     public static let groups = [
@@ -14,7 +16,11 @@ public struct InferencePoolSpec: Codable, Sendable, PartlyDeclared {
     public var appProtocol: String?
 }
 
-/// The worth of requests. Read; not served yet.
+/// The worth of requests.
+
+///
+
+/// Read; not served yet.
 public struct InferenceObjective: Resource, Codable {
     public static let kind = "InferenceObjective"
     public static let groups = [APIGroup(Groups.inferenceExperimental, "v1alpha2", "v1alpha1")]
@@ -27,7 +33,11 @@ public struct InferenceObjectiveSpec: Codable, Sendable, PartlyDeclared {
     public var priority: Int?
 }
 
-/// Other names for models. Read; not served yet.
+/// Other names for models.
+
+///
+
+/// Read; not served yet.
 public struct InferenceModelRewrite: Resource, Codable {
     public static let kind = "InferenceModelRewrite"
     public static let groups = [APIGroup(Groups.inferenceExperimental, "v1alpha2", "v1alpha1")]

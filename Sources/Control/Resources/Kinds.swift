@@ -1,5 +1,7 @@
 extension KindRegistry {
-    /// Every kind that this program reads. To add one, write its type and list it here.
+    /// Every kind that this program reads.
+    ///
+    /// To add one, write its type and list it here.
     public static let all = KindRegistry([
         GatewayClass.self, Gateway.self, ListenerSet.self, HTTPRoute.self, GRPCRoute.self,
         TLSRoute.self, TCPRoute.self, UDPRoute.self, ReferenceGrant.self, BackendTLSPolicy.self,

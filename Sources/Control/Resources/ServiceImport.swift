@@ -1,4 +1,6 @@
-/// A Service of another cluster. Read; not served yet.
+/// A Service of another cluster.
+///
+/// Read; not served yet.
 public struct ServiceImport: Resource, Codable {
     public static let kind = "ServiceImport"
     public static let groups = [APIGroup(Groups.multicluster, "v1", "v1beta1", "v1alpha1")]

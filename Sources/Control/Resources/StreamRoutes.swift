@@ -1,4 +1,6 @@
-/// TLS connections routed by the name that the client asks for. Read and checked; not served yet.
+/// TLS connections routed by the name that the client asks for.
+///
+/// Read and checked; not served yet.
 public struct TLSRoute: Resource, Codable {
     public static let kind = "TLSRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha3", "v1alpha2")]
@@ -14,7 +16,11 @@ public struct TLSRouteSpec: Codable, Sendable {
     public var rules: [StreamRouteRule]
 }
 
-/// All bytes of a TCP port. Read and checked; not served yet.
+/// All bytes of a TCP port.
+
+///
+
+/// Read and checked; not served yet.
 public struct TCPRoute: Resource, Codable {
     public static let kind = "TCPRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha2")]
@@ -23,7 +29,11 @@ public struct TCPRoute: Resource, Codable {
     public var spec: StreamRouteSpec
 }
 
-/// All datagrams of a UDP port. Read and checked; not served yet.
+/// All datagrams of a UDP port.
+
+///
+
+/// Read and checked; not served yet.
 public struct UDPRoute: Resource, Codable {
     public static let kind = "UDPRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha2")]

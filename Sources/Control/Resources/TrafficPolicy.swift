@@ -1,4 +1,6 @@
-/// Policies for traffic. Read; not served yet.
+/// Policies for traffic.
+///
+/// Read; not served yet.
 public struct TrafficPolicy: Resource, Codable {
     public static let kind = "TrafficPolicy"
     public static let groups = [APIGroup(Groups.own, "v1alpha1")]

@@ -58,8 +58,9 @@ public struct CertificateObservation: Hashable, Sendable {
 public struct Observations: Sendable {
     /// Seconds since 1970; nil where transition times are not told, as in `check`.
     public var now: Int64?
-    /// What came of each place that was tried; places not tried yet are absent. Nil when no
-    /// place is tried at all, as in `check`.
+    /// What came of each place that was tried; places not tried yet are absent.
+    ///
+    /// Nil when no place is tried at all, as in `check`.
     public var listening: [ListenPlace: ListenOutcome]?
     /// The machine's addresses, numeric; nil when they are not known.
     public var localAddresses: [String]?

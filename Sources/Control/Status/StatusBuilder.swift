@@ -97,8 +97,10 @@ struct StatusBuilder {
             return
         }
         let parameters = ParametersResolver(index: resolution.index)
-        let findings = parameters.refusal(
-            ofClass: Entry(object: object, resource: gatewayClass)).map { [$0] } ?? []
+        let findings =
+            parameters.refusal(
+                ofClass: Entry(object: object, resource: gatewayClass)
+            ).map { [$0] } ?? []
         note(findings, of: object)
         let writer = writer(object)
         append(

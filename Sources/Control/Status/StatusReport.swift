@@ -17,13 +17,14 @@ public struct StatusReport: Sendable {
 
 /// Works out the state of all objects.
 ///
-/// A pure function: the same documents and observations give the same report. Documents must
-/// have passed `Admission.admit`.
+/// A pure function: the same documents and observations give the same report.
 ///
 /// - Parameters:
+///   - documents: that passed `Admission.admit`.
 ///   - placement: where Gateways are served.
 ///   - observations: what the process knows beyond the documents. Without any, or with those of
 ///     `Observations.ofDocuments`, what depends on open ports is Unknown.
+/// - Returns: the state of each object, and what is wrong with it.
 public func status(
     _ documents: DocumentSet, placement: Placement = Placement(),
     observations: Observations? = nil

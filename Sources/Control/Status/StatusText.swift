@@ -11,7 +11,9 @@ public enum StatusText {
     public static func text(_ objects: [ObjectStatus]) -> String {
         let ranks = Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1, $0) })
         let sorted = objects.enumerated().sorted { a, b in
-            let ranked = (ranks[a.element.kind] ?? order.count, ranks[b.element.kind] ?? order.count)
+            let ranked = (
+                ranks[a.element.kind] ?? order.count, ranks[b.element.kind] ?? order.count
+            )
             return ranked.0 == ranked.1 ? a.offset < b.offset : ranked.0 < ranked.1
         }
         return sorted.map { paragraph($0.element) }.joined(separator: "\n")

@@ -3,12 +3,13 @@
 /// A refused object becomes a problem with the place of the field. Where an earlier version of
 /// the object was taken, that one stays, as it would in a cluster when an update is refused.
 public enum Admission {
-    /// The taken documents, with the problems of the refused ones added.
+    /// Takes what can be taken, and adds a problem for each field that is refused.
     ///
     /// - Parameters:
     ///   - documents: as read.
     ///   - previous: the taken documents of before, when there are any. Objects that did not
     ///     change since are not checked again.
+    /// - Returns: the taken documents with all problems, sorted by place.
     public static func admit(
         _ documents: DocumentSet, keeping previous: DocumentSet? = nil
     ) -> DocumentSet {

@@ -133,7 +133,8 @@ struct BackendResolver {
                 "UnsupportedProtocol", "port \(target.port) of Service \(target.name) is not TCP")
         }
         let numbers = ports.filter(isTCP).map { "\($0.port)" }
-        let known = numbers.isEmpty
+        let known =
+            numbers.isEmpty
             ? "it has none" : "its ports are \(sentenceList(numbers, "and"))"
         return Finding(
             "BackendNotFound", "Service \(target.name) has no port \(target.port); \(known)")
@@ -213,7 +214,8 @@ struct BackendResolver {
         }
         if let server = spec.modelServer, !server.isKnown {
             let names = ModelServer.known.map(\.rawValue)
-            let hint = NearestName.suggestion(for: server.rawValue, among: names)
+            let hint =
+                NearestName.suggestion(for: server.rawValue, among: names)
                 .map { "did you mean \"\($0)\"?" } ?? "known are \(sentenceList(names, "and"))"
             return Finding(
                 "UnsupportedValue", at: "spec.modelServer",

@@ -46,7 +46,8 @@ struct CertificateResolver {
         reason: String = "InvalidCertificateRef"
     ) -> Outcome {
         guard ref.effectiveGroup == Groups.core, ref.effectiveKind == "Secret" else {
-            let kind = ref.effectiveGroup.isEmpty
+            let kind =
+                ref.effectiveGroup.isEmpty
                 ? ref.effectiveKind : "\(ref.effectiveKind) of group \(ref.effectiveGroup)"
             return .refused(
                 Finding(reason, at: path, "\(kind) cannot hold a certificate; use a Secret"))

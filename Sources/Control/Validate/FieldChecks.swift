@@ -72,7 +72,8 @@ struct FieldChecks {
             refuse(path(), "\"\(text)\" must be a name without a port")
         } else if text.contains("*") {
             refuse(
-                path(), "\"\(text)\": \"*\" may only be the whole first label, "
+                path(),
+                "\"\(text)\": \"*\" may only be the whole first label, "
                     + "as in \"*.example.com\"")
         } else {
             refuse(path(), "\"\(text)\" is not a hostname")
@@ -93,7 +94,8 @@ struct FieldChecks {
     mutating func sectionName(_ text: String?, _ path: @autoclosure () -> String) {
         guard let text, !Patterns.isSubdomain(text) else { return }
         refuse(
-            path(), "\"\(text)\" is not a name: small letters, digits, \"-\" and \".\" "
+            path(),
+            "\"\(text)\" is not a name: small letters, digits, \"-\" and \".\" "
                 + "are allowed")
     }
 

@@ -24,7 +24,8 @@ public struct GatewayDuration: Hashable, Sendable, Comparable {
                 continue
             }
             guard digits > 0 else { return nil }
-            let isMilli = byte == UInt8(ascii: "m") && index + 1 < bytes.count
+            let isMilli =
+                byte == UInt8(ascii: "m") && index + 1 < bytes.count
                 && bytes[index + 1] == UInt8(ascii: "s")
             switch byte {
             case UInt8(ascii: "h"): total += number * 3_600_000

@@ -203,7 +203,8 @@ struct GatewayResolver {
         }
         if from == .selector, namespaces.selector == nil {
             listener.rejected.append(
-                Finding("UnsupportedValue", at: path + ".selector", "is required by from: Selector"))
+                Finding("UnsupportedValue", at: path + ".selector", "is required by from: Selector")
+            )
         }
         for (number, requirement) in (namespaces.selector?.matchExpressions ?? []).enumerated()
         where !requirement.operator.isKnown {

@@ -106,9 +106,10 @@ struct RouteResolver {
         let hostnames = (entry.resource.spec.hostnames ?? []).map { $0.lowercased() }
         let refs = entry.resource.spec.parentRefs ?? []
         for (number, ref) in refs.enumerated() {
-            guard let parent = attach(
-                ref, at: "spec.parentRefs[\(number)]", kind: served, namespace: namespace,
-                hostnames: hostnames)
+            guard
+                let parent = attach(
+                    ref, at: "spec.parentRefs[\(number)]", kind: served, namespace: namespace,
+                    hostnames: hostnames)
             else { continue }
             route.parents.append(parent)
         }
@@ -137,8 +138,9 @@ struct RouteResolver {
         let kind = RouteGroupKind(group: Groups.gateway, kind: unserved.object.kind)
         for (number, ref) in unserved.parentRefs.enumerated() {
             let path = "spec.parentRefs[\(number)]"
-            guard var parent = attach(
-                ref, at: path, kind: kind, namespace: namespace, hostnames: [])
+            guard
+                var parent = attach(
+                    ref, at: path, kind: kind, namespace: namespace, hostnames: [])
             else { continue }
             if parent.rejected?.reason == "NotAllowedByListeners" {
                 parent.rejected?.message = "\(kind.kind) is not supported yet by this gateway"

@@ -93,7 +93,8 @@ struct RuleResolver {
             try Pattern.check(text)
         } catch {
             unsupported(
-                path, "the regular expression is refused at character \(error.offset + 1): "
+                path,
+                "the regular expression is refused at character \(error.offset + 1): "
                     + error.message)
         }
     }
@@ -113,7 +114,8 @@ struct RuleResolver {
         }
         if seen.contains(.requestRedirect), seen.contains(.urlRewrite) {
             incompatible(
-                path, "RequestRedirect and URLRewrite exclude each other; a redirect has its own "
+                path,
+                "RequestRedirect and URLRewrite exclude each other; a redirect has its own "
                     + "hostname and path")
         }
     }

@@ -92,7 +92,7 @@ enum HeadParser {
         while at < end {
             let colon = ByteScan.plainNameEnd(text, from: at, to: end)
             if colon < end, text[colon] == 0x3A, colon > at {
-                let control = ByteScan.firstControl(text, from: colon &+ 1, to: end)
+                let control = ByteScan.firstSuspect(text, from: colon &+ 1, to: end)
                 // The usual line: one space, a value without white space at its ends, CRLF.
                 if ByteScan.isUsualLine(text, colon: colon, control: control),
                     control &- at <= lineMax, control <= sectionBound,
@@ -143,11 +143,13 @@ enum HeadParser {
         let value = FieldValue.trim(text, (colon + 1)..<control)
         let id = FieldName.recognise(text, at: at, count: colon - at)
         if id.isDeciding { note(&facts, id, fields.lines.count) }
+        let isCanonical =
+            text[colon + 1] == 0x20 && value == (colon + 2)..<control && !value.isEmpty
+            && next == control + 2
         fields.lines.append(
             FieldLine(
                 name: ByteRange(at..<colon), value: ByteRange(value),
-                lineEnd: next, id: id, isDropped: isDropped,
-                isCanonical: false))
+                lineEnd: next, id: id, isDropped: isDropped, isCanonical: isCanonical))
         return .ended(next)
     }
 

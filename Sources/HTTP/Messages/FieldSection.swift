@@ -18,12 +18,10 @@ public struct FieldLine: BitwiseCopyable, Sendable {
         /// The bits that follow from the name.
         @inline(__always)
         init(of id: FieldName) {
-            switch id {
-            case .contentLength, .transferEncoding: self = .framing
-            case .host: self = .host
-            case .connection: self = .connection
-            default: self = []
-            }
+            // A byte each for `other`, `host`, `contentLength`, `transferEncoding`, `connection`.
+            let table: UInt64 = 0x10_04_04_08_00
+            let shift = UInt64(id.rawValue) &* 8
+            rawValue = id.rawValue > 4 ? 0 : UInt8(truncatingIfNeeded: table &>> shift)
         }
     }
 

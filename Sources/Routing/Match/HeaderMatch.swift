@@ -66,15 +66,19 @@ extension Table {
     /// The lines of a condition's name.
     private func lookUp(_ condition: ConditionRow, _ head: borrowing RequestHead) -> FieldMemo {
         var memo = FieldMemo(name: condition.name.start)
-        for i in 0..<head.fields.count where isNamed(i, condition, head) {
-            if memo.line < 0 {
+        let lines = head.fields.lines.span
+        var i = 0
+        while i < lines.count {
+            if lines[i].id == condition.field && isNamed(i, condition, head) {
+                if memo.line >= 0 {
+                    memo.isRepeated = true
+                    return memo
+                }
                 memo.line = i
                 // The authority of an absolute target replaces Host, and Host is single.
                 if condition.field == .host { return memo }
-            } else {
-                memo.isRepeated = true
-                return memo
             }
+            i &+= 1
         }
         return memo
     }
@@ -154,8 +158,8 @@ extension Table {
 
     /// The first row whose conditions hold among those that ask for the request's value of a field.
     @inline(never)
-    func firstMatch(
-        of row: SwitchRow, prefixCount: UInt32, _ path: Range<Int>, _ head: borrowing RequestHead,
+    func search(
+        in row: SwitchRow, prefixCount: UInt32, _ head: borrowing RequestHead,
         _ memo: inout FieldMemo
     ) -> RouteMatch {
         let condition = ConditionRow(
@@ -172,6 +176,6 @@ extension Table {
                 row.values, head.bytes, Int(value.start), count: Int(value.count), arena.span)
         }
         if first < 0 { return .none }
-        return firstMatch(from: first, prefixCount: prefixCount, path, head, &memo)
+        return search(from: first, prefixCount: prefixCount, head, &memo)
     }
 }

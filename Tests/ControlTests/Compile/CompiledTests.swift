@@ -47,7 +47,9 @@ import Testing
         }
         let endpoints = resolved.clusters[0].endpoints
         #expect(
-            endpoints.map(\.address.description) == ["10.0.0.7:8000", "10.0.0.8:8000", "10.0.0.1:80"])
+            endpoints.map(\.address.description) == [
+                "10.0.0.7:8000", "10.0.0.8:8000", "10.0.0.1:80",
+            ])
         #expect(endpoints.map(\.authority) == ["api.lan:8000", "api.lan:8000", "10.0.0.1"])
         #expect(endpoints.map(\.priority) == [1, 1, 0])
 

@@ -53,13 +53,16 @@ import Testing
                 == ["10.0.0.0/8", "fd00::/8", "192.0.2.1/32"])
     }
 
-    @Test(arguments: ["", "10.0.0.0/", "10.0.0.0/33", "::/129", "a/8", "10.0.0.0/8/8", "fe80::1%lo/8"])
+    @Test(arguments: [
+        "", "10.0.0.0/", "10.0.0.0/33", "::/129", "a/8", "10.0.0.0/8/8", "fe80::1%lo/8",
+    ])
     func `what is no address block is refused`(text: String) {
         #expect(AddressBlocks.parse(text) == nil)
     }
 
     @Test(arguments: [
-        ("64Ki", 65_536), ("12Gi", 12_884_901_888), ("1500", 1_500), ("2k", 2_000), ("3M", 3_000_000),
+        ("64Ki", 65_536), ("12Gi", 12_884_901_888), ("1500", 1_500), ("2k", 2_000),
+        ("3M", 3_000_000),
     ])
     func `quantities are numbers of bytes`(text: String, bytes: Int) {
         #expect(Quantity.bytes(text) == bytes)

@@ -54,7 +54,8 @@ import Testing
         let observations = Documents.served(documents, placement: placement)
         let report = status(documents, placement: placement, observations: observations)
         var judge = StatusJudge(report: report, documents: documents)
-        for entry in test["status"] as? [[String: Any]] ?? [] where entry["step"] as? Int ?? 1 == 1 {
+        for entry in test["status"] as? [[String: Any]] ?? [] where entry["step"] as? Int ?? 1 == 1
+        {
             judge.judge(entry)
         }
         let namespaces = test["namespacesReady"] as? [String] ?? []
@@ -182,7 +183,8 @@ private struct StatusJudge {
     private mutating func judgeRoute(_ entry: [String: Any], _ object: ObjectStatus) {
         let parents = object.status.parents ?? []
         if entry["noAcceptedParents"] as? Bool == true {
-            let isRefused = parents.count == 1
+            let isRefused =
+                parents.count == 1
                 && parents[0].conditions["Accepted"]?.status == .isFalse
             if !parents.isEmpty, !isRefused { failures.append("a parent accepts") }
             return
@@ -258,7 +260,8 @@ private struct StatusJudge {
                 failures.append("\(place): no \(type)")
                 continue
             }
-            let isEqual = (entry["status"].map { $0 == condition.status.rawValue } ?? true)
+            let isEqual =
+                (entry["status"].map { $0 == condition.status.rawValue } ?? true)
                 && (entry["reason"].map { $0 == condition.reason } ?? true)
             if !isEqual {
                 failures.append(

@@ -48,7 +48,8 @@ enum Documents {
         .deletingLastPathComponent().deletingLastPathComponent()
 
     /// A certificate and key that look well from outside, in base64.
-    static let certificate = base64("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
+    static let certificate = base64(
+        "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
     static let key = base64("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n")
 
     static func base64(_ text: String) -> String { Data(text.utf8).base64EncodedString() }

@@ -70,7 +70,8 @@ import Testing
     static func report(of sample: Sample) -> (documents: DocumentSet, report: StatusReport) {
         let read = Documents.read(sample.text, file: "\(sample.name).yaml")
         let documents = Admission.admit(read)
-        let observations = sample.isCheck
+        let observations =
+            sample.isCheck
             ? nil
             : Documents.served(
                 documents, placement: sample.placement, except: sample.outcomes)
@@ -89,7 +90,8 @@ import Testing
         let problems = check.problems.map { "\($0)\n" }.joined()
         try Self.compare(
             problems + "\n" + StatusText.text(report.objects), with: "\(sample.name).status")
-        #expect(check.isClean == !(report.hasFaults || check.problems.contains(where: Self.isError)))
+        #expect(
+            check.isClean == !(report.hasFaults || check.problems.contains(where: Self.isError)))
     }
 
     private static func isError(_ problem: ConfigProblem) -> Bool { problem.severity == .error }

@@ -214,7 +214,8 @@ import Testing
                 + "its default",
             "spec.timeouts.tcpKeepAliveIdle: 1500ms is not in whole seconds"),
         Case(
-            "GatewayParameters", "{trustedProxies: {cidrs: [10.0.0.0/33], hops: 0, header: \"a b\"}}",
+            "GatewayParameters",
+            "{trustedProxies: {cidrs: [10.0.0.0/33], hops: 0, header: \"a b\"}}",
             "spec.trustedProxies.cidrs[0]: \"10.0.0.0/33\" is not an address block; write it as "
                 + "10.0.0.0/8",
             "spec.trustedProxies.header: \"a b\" is not a name of a header",

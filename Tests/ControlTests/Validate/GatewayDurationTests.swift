@@ -4,11 +4,12 @@ import Testing
 @testable import Control
 
 @Suite struct GatewayDurationTests {
-    @Test(arguments: [
-        ("0s", 0), ("1h", 3_600_000), ("30m", 1_800_000), ("10s", 10_000), ("500ms", 500),
-        ("1h2m3s4ms", 3_723_004), ("10s30m1h", 5_410_000), ("99999h", 359_996_400_000),
-        ("1s1s", 2_000),
-    ] as [(String, UInt64)])
+    @Test(
+        arguments: [
+            ("0s", 0), ("1h", 3_600_000), ("30m", 1_800_000), ("10s", 10_000), ("500ms", 500),
+            ("1h2m3s4ms", 3_723_004), ("10s30m1h", 5_410_000), ("99999h", 359_996_400_000),
+            ("1s1s", 2_000),
+        ] as [(String, UInt64)])
     func `a duration is the sum of its parts`(text: String, milliseconds: UInt64) {
         #expect(GatewayDuration(text)?.milliseconds == milliseconds)
     }
@@ -20,10 +21,11 @@ import Testing
         #expect(GatewayDuration(text) == nil)
     }
 
-    @Test(arguments: [
-        (0, "0s"), (500, "500ms"), (90_000, "1m30s"), (3_723_004, "1h2m3s4ms"),
-        (86_400_000, "24h"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0s"), (500, "500ms"), (90_000, "1m30s"), (3_723_004, "1h2m3s4ms"),
+            (86_400_000, "24h"),
+        ] as [(UInt64, String)])
     func `a number of milliseconds is written the shortest way`(
         milliseconds: UInt64, text: String
     ) {

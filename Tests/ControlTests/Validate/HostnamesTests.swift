@@ -1,4 +1,4 @@
-// Proves how hostnames of listeners and routes meet, by the sentences of `gateway-api.md` §1 and §3.
+// Proves how hostnames of listeners and routes meet (`HTTPRoute.spec.hostnames`).
 import Testing
 
 @testable import Control
