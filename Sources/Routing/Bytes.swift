@@ -81,8 +81,9 @@ enum Bytes {
         return word
     }
 
-    /// A hash of a range. The same in every process: tables hold only configured texts, so a client
-    /// cannot choose what collides.
+    /// A hash of a range, the same in every process.
+    ///
+    /// Tables hold only configured texts, so a client cannot choose what collides.
     @inline(__always)
     static func hash(_ bytes: Span<UInt8>, _ start: Int, count: Int) -> UInt32 {
         var state = UInt64(truncatingIfNeeded: count) &* 0x9E37_79B9_7F4A_7C15

@@ -19,7 +19,7 @@ struct HostIndexBuilder {
     private var any: Int32 = -1
     private var known: Set<String> = []
 
-    /// Adds a name, `*.name`, or nil or an empty text for every host; false when it is there already.
+    /// Adds a name, `*.name`, or nil or an empty text for every host; false when it is there.
     mutating func add(_ hostname: String?, _ value: Int32, _ arena: inout ArenaBuilder) -> Bool {
         guard let hostname, !hostname.isEmpty else {
             if any >= 0 { return false }

@@ -1,7 +1,8 @@
-/// The place of a match among those of the same host and path (`HTTPRouteRule.matches`): method
-/// given, most header conditions, most query conditions, oldest route, `namespace/name`, first rule.
+/// The place of a match among those of the same host and path (`HTTPRouteRule.matches`).
 ///
-/// Host and path come before all of these and are decided by the indexes. Lower is first.
+/// Method given, most header conditions, most query conditions, oldest route, `namespace/name`,
+/// first rule. Host and path come before all of these and are decided by the indexes. Lower is
+/// first.
 struct Rank: Comparable {
     var hasMethod: Bool
     var headerCount: Int

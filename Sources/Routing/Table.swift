@@ -3,9 +3,10 @@ import HTTP
 
 /// All routes, compiled: flat rows addressed by small integers, and one arena of bytes.
 ///
-/// Immutable; a worker owns its own copy (`clone`), so no reference count is touched by two. The only
-/// objects are compiled patterns, which rules with regular expressions use. Looking up allocates
-/// nothing and costs by the depth of the path and the rules of one host, not by the table.
+/// Immutable; a worker owns its own copy (`clone`), so no reference count is touched by two. The
+/// only objects are compiled patterns, which rules with regular expressions use. Looking up
+/// allocates nothing and costs by the depth of the path and the rules of one host, not by the
+/// table.
 public struct Table: ~Copyable, Sendable {
     /// The listeners, in the order of the description.
     public let listeners: RigidArray<ListenerRow>
@@ -58,7 +59,7 @@ public struct Table: ~Copyable, Sendable {
         return -1
     }
 
-    /// The most specific listener of a port for a host, or for a TLS server name; -1 when there is none.
+    /// The most specific listener of a port for a host or a TLS server name; -1 for none.
     ///
     /// `host` is in small letters, without port. Order: exact name, wildcard with more labels, with
     /// fewer, no hostname. Only listeners of the same kind (TLS or not) are considered.
@@ -72,9 +73,9 @@ public struct Table: ~Copyable, Sendable {
 
     /// The rule for a request of a listener (`HTTPRoute`, precedence of matches).
     ///
-    /// Hosts are tried from the most specific on; within a host Exact paths, then regular expressions,
-    /// then prefixes from the longest on; within one path by `Rank`. A host none of whose rules match
-    /// leaves the request to the next less specific one.
+    /// Hosts are tried from the most specific on; within a host Exact paths, then regular
+    /// expressions, then prefixes from the longest on; within one path by `Rank`. A host none of
+    /// whose rules match leaves the request to the next less specific one.
     public func match(listener: Int32, head: borrowing RequestHead) -> RouteMatch {
         if listener < 0 { return .none }
         let index = listeners[Int(listener)].hosts
@@ -89,9 +90,10 @@ public struct Table: ~Copyable, Sendable {
                 if found.rule >= 0 { return found }
             }
             if index.wildcards.isEmpty { break }
-            row = indexes.next(
-                index.wildcards, .suffix, head.bytes, host, arena.span, &cursor
-            ).value
+            row =
+                indexes.next(
+                    index.wildcards, .suffix, head.bytes, host, arena.span, &cursor
+                ).value
             if row < 0 { break }
         }
         return index.any < 0 ? .none : match(host: index.any, head, &memo)
@@ -128,7 +130,7 @@ public struct Table: ~Copyable, Sendable {
         return row.root < 0 ? .none : firstMatch(from: row.root, prefixCount: 0, head, &memo)
     }
 
-    /// The first row of a bucket whose conditions hold; most often the bucket has but one, without any.
+    /// The first row of a bucket whose conditions hold; most often the only one, without any.
     @inline(__always)
     private func firstMatch(
         from first: Int32, prefixCount: UInt32, _ head: borrowing RequestHead,

@@ -143,7 +143,7 @@ public struct TableBuilder {
             parameters: listener.parameters, hosts: index.build(&indexes, arena))
     }
 
-    /// Adds the rows of one host; paths in order of their text, so that equal input makes equal rows.
+    /// Adds the rows of one host, paths by their text, so that equal input makes equal rows.
     private mutating func addHost(_ paths: HostPaths) -> Int32 {
         var exact: [(text: ArenaRange, value: Int32)] = []
         for (path, bucket) in paths.exact.sorted(by: { $0.key < $1.key }) {

@@ -1,9 +1,10 @@
 /// Access records as lines of JSON (RFC 8259), one object a line; not for the hot path.
 public enum AccessLogLine {
-    /// Appends the line of a record, line end included; false, and nothing, when the bytes are none.
+    /// Appends the line of a record with its end; false, and nothing, when the bytes are none.
     ///
-    /// Members that have no value are left out: no endpoint when no backend was reached, no `connect_ms`
-    /// when a connection was reused. Times are milliseconds with microseconds behind the point.
+    /// Members that have no value are left out: no endpoint when no backend was reached, no
+    /// `connect_ms` when a connection was reused. Times are milliseconds with microseconds behind
+    /// the point.
     public static func write(
         _ bytes: Span<UInt8>, names: SeriesNames, into output: inout [UInt8]
     ) -> Bool {

@@ -100,8 +100,8 @@ public enum AccessRecordWriter {
 
     /// Replaces what `output` holds by a record; `output` has a capacity of `bytesMax`.
     ///
-    /// `path` is without the query, which may hold secrets. `reason` is one of a closed list of words,
-    /// empty when there is nothing to explain. Allocates nothing.
+    /// `path` is without the query, which may hold secrets. `reason` is one of a closed list of
+    /// words, empty when there is nothing to explain. Allocates nothing.
     public static func write(
         _ record: AccessRecord, method: Span<UInt8>, path: Span<UInt8>, authority: Span<UInt8>,
         userAgent: Span<UInt8>, requestID: Span<UInt8>, reason: Span<UInt8>,

@@ -19,7 +19,7 @@ public enum Histogram {
     /// Offset of the sum in a row.
     static var sumOffset: Int { bucketCount + 1 }
 
-    /// Upper bounds in nanoseconds, inclusive and ascending. Allocates.
+    /// Upper bounds in nanoseconds, inclusive and ascending, as a new array.
     public static func bounds(_ kind: Kind) -> [UInt64] {
         let microsecond: UInt64 = 1_000
         let millisecond = 1_000 * microsecond

@@ -1,7 +1,7 @@
 /// The metrics page in Prometheus' text format 0.0.4.
 ///
-/// Rows by series that are zero are not printed, nor are families without a row; metrics without labels
-/// always are. Not for the hot path.
+/// Rows by series that are zero are not printed, nor are families without a row; metrics without
+/// labels always are. Not for the hot path.
 public struct PrometheusText {
     /// Content type of the page.
     public static var contentType: String { "text/plain; version=0.0.4; charset=utf-8" }
@@ -46,7 +46,7 @@ public struct PrometheusText {
 
     // MARK: - Families
 
-    /// Appends the lines before the rows of a metric; its unit is the end of its name, if it has one.
+    /// Appends the lines before the rows of a metric; its unit is what its name ends in, if any.
     public mutating func family(_ name: String, _ kind: Kind, _ help: String) {
         line("# HELP \(name) \(Self.escaped(help: help))")
         line("# TYPE \(name) \(kind.rawValue)")

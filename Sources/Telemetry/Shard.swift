@@ -4,9 +4,9 @@ import Kernel
 /// The counters of one worker, written by it alone and read by any thread.
 ///
 /// Process-wide counters have fixed cells. Numbers by series are found through a small index that
-/// only the worker has; a row gets its cells on first use. Rows are bounded: when there is no more room,
-/// numbers go to the rows of `Series.other`. Writing allocates nothing, but that the index grows with
-/// its rows.
+/// only the worker has; a row gets its cells on first use. Rows are bounded: when there is no more
+/// room, numbers go to the rows of `Series.other`. Writing allocates nothing, but that the index
+/// grows with its rows.
 public struct Shard: ~Copyable, Sendable {
     /// How many rows a shard has room for.
     public struct Capacity: Sendable, Equatable {
@@ -64,7 +64,7 @@ public struct Shard: ~Copyable, Sendable {
 
     // MARK: - Writing
 
-    /// Counts an exchange that has ended. `method` is the raw value of `HTTP.Method`.
+    /// Counts an exchange that has ended; `method` is the raw value of `HTTP.Method`.
     @inline(__always)
     public mutating func countRequest(series: UInt32, method: UInt8, status: UInt16) {
         cells.add(cell(.request(series: series, method: method, status: status)), 1)
@@ -101,7 +101,7 @@ public struct Shard: ~Copyable, Sendable {
         cells.store(layout.cell(gauge), value)
     }
 
-    /// Frees the rows of a series that will not be counted again; their numbers vanish from the page.
+    /// Frees the rows of a series that will not be counted again; their numbers vanish.
     ///
     /// Costs a pass over all rows. Never for `Series.none` or `Series.other`.
     public mutating func retire(series: UInt32) {

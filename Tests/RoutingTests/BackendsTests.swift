@@ -21,9 +21,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ([1], 0), ([0, 1], 1), ([1, 0], 0), ([0, 5, 0], 1), ([1_000_000], 0), ([.max], 0),
-    ] as [([UInt32], Int32)])
+    @Test(
+        arguments: [
+            ([1], 0), ([0, 1], 1), ([1, 0], 0), ([0, 5, 0], 1), ([1_000_000], 0), ([.max], 0),
+        ] as [([UInt32], Int32)])
     func `one backend with weight takes everything`(weights: [UInt32], index: Int32) throws {
         let table = try table(weights)
         for random: UInt32 in [0, 1, .max / 2, .max - 1, .max] {
@@ -31,10 +32,11 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        [1, 1], [9, 1], [1, 2, 3, 4], [0, 1, 0, 3], [1_000_000, 1], [70, 0, 30],
-        [1_000_000, 1_000_000, 1_000_000],
-    ] as [[UInt32]])
+    @Test(
+        arguments: [
+            [1, 1], [9, 1], [1, 2, 3, 4], [0, 1, 0, 3], [1_000_000, 1], [70, 0, 30],
+            [1_000_000, 1_000_000, 1_000_000],
+        ] as [[UInt32]])
     func `shares are those of the weights over all random numbers`(weights: [UInt32]) throws {
         let table = try table(weights)
         let sum = weights.reduce(0) { $0 + UInt64($1) }

@@ -1,4 +1,5 @@
-// Proves conditions on header fields (HTTPHeaderMatch): names by any case, values exact, all must hold.
+// Proves conditions on header fields (HTTPHeaderMatch): names by any case, values exact, all must
+// hold.
 
 import HTTP
 import Testing
@@ -67,12 +68,13 @@ import Testing
         #expect((table.rule(Request(headers: row.headers)) == 0) == row.isMatch)
     }
 
-    @Test(arguments: [
-        ("v[0-9]+", [("x", "v12")], true), ("v[0-9]+", [("x", "v")], false),
-        ("v[0-9]+", [("x", "av1")], false), ("v[0-9]+", [("x", "v1b")], false),
-        ("a,b", [("x", "a"), ("x", "b")], true), ("a", [("x", "a"), ("x", "b")], false),
-        (".*", [("y", "a")], false), (".*", [("x", "")], true),
-    ] as [(String, [(name: String, value: String)], Bool)])
+    @Test(
+        arguments: [
+            ("v[0-9]+", [("x", "v12")], true), ("v[0-9]+", [("x", "v")], false),
+            ("v[0-9]+", [("x", "av1")], false), ("v[0-9]+", [("x", "v1b")], false),
+            ("a,b", [("x", "a"), ("x", "b")], true), ("a", [("x", "a"), ("x", "b")], false),
+            (".*", [("y", "a")], false), (".*", [("x", "")], true),
+        ] as [(String, [(name: String, value: String)], Bool)])
     func `a pattern matches the whole joined value`(
         pattern: String, headers: [(name: String, value: String)], isMatch: Bool
     ) throws {
@@ -92,7 +94,7 @@ import Testing
         #expect(table.rule(Request(headers: [("X-Model", "model-x")])) == -1)
     }
 
-    @Test func `rows of one value keep their order and leave the request to those after them`() throws {
+    @Test func `rows of one value keep their order and leave the rest to those after`() throws {
         let teams = ["a", "b", "d", "e"]
         var matches: [MatchDescription] = []
         for i in 0..<20 {

@@ -1,4 +1,5 @@
-// Proves HTTPHeaderFilter: set replaces, add appends, remove drops; names by any case, first counts.
+// Proves HTTPHeaderFilter: set replaces, add appends, remove drops; names by any case, first
+// counts.
 
 import BasicContainers
 import HTTP

@@ -59,7 +59,8 @@ import Testing
     }
 
     @Test func `of equal listeners the first is found`() throws {
-        let table = try table(port([("a.com", false), ("a.com", false), (nil, false), (nil, false)]))
+        let names: [String?] = ["a.com", "a.com", nil, nil]
+        let table = try table(port(names.map { ($0, false) }))
         #expect(found(table, "a.com") == 0)
         #expect(found(table, "b.com") == 2)
     }

@@ -1,5 +1,5 @@
-// Proves the compiled table against a plain search that follows the specification's words, over random
-// tables and requests.
+// Proves the compiled table against a plain search that follows the specification's words, over
+// random tables and requests.
 
 import HTTP
 import Testing
@@ -14,7 +14,8 @@ private struct Reference {
     func match(_ request: Request) -> Int? {
         let host = request.host
         let path = String(request.target.prefix { $0 != "?" })
-        let query = request.target.contains("?")
+        let query =
+            request.target.contains("?")
             ? String(request.target.drop { $0 != "?" }.dropFirst()) : ""
         var best: (key: [Int], tie: (String, Int, Int), index: Int)?
         for (index, match) in listener.matches.enumerated() {
@@ -56,7 +57,8 @@ private struct Reference {
         return [0, hostname.count]
     }
 
-    /// Exact before pattern before prefix, longer prefixes first; nil when it does not take the path.
+    /// Exact before pattern before prefix, longer prefixes first; nil when it does not take the
+    /// path.
     private func key(_ match: PathMatch, _ path: String) -> [Int]? {
         switch match {
         case .exact(let text): return text == path ? [3, 0] : nil
@@ -113,7 +115,9 @@ private struct Generator {
     var depthMax = 3
 
     mutating func pick<T>(_ list: [T]) -> T { list[Int.random(in: list.indices, using: &random)] }
-    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
+    mutating func chance(_ percent: Int) -> Bool {
+        Int.random(in: 0..<100, using: &random) < percent
+    }
 
     mutating func path(_ depth: ClosedRange<Int>) -> String {
         let count = Int.random(in: depth, using: &random)
@@ -171,9 +175,11 @@ private struct Generator {
         if chance(10) && request.target != "/" { request.target += "/" }
         if chance(50) {
             let count = Int.random(in: 0...3, using: &random)
-            request.target += "?" + (0..<count).map { _ in
-                pick(["q", "r", "Q"]) + pick(["=1", "=2", "=", ""])
-            }.joined(separator: "&")
+            request.target +=
+                "?"
+                + (0..<count).map { _ in
+                    pick(["q", "r", "Q"]) + pick(["=1", "=2", "=", ""])
+                }.joined(separator: "&")
         }
         if chance(70) {
             request.headers = (0..<Int.random(in: 1...4, using: &random)).map { _ in

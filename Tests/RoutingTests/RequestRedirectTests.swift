@@ -92,12 +92,13 @@ import Testing
         #expect(result == "http://[::1]:8080/path")
     }
 
-    @Test(arguments: [
-        (nil, "/a/b", "/a/b"), (.replaceFull("/full"), "/a/b", "/full"),
-        (.replacePrefixMatch("/x"), "/a/b", "/x/b"), (.replacePrefixMatch("/x"), "/a", "/x"),
-        (.replacePrefixMatch("/"), "/a", "/"), (.replacePrefixMatch(""), "/a/b", "/b"),
-        (.replacePrefixMatch("/x/"), "/a/", "/x/"),
-    ] as [(PathModifier?, String, String)])
+    @Test(
+        arguments: [
+            (nil, "/a/b", "/a/b"), (.replaceFull("/full"), "/a/b", "/full"),
+            (.replacePrefixMatch("/x"), "/a/b", "/x/b"), (.replacePrefixMatch("/x"), "/a", "/x"),
+            (.replacePrefixMatch("/"), "/a", "/"), (.replacePrefixMatch(""), "/a/b", "/b"),
+            (.replacePrefixMatch("/x/"), "/a/", "/x/"),
+        ] as [(PathModifier?, String, String)])
     func `the path is made as of a rewrite and the query is kept`(
         path: PathModifier?, request: String, result: String
     ) throws {
@@ -110,7 +111,8 @@ import Testing
 
     @Test func `a request without a host gets a path`() throws {
         let table = try table(
-            TableDescription(filters: [.requestRedirect(RequestRedirect(path: .replaceFull("/b")))]))
+            TableDescription(filters: [.requestRedirect(RequestRedirect(path: .replaceFull("/b")))])
+        )
         var head = RequestHead()
         let bytes = Array("GET /a?q HTTP/1.0\r\n\r\n".utf8)
         #expect(head.parse(bytes.span) == .complete(consumed: bytes.count))

@@ -103,7 +103,8 @@ extension TableDescription {
     }
 
     /// One listener, one rule that takes every request, with these filters.
-    init(filters: [FilterDescription], prefix: String = "/", isTLS: Bool = false,
+    init(
+        filters: [FilterDescription], prefix: String = "/", isTLS: Bool = false,
         number: UInt16 = 80, backends: [BackendDescription] = []
     ) {
         let match = MatchDescription(path: .prefix(prefix), rule: 0)

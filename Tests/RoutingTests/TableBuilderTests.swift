@@ -54,7 +54,9 @@ import Testing
         let second = try table(TableDescription(matches))
         #expect(text(first.arena) == text(second.arena))
         #expect(first.matches.count == second.matches.count)
-        for i in 0..<first.matches.count { #expect(first.matches[i].match == second.matches[i].match) }
+        for i in 0..<first.matches.count {
+            #expect(first.matches[i].match == second.matches[i].match)
+        }
         #expect(first.indexes.slots.count == second.indexes.slots.count)
         for i in 0..<first.indexes.slots.count {
             #expect(first.indexes.slots[i].text == second.indexes.slots[i].text)

@@ -90,7 +90,8 @@ import Testing
     }
 
     @Test func `bytes are compared whole at every length and offset`() {
-        func isEqual(_ a: [UInt8], _ aStart: Int, _ b: [UInt8], _ bStart: Int, _ count: Int) -> Bool {
+        func isEqual(_ a: [UInt8], _ aStart: Int, _ b: [UInt8], _ bStart: Int, _ count: Int) -> Bool
+        {
             Bytes.equal(a.span, aStart, b.span, bStart, count: count)
         }
         func hash(_ bytes: [UInt8], _ start: Int, _ count: Int) -> UInt32 {

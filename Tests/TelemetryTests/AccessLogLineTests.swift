@@ -1,4 +1,5 @@
-// Proves the access log line: its exact text, and that it is one line of JSON whatever a client sends.
+// Proves the access log line: its exact text, and that it is one line of JSON whatever a client
+// sends.
 
 import Foundation
 import Kernel
@@ -62,10 +63,12 @@ import Testing
         #expect(line.contains(#""path":"\#(escaped)","#))
     }
 
-    @Test(arguments: [
-        ([0x80], 1), ([0xFF, 0x41], 1), ([0xC3], 1), ([0xC0, 0xAF], 2), ([0xED, 0xA0, 0x80], 3),
-        ([0xF4, 0x90, 0x80, 0x80], 4), ([0xE2, 0x82], 2), ([0xF8, 0x88], 2),
-    ] as [([UInt8], Int)])
+    @Test(
+        arguments: [
+            ([0x80], 1), ([0xFF, 0x41], 1), ([0xC3], 1), ([0xC0, 0xAF], 2),
+            ([0xED, 0xA0, 0x80], 3),
+            ([0xF4, 0x90, 0x80, 0x80], 4), ([0xE2, 0x82], 2), ([0xF8, 0x88], 2),
+        ] as [([UInt8], Int)])
     func `bytes that are not UTF-8 become replacement characters`(
         bytes: [UInt8], count: Int
     ) throws {
@@ -96,16 +99,17 @@ import Testing
         #expect(text([1, 2, 3]) == nil)
     }
 
-    @Test(arguments: [
-        (0, "1970-01-01T00:00:00.000000Z"),
-        (951_782_400, "2000-02-29T00:00:00.000000Z"),
-        (951_868_800, "2000-03-01T00:00:00.000000Z"),
-        (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
-        (1_735_689_599, "2024-12-31T23:59:59.000000Z"),
-        (1_735_689_600, "2025-01-01T00:00:00.000000Z"),
-        (4_107_542_399, "2100-02-28T23:59:59.000000Z"),
-        (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000000Z"),
+            (1_735_689_599, "2024-12-31T23:59:59.000000Z"),
+            (1_735_689_600, "2025-01-01T00:00:00.000000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] as [(UInt64, String)])
     func `times are those of the calendar`(seconds: UInt64, text: String) {
         #expect(RFC3339.text(nanoseconds: seconds * 1_000_000_000) == text)
     }

@@ -96,7 +96,8 @@ func encoded(
         record.endpoint = SocketAddress(address, port: .max)
         let long = String(repeating: "x", count: 5_000)
         let bytes = encoded(
-            record, method: long, path: Array(long.utf8), authority: long, userAgent: long, requestID: long,
+            record, method: long, path: Array(long.utf8), authority: long, userAgent: long,
+            requestID: long,
             reason: long)
         #expect(bytes.count <= AccessRecordWriter.bytesMax)
         let reader = try #require(read(bytes))

@@ -173,10 +173,11 @@ import Testing
         return name
     }
 
-    @Test(arguments: [
-        (0, "0"), (1, "0.000000001"), (5_000, "0.000005"), (1_000_000_000, "1"),
-        (1_500_000_000, "1.5"), (600_000_000_000, "600"), (.max, "18446744073.709551615"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0"), (1, "0.000000001"), (5_000, "0.000005"), (1_000_000_000, "1"),
+            (1_500_000_000, "1.5"), (600_000_000_000, "600"), (.max, "18446744073.709551615"),
+        ] as [(UInt64, String)])
     func `seconds are exact`(nanoseconds: UInt64, text: String) {
         #expect(Decimal.seconds(nanoseconds: nanoseconds) == text)
     }

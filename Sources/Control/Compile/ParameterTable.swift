@@ -44,6 +44,7 @@ enum ParameterTable {
         count("retryBudgetMin", \.limits.retryBudgetMin, 0...1_000_000),
         count("interimAnswersMax", \.limits.interimAnswersMax, 1...1_000),
         bytes("lingerBytesMax", \.limits.lingerBytesMax, 1...(1 << 30)),
+        count("tcpKeepAliveProbes", \.timeouts.tcpKeepAliveProbeCount, 1...127),
     ]
 
     static let timeouts: [Timeout] = [
@@ -199,6 +200,14 @@ enum ParameterTable {
         }
         values.append(("allowHalfClose", "\(parameters.allowsHalfClose)"))
         return values
+    }
+}
+
+extension Timeouts {
+    /// The probes as a count like the others.
+    fileprivate var tcpKeepAliveProbeCount: Int {
+        get { Int(tcpKeepAliveProbes) }
+        set { tcpKeepAliveProbes = Int32(clamping: newValue) }
     }
 }
 

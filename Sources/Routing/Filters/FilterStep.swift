@@ -1,7 +1,7 @@
 import BasicContainers
 import HTTP
 
-/// One edit of a head, compiled from a filter. To add a filter, add a case.
+/// One edit of a head, compiled from a filter.
 enum FilterStep: BitwiseCopyable, Sendable {
     /// Replaces all lines of a name by one.
     case setField(name: ArenaRange, value: ArenaRange)
@@ -60,10 +60,10 @@ public enum FilterOutcome: Equatable, Sendable {
 extension Table {
     /// Edits the request head by the filters of the rule, then by those of the backend.
     ///
-    /// `backend` is -1 when none is chosen yet, as for a rule with `RowFlags.redirect`. `scratch` is
-    /// emptied and used for a new path and for Location; 16 KiB are enough for the default limits of
-    /// heads. Call it once per head: it edits what it is given. A backend that rewrites the path does
-    /// so instead of its rule. Nothing is allocated.
+    /// `backend` is -1 when none is chosen yet, as for a rule with `RowFlags.redirect`. `scratch`
+    /// is emptied and used for a new path and for Location; 16 KiB are enough for the default
+    /// limits of heads. Call it once per head: it edits what it is given. A backend that rewrites
+    /// the path does so instead of its rule. Nothing is allocated.
     public func applyRequestFilters(
         rule: Int32, backend: Int32, match: RouteMatch, listener: Int32,
         head: inout RequestHead, scratch: inout RigidArray<UInt8>

@@ -59,8 +59,8 @@ struct RedirectRow: BitwiseCopyable, Sendable {
 extension Table {
     /// Writes `scheme://host[:port]path[?query]`; false when it does not fit.
     ///
-    /// A request without a host, as HTTP/1.0 allows, gets `path[?query]`, which is a valid Location too
-    /// (RFC 9110 §10.2.2).
+    /// A request without a host, as HTTP/1.0 allows, gets `path[?query]`, which is a valid Location
+    /// too (RFC 9110 §10.2.2).
     func writeLocation(
         _ row: RedirectRow, _ match: RouteMatch, _ listener: Int32, _ head: borrowing RequestHead,
         _ scratch: inout RigidArray<UInt8>

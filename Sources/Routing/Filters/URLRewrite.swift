@@ -56,7 +56,7 @@ enum PathRewrite: BitwiseCopyable, Sendable {
 
     var isKept: Bool { if case .keep = self { true } else { false } }
 
-    /// The path with a slash before it, and with what may not stand in a path escaped (RFC 3986 §3.3).
+    /// The path behind a slash, with what may not stand in a path escaped (RFC 3986 §3.3).
     private static func canonical(_ path: String) -> [UInt8] {
         escaped(path.hasPrefix("/") ? path : "/" + path, isKept: isPathByte)
     }

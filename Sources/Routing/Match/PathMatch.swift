@@ -20,7 +20,7 @@ extension PathMatch {
         return String(text)
     }
 
-    /// The form in which paths of requests are matched, so that a configured path can be equal to one.
+    /// The form in which paths of requests are matched, so that both can be equal.
     ///
     /// A path that no request can have is left as it is, and never matches.
     static func normal(_ path: String) -> String {

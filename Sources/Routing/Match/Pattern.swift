@@ -40,8 +40,8 @@ public final class Pattern: Sendable {
 
     /// The pattern as written.
     public let text: String
-    // Sound: compiled code is never written to after `init`; the library allows any number of threads
-    // to match with it at once (pcre2api, "Multithreading").
+    // Sound: compiled code is never written to after `init`; the library allows any number of
+    // threads to match with it at once (pcre2api, "Multithreading").
     private nonisolated(unsafe) let code: OpaquePointer
 
     /// Compiles a pattern.
@@ -95,8 +95,8 @@ public final class Pattern: Sendable {
     fileprivate func run(
         _ value: Span<UInt8>, data: OpaquePointer, context: OpaquePointer
     ) -> Outcome {
-        // Sound: the value stays where it is during the call; the library reads `count` bytes of it.
-        // An empty buffer may have no address, which the library takes only with a count of 0.
+        // Sound: the value stays where it is during the call; the library reads `count` bytes of
+        // it. An empty buffer may have no address, which the library takes only with a count of 0.
         let result = unsafe value.withUnsafeBufferPointer { buffer in
             unsafe pcre2_match_8(code, buffer.baseAddress, buffer.count, 0, 0, data, context)
         }

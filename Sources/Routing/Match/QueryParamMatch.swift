@@ -10,7 +10,7 @@ enum QueryParam {
         var value: Range<Int>
     }
 
-    /// The next parameter from `at` on; nil at the end. A parameter without `=` has no value.
+    /// The next parameter from `at` on, without a value when it has no `=`; nil at the end.
     static func next(_ bytes: Span<UInt8>, _ at: inout Int, to end: Int) -> Part? {
         while at < end {
             let stop = ByteScan.first(UInt8(ascii: "&"), bytes, from: at, to: end)
@@ -23,7 +23,7 @@ enum QueryParam {
         return nil
     }
 
-    /// The byte at `at`, decoded; moves `at` behind it. A broken escape stands for itself.
+    /// The byte at `at`, decoded, which moves `at` behind it; a broken escape stands for itself.
     @inline(__always)
     static func decoded(_ bytes: Span<UInt8>, _ at: inout Int, to end: Int) -> UInt8 {
         let byte = bytes[at]

@@ -26,6 +26,15 @@ import Testing
         #expect(parameters == Parameters())
     }
 
+    @Test func `every limit and timeout there is can be set`() {
+        let limits = Mirror(reflecting: Limits()).children.count
+        let timeouts = Mirror(reflecting: Timeouts()).children.count
+        let seconds = ParameterTable.secondsTimeouts.count
+        // The probes of TCP are a count, so they stand among the limits.
+        #expect(ParameterTable.limits.count == limits + 1)
+        #expect(ParameterTable.timeouts.count + seconds == timeouts - 1)
+    }
+
     @Test func `names are given once`() {
         let names = ParameterTable.values(of: Parameters()).map(\.name)
         #expect(Set(names).count == names.count)
