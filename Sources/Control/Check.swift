@@ -6,6 +6,6 @@ public enum Check {
     public static func report(paths: [String]) -> CheckReport {
         var origin = ManifestFolder(paths: paths, kinds: KindRegistry.all, isWatching: false)
         let documents = Admission.admit(origin.poll() ?? DocumentSet())
-        return CheckReport(documents, status(documents))
+        return CheckReport(documents, status(documents, observations: .ofDocuments(documents)))
     }
 }

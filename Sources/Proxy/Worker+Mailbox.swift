@@ -25,6 +25,7 @@ extension Worker {
         guard let id = generations.insert(Generation(snapshot: snapshot)) else { return }
         current = id.slot
         timeouts = generations[current].snapshot.parameters[0].timeouts
+        lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
         if previous != .max, generations[previous].users == 0 {
             _ = generations.remove(slot: previous)

@@ -81,6 +81,8 @@ public struct Worker: ~Copyable {
     var retriesRunning = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
     var connectionsMax = Int.max
+    /// Bytes dropped from a client after its answer, at most, before its connection ends.
+    var lingerBytesMax = Limits().lingerBytesMax
     /// The timeouts that hold while no listener is known, and between requests.
     var timeouts = Timeouts()
 

@@ -68,8 +68,6 @@ public struct Timeouts: Sendable, Equatable {
     public var streamIdleMilliseconds: UInt32 = 300_000
     /// A connection that is closed with unread input.
     public var lingerMilliseconds: UInt32 = 2_000
-    /// How long an upstream's end may follow a client's hang-up and still count as done.
-    public var hangUpGraceMilliseconds: UInt32 = 50
     /// TCP keepalive: idle time, interval (seconds) and probes, on both sides.
     public var tcpKeepAliveIdleSeconds: Int32 = 30
     public var tcpKeepAliveIntervalSeconds: Int32 = 10

@@ -51,7 +51,7 @@ extension AdminRequest {
         }
         func value(_ name: FieldName) -> String? {
             guard let range = head.value(name) else { return nil }
-            // Two lines of a name contradict each other, so they count as a value that is never right.
+            // Two lines of a name contradict each other: they count as a value that is never right.
             return head.fields.occurrences(name) == 1 ? text(range) : "\n"
         }
         method = head.method

@@ -225,8 +225,8 @@ private struct Compiler {
     private func path(_ match: HTTPPathMatch?) -> PathMatch {
         guard let match else { return .prefix("/") }
         switch match.effectiveType {
-        case .exact: return .exact(match.effectiveValue)
-        case .pathPrefix: return .prefix(match.effectiveValue)
+        case .exact: return .exact(PathText.matched(match.effectiveValue))
+        case .pathPrefix: return .prefix(PathText.matched(match.effectiveValue))
         default: return .regularExpression(match.effectiveValue)
         }
     }

@@ -60,7 +60,6 @@ enum ParameterTable {
         Timeout(name: "modelFirstByte", field: \.timeouts.modelFirstByteMilliseconds),
         Timeout(name: "streamIdle", field: \.timeouts.streamIdleMilliseconds),
         Timeout(name: "linger", field: \.timeouts.lingerMilliseconds),
-        Timeout(name: "hangUpGrace", field: \.timeouts.hangUpGraceMilliseconds),
         Timeout(name: "tcpUserTimeout", field: \.timeouts.tcpUserTimeoutMilliseconds),
     ]
 

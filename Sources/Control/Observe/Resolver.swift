@@ -29,6 +29,9 @@ struct Resolver: ~Copyable {
     /// Before a message that the control thread had no room for is sent again.
     private static let resendMilliseconds: UInt64 = 100
 
+    /// Addresses that a message shows.
+    private static let shownMax = 8
+
     private let settings: Settings
     private let kind: UInt8
     private let control: Mailbox<ControlMessage>
@@ -252,7 +255,9 @@ struct Resolver: ~Copyable {
         switch news {
         case .addresses(let name, let addresses, let isFirst):
             unsent[name] = addresses
-            let hosts = addresses.map { $0.port == 0 ? $0.hostDescription : "\($0)" }
+            var hosts = addresses.prefix(Self.shownMax)
+                .map { $0.port == 0 ? $0.hostDescription : "\($0)" }
+            if addresses.count > hosts.count { hosts.append("… \(addresses.count) in all") }
             log.log(
                 level: isFirst ? .info : .debug,
                 isFirst ? "a DNS name is resolved" : "the addresses of a DNS name changed",

@@ -256,7 +256,7 @@ extension Worker {
             downstreams[id].link.sayClose(&cipher, &buffers)
             downstreams[id].link.socket.shutdownWrite()
             downstreams[id].phase = .lingering
-            downstreams[id].lingerBytes = Int32(Limits().lingerBytesMax)
+            downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
             buffers.reclaim(&downstreams[id].input)
             setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
             enqueue(downstream: id)

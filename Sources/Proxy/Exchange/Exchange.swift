@@ -122,6 +122,8 @@ struct Exchange: ~Copyable {
     /// Bytes of the request's head, and of the heads sent to the client.
     var headBytes: UInt32 = 0
     var sentHeadBytes: UInt32 = 0
+    /// Most content that the request may have.
+    var contentBytesMax = UInt64.max
     /// Bytes of content as framed on the wire.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0

@@ -249,6 +249,10 @@ extension Worker {
             requestMalformed(id, part.malformed!)
             return
         }
+        if exchanges[id].receivedBytes > exchanges[id].contentBytesMax {
+            requestTooLarge(id)
+            return
+        }
         if part.needsDecoding { exchanges[id].requestReframes = true }
         if part.finished { requestEnded(id) }
         armFirstByte(id, upstream)
@@ -344,7 +348,9 @@ extension Worker {
             }
         }
         sentRequestPart(id, upstream, part)
-        guard part.needsDecoding, exchanges.contains(id) else { return part.upTo }
+        guard part.needsDecoding, exchanges.contains(id), exchanges[id].upstream == upstream else {
+            return part.upTo
+        }
         return part.upTo + reframeContent(id, bytes.extracting(part.upTo..<bytes.count))
     }
 

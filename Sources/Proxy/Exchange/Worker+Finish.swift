@@ -31,7 +31,7 @@ extension Worker {
         case .discard(let reader):
             downstreams[downstream].discard = reader
             downstreams[downstream].phase = .discarding
-            downstreams[downstream].lingerBytes = Int32(Limits().lingerBytesMax)
+            downstreams[downstream].lingerBytes = Int32(clamping: lingerBytesMax)
             setDeadline(downstream: downstream, in: timeouts.lingerMilliseconds)
             enqueue(downstream: downstream)
         case .end(let how): end(downstream: downstream, how)
@@ -50,7 +50,7 @@ extension Worker {
         if !exchanges[id].requestDone {
             // An early answer: what is left of the content must not be read as a request.
             if exchanges[id].closesClient || isDraining { return .end(.linger) }
-            if let left = exchanges[id].request.remaining, left > UInt64(Limits().lingerBytesMax) {
+            if let left = exchanges[id].request.remaining, left > UInt64(lingerBytesMax) {
                 return .end(.linger)
             }
             return .discard(exchanges[id].request)
@@ -224,6 +224,19 @@ extension Worker {
         }
         exchanges[id].keepsAlive = false
         replyAndFinish(id, downstream, .malformed(problem))
+    }
+
+    /// Chunked content grew over the limit: the backend's work ends, the client is told if that is still possible.
+    mutating func requestTooLarge(_ id: SlotID) {
+        let downstream = exchanges[id].downstream
+        let upstream = exchanges[id].upstream
+        if upstream != .none { letGo(upstream) }
+        if exchanges[id].phase == .answering {
+            cut(id, .truncated)
+            return
+        }
+        exchanges[id].keepsAlive = false
+        replyAndFinish(id, downstream, .contentTooLarge)
     }
 
     /// The client's connection is broken or ended: its exchange is cancelled at once.

@@ -137,13 +137,13 @@ extension Worker {
             awaitRequest(id)
             return
         }
-        if case .length(let count) = framing, count > UInt64(Limits().lingerBytesMax) {
+        if case .length(let count) = framing, count > UInt64(lingerBytesMax) {
             end(downstream: id, .linger)
             return
         }
         downstreams[id].discard = ContentReader(framing)
         downstreams[id].phase = .discarding
-        downstreams[id].lingerBytes = Int32(Limits().lingerBytesMax)
+        downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
         setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
         enqueue(downstream: id)
     }

@@ -220,6 +220,7 @@ extension Worker {
 
     private func noteTimes(_ decision: Decision, in exchange: inout Exchange) {
         let row = Int(decision.parameters)
+        exchange.contentBytesMax = contentBytesMax(decision.parameters)
         exchange.allowsHalfClose = generations[current].snapshot.parameters[row].allowsHalfClose
         exchange.times.streamIdle =
             generations[current].snapshot.parameters[row].timeouts.streamIdleMilliseconds

@@ -103,7 +103,8 @@ import Testing
         let report = CheckReport(documents, status(documents))
         #expect(!report.isClean)
         let lines = report.text.split(separator: "\n", omittingEmptySubsequences: false)
-        let problem = "test.yaml:9:57: HTTPRoute ai/a spec.rules[0].backendRefs[0]: "
+        let problem =
+            "test.yaml:9:57: HTTPRoute ai/a spec.rules[0].backendRefs[0]: "
             + "Service ai/wbe does not exist; did you mean \"web\"?"
         #expect(lines.first.map(String.init) == problem)
         #expect(lines.contains("Gateway ai/gw"))
