@@ -21,6 +21,7 @@ import Testing
                 trailers: trailers)
             if step.malformed != nil { return ("malformed", false) }
             finished = step.finished
+            if finished { break }
             waiting = Array(waiting.dropFirst(step.used)) + rest
             rest = []
         }

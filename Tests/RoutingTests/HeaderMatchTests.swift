@@ -44,6 +44,8 @@ import Testing
         Row([("a", "1,2,3")], [("a", "1"), ("a", "2"), ("A", "3")], true),
         Row([("a", "1,2")], [("a", "1,2")], true),
         Row([("a", "1")], [("a", "1"), ("a", "2")], false),
+        Row([("a", "1;2")], [("a", "1"), ("a", "2")], false),
+        Row([("a", "12")], [("a", "1"), ("a", "2")], false),
         Row([("a", "2")], [("a", "1"), ("a", "2")], false),
         Row([("a", "1,2")], [("a", "1"), ("b", "x"), ("a", "2")], true),
         Row([("a", "1,2")], [("a", "1"), ("a", "2"), ("a", "3")], false),
@@ -131,6 +133,21 @@ import Testing
         #expect(table.rule(Request(headers: [("m", ""), ("m", "")])) == 3)
         #expect(table.rule(Request(headers: [("m", "2"), ("m", "2")])) == -1)
         #expect(table.rule(Request()) == -1)
+    }
+
+    @Test func `Host is the authority that the request is for`() throws {
+        let table = try table(TableDescription([match(headers: [("Host", "b.com:81")])]))
+        func rule(_ text: String) -> Int32 {
+            let bytes = Array((text + "\r\n\r\n").utf8)
+            var head = RequestHead()
+            #expect(head.parse(bytes.span) == .complete(consumed: bytes.count))
+            return table.match(listener: 0, head: head).rule
+        }
+        #expect(rule("GET / HTTP/1.1\r\nx: 1\r\nHost: b.com:81") == 0)
+        #expect(rule("GET http://b.com:81/ HTTP/1.1\r\nHost: a.com") == 0)
+        #expect(rule("GET http://a.com/ HTTP/1.1\r\nHost: b.com:81") == -1)
+        #expect(rule("GET http://b.com:81/ HTTP/1.0") == 0)
+        #expect(rule("GET / HTTP/1.0\r\nb.com: 81") == -1)
     }
 
     @Test func `what is remembered of one field does not leak into another`() throws {

@@ -80,6 +80,17 @@ import Testing
         #expect(table.clone().patternLimitCount == 0)
     }
 
+    @Test(arguments: [(8, Pattern.Outcome.noMatch), (30, .limit), (1_000, .limit)])
+    func `steps are bounded, not the length of a value`(
+        count: Int, outcome expected: Pattern.Outcome
+    ) throws {
+        // As many steps as the Fibonacci number of the length: millions for 30.
+        let value = [UInt8](repeating: 0x61, count: count)
+        #expect(try outcome("(a|aa)+[bc]", value) == expected)
+        let long = [UInt8](repeating: 0x61, count: 60_000)
+        #expect(try outcome("[a-z]+", long) == .match)
+    }
+
     @Test func `a pattern cannot raise its own bounds`() throws {
         let value = [UInt8](repeating: 0x61, count: 200)
         #expect(try outcome("(*LIMIT_MATCH=4000000000)(a|aa)+[bc]", value) == .limit)

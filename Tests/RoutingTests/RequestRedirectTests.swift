@@ -66,7 +66,7 @@ import Testing
         Row(scheme: "http", port: 80, isTLS: true, number: 443, result: "http://example.com/path"),
         Row(port: 443, isTLS: true, number: 8443, result: "https://example.com/path"),
         Row(
-            scheme: "https", hostname: "example.org", port: 1, result: "https://example.org:1/path"),
+            scheme: "https", hostname: "x.org", port: 1, result: "https://x.org:1/path"),
         Row(hostname: "example.org", port: 65_535, result: "http://example.org:65535/path"),
         Row(hostname: "example.org", port: 100, result: "http://example.org:100/path"),
     ]

@@ -66,6 +66,11 @@ extension Table {
     /// The lines of a condition's name.
     private func lookUp(_ condition: ConditionRow, _ head: borrowing RequestHead) -> FieldMemo {
         var memo = FieldMemo(name: condition.name.start)
+        if condition.field == .host {
+            // An absolute target or HTTP/2 may bring an authority without a line of Host.
+            memo.line = head.authority.isNone ? -1 : 0
+            return memo
+        }
         let lines = head.fields.lines.span
         var i = 0
         while i < lines.count {
@@ -75,8 +80,6 @@ extension Table {
                     return memo
                 }
                 memo.line = i
-                // The authority of an absolute target replaces Host, and Host is single.
-                if condition.field == .host { return memo }
             }
             i &+= 1
         }

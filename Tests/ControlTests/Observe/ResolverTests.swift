@@ -151,7 +151,8 @@ struct ResolverTests {
         var bench = try Bench(servers: "\(gone)")
         bench.follow(["gpu.test"])
         bench.turn { !$0.messages.lines.isEmpty }
-        #expect(bench.messages.lines.first?.contains("no DNS server could be reached") == true)
+        // "could be reached", or "answered in time" where the system holds back its ICMP answer.
+        #expect(bench.messages.lines.first?.contains("no DNS server") == true)
         #expect(bench.known.isEmpty)
     }
 
