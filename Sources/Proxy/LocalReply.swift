@@ -46,43 +46,151 @@ enum LocalReply: Equatable, BitwiseCopyable {
     var row: (status: UInt16, slug: StaticString, sentence: StaticString) {
         switch self {
         case .noListener:
-            (404, "no_listener", "No listener of this gateway serves this host. Check the Host header and the listeners' hostnames.")
+            (
+                404, "no_listener",
+                """
+                No listener of this gateway serves this host. Check the Host header and the \
+                listeners' hostnames.
+                """
+            )
         case .noRoute:
-            (404, "no_route", "No route matches this request. Check the path, method and headers against the HTTPRoutes, or ask the gateway's operator.")
+            (
+                404, "no_route",
+                """
+                No route matches this request. Check the path, method and headers against \
+                the HTTPRoutes, or ask the gateway's operator.
+                """
+            )
         case .misdirected:
-            (421, "misdirected", "This connection was made for another server name. Open a new connection whose TLS server name is the requested host.")
+            (
+                421, "misdirected",
+                """
+                This connection was made for another server name. Open a new connection \
+                whose TLS server name is the requested host.
+                """
+            )
         case .noBackend:
-            (500, "no_backend", "The matching route has no usable backend. Its status says which reference is wrong.")
+            (
+                500, "no_backend",
+                """
+                The matching route has no usable backend. Its status says which reference is \
+                wrong.
+                """
+            )
         case .failedFilter:
-            (500, "filter_unusable", "The matching route has a filter that this gateway cannot apply, so the request was not forwarded. Its status says which.")
+            (
+                500, "filter_unusable",
+                """
+                The matching route has a filter that this gateway cannot apply, so the \
+                request was not forwarded. Its status says which.
+                """
+            )
         case .noEndpoint:
-            (503, "no_endpoint", "The backend has no endpoint that is ready. Try again later.")
+            (
+                503, "no_endpoint",
+                """
+                The backend has no endpoint that is ready. Try again later.
+                """
+            )
         case .overloaded:
-            (503, "overloaded", "Too many requests are under way to this backend. Try again later.")
+            (
+                503, "overloaded",
+                """
+                Too many requests are under way to this backend. Try again later.
+                """
+            )
         case .connectRefused:
-            (503, "connect_refused", "No connection to the backend could be made. It may be starting or down; try again later.")
+            (
+                503, "connect_refused",
+                """
+                No connection to the backend could be made. It may be starting or down; try \
+                again later.
+                """
+            )
         case .connectTimeout:
-            (503, "connect_timeout", "The backend did not accept a connection in time. It may be down or overloaded; try again later.")
+            (
+                503, "connect_timeout",
+                """
+                The backend did not accept a connection in time. It may be down or \
+                overloaded; try again later.
+                """
+            )
         case .upstreamTLS:
-            (502, "upstream_tls", "The TLS handshake with the backend failed, so nothing was sent. The gateway's operator should check its certificate and name.")
+            (
+                502, "upstream_tls",
+                """
+                The TLS handshake with the backend failed, so nothing was sent. The \
+                gateway's operator should check its certificate and name.
+                """
+            )
         case .upstreamReset:
-            (502, "upstream_reset", "The backend ended the connection before it answered. The request may have been started; try again if that is safe.")
+            (
+                502, "upstream_reset",
+                """
+                The backend ended the connection before it answered. The request may have \
+                been started; try again if that is safe.
+                """
+            )
         case .malformedAnswer:
-            (502, "malformed_answer", "The backend's answer breaks HTTP and was not passed on. The gateway's operator should look at the backend.")
+            (
+                502, "malformed_answer",
+                """
+                The backend's answer breaks HTTP and was not passed on. The gateway's \
+                operator should look at the backend.
+                """
+            )
         case .firstByteTimeout:
-            (504, "first_byte_timeout", "The backend did not begin to answer in time. It may be loading a model; try again later.")
+            (
+                504, "first_byte_timeout",
+                """
+                The backend did not begin to answer in time. It may be loading a model; try \
+                again later.
+                """
+            )
         case .attemptTimeout:
-            (504, "backend_request_timeout", "The backend did not answer within the route's timeouts.backendRequest.")
+            (
+                504, "backend_request_timeout",
+                """
+                The backend did not answer within the route's timeouts.backendRequest.
+                """
+            )
         case .requestTimeout:
-            (504, "request_timeout", "The request was not finished within the route's timeouts.request.")
+            (
+                504, "request_timeout",
+                """
+                The request was not finished within the route's timeouts.request.
+                """
+            )
         case .requestHeaderTimeout:
-            (408, "request_header_timeout", "The request's head did not arrive in time. Send it again.")
+            (
+                408, "request_header_timeout",
+                """
+                The request's head did not arrive in time. Send it again.
+                """
+            )
         case .requestContentTimeout:
-            (408, "request_content_timeout", "The request's content stopped arriving. Send it again.")
+            (
+                408, "request_content_timeout",
+                """
+                The request's content stopped arriving. Send it again.
+                """
+            )
         case .contentTooLarge:
-            (413, "content_too_large", "The request's content is larger than this gateway accepts. Send less, or have the limit raised.")
+            (
+                413, "content_too_large",
+                """
+                The request's content is larger than this gateway accepts. Send less, or \
+                have the limit raised.
+                """
+            )
         case .headTooLargeAfterFilters:
-            (431, "head_too_large", "The request's head is too large after the route's filters were applied. Send fewer or shorter fields.")
+            (
+                431, "head_too_large",
+                """
+                The request's head is too large after the route's filters were applied. Send \
+                fewer or shorter fields.
+                """
+            )
         case .redirect: (302, "redirect", "")
         case .malformed(let problem):
             (UInt16(problem.status), "malformed_request", problem.sentence)
