@@ -20,6 +20,20 @@ def free_port(host="127.0.0.1"):
     raise RuntimeError(f"no free port on {host}")
 
 
+def free_port_on(*hosts):
+    """A port that nothing listens on at any of these addresses of one family."""
+    for _ in range(400):
+        port = free_port(hosts[0])
+        try:
+            for host in hosts[1:]:
+                with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as s:
+                    s.bind((host, port))
+        except OSError:
+            continue
+        return port
+    raise RuntimeError(f"no port is free on all of {hosts}")
+
+
 def wait_until(condition, seconds=10.0, every=0.02, what=None):
     """Calls `condition` until it returns something true, and returns that; fails after `seconds`."""
     end = time.monotonic() + seconds

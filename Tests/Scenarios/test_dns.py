@@ -12,7 +12,7 @@ import pytest
 from Fixtures import documents as docs
 from Fixtures.dns import A, AAAA, DNS
 from Fixtures.gateway import serving
-from Fixtures.net import ipv6_available, wait_until
+from Fixtures.net import free_port_on, ipv6_available, wait_until
 from Fixtures.origin import Origin
 
 RESOLVER = f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() % 254 + 1}"     # of this process: runs may overlap
@@ -81,7 +81,8 @@ def test_an_unknown_name_is_503_and_never_stops_the_start(tmp_path):
 
 def test_several_addresses_share_the_requests(tmp_path):
     """All A records are endpoints."""
-    with DNS(RESOLVER) as dns, Origin(host="127.0.0.2", name="one") as one, Origin(host="127.0.0.3", port=one.port, name="two"):
+    port = free_port_on("127.0.0.2", "127.0.0.3")
+    with DNS(RESOLVER) as dns, Origin(host="127.0.0.2", port=port, name="one") as one, Origin(host="127.0.0.3", port=port, name="two"):
         dns.set("gpu.test", A, ["127.0.0.2", "127.0.0.3"])
         with named(dns, "gpu.test", one.port, tmp_path) as gateway:
             wait_until(lambda: {origin_of(gateway) for _ in range(20)} == {"one", "two"}, 10)

@@ -6,6 +6,7 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures.gateway import serving
+from Fixtures.net import free_port_on
 from Fixtures.origin import Origin
 
 NAMES = ["exact", "prefix", "deep", "root", "header", "query", "method", "regex", "two"]
@@ -245,9 +246,10 @@ def test_weights_of_zero_alone_are_500():
 
 def test_a_service_with_endpoint_slices():
     """A Service's port leads to the target port of its slices; several endpoints share."""
-    with Origin(host="127.0.0.2") as one, Origin(host="127.0.0.3", port=one.port) as two, serving(
+    port = free_port_on("127.0.0.2", "127.0.0.3")
+    with Origin(host="127.0.0.2", port=port) as one, Origin(host="127.0.0.3", port=port) as two, serving(
             None, rules=[docs.rule([{"name": "app", "port": 80}])],
-            extra=docs.service("app", [("127.0.0.2", one.port), ("127.0.0.3", one.port)])) as gateway:
+            extra=docs.service("app", [("127.0.0.2", port), ("127.0.0.3", port)])) as gateway:
         for _ in range(60):
             assert gateway.get("/").status == 200
         assert one.requests and two.requests
