@@ -63,8 +63,6 @@ struct Link: ~Copyable {
 
     /// Bytes wait for the socket: stop reading what would be sent here.
     var isCongested: Bool { !output.isEmpty }
-    /// How many bytes wait for the socket.
-    var pendingBytes: Int { output.count }
 
     /// Notes what an event said.
     mutating func note(_ readiness: Readiness) {

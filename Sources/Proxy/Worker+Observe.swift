@@ -147,7 +147,7 @@ extension Worker {
 
     /// Tells of an answer to bytes that were no request.
     mutating func observeUnmatched(
-        _ id: SlotID, _ reply: LocalReply, method: Method, headKnown: Bool
+        _ id: SlotID, _ reply: LocalReply, method: Method
     ) {
         shard.countRequest(
             series: Series.none, method: method.rawValue, status: reply.row.status)

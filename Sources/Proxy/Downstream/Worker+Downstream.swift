@@ -73,7 +73,7 @@ extension Worker {
             switch result {
             case .bytes: received(id, &bytes)
             case .wouldBlock: left = -1
-            case .end, .failed: endOfRequests(id)
+            case .end, .failed: close(downstream: id)
             }
             swap(&bytes, &input)
             if result == .wouldBlock { return }
@@ -151,10 +151,6 @@ extension Worker {
             refuse(id, problem)
             return bytes.count
         }
-    }
-
-    private mutating func endOfRequests(_ id: SlotID) {
-        close(downstream: id)
     }
 
     // MARK: - Discarding

@@ -43,7 +43,6 @@ struct Exchange: ~Copyable {
     // Decisions.
     /// The generation of the documents that decided; -1 once it is released.
     var generation: Int32
-    var listener: Int32 = -1
     var rule: Int32 = -1
     var backend: Int32 = -1
     var parameters: Int32 = 0

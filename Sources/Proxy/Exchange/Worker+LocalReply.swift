@@ -20,7 +20,7 @@ extension Worker {
         shard.add(.malformedRequests, 1)
         makeRequestID()
         sendLocal(id, .malformed(problem), LocalFacts())
-        observeUnmatched(id, LocalReply.malformed(problem), method: .other, headKnown: false)
+        observeUnmatched(id, LocalReply.malformed(problem), method: .other)
         if downstreams.contains(id) { end(downstream: id, .linger) }
     }
 
@@ -28,7 +28,7 @@ extension Worker {
     mutating func answerLocally(_ id: SlotID, _ reply: LocalReply) {
         makeRequestID()
         sendLocal(id, reply, LocalFacts())
-        observeUnmatched(id, reply, method: .other, headKnown: false)
+        observeUnmatched(id, reply, method: .other)
         if downstreams.contains(id) { end(downstream: id, .linger) }
     }
 

@@ -189,7 +189,6 @@ extension Worker {
 
     private func note(_ decision: Decision, in exchange: inout Exchange) {
         let rule = generations[current].snapshot.table.rules[Int(decision.match.rule)]
-        exchange.listener = decision.listener
         exchange.rule = decision.match.rule
         exchange.backend = decision.backend
         exchange.parameters = decision.parameters
