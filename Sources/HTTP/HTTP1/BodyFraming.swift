@@ -75,7 +75,7 @@ extension BodyFraming {
             guard let other = FieldValue.decimal(text.extracting(fields.lines[i].value.range))
             else { return .failure(.lengthInvalid) }
             if other != count { return .failure(.lengthRepeated) }
-            fields.lines[i].isDropped = true
+            fields.drop(i)
         }
         return .success(count)
     }

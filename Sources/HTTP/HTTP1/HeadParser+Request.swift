@@ -48,7 +48,7 @@ extension HeadParser {
 
     @inline(__always)
     private static func parse(_ head: inout RequestHead, _ text: Span<UInt8>) -> Part {
-        head.fields.lines.removeAll()
+        head.fields.removeAllLines()
         var line = RequestLine()
         let fieldsStart: Int
         switch requestLine(&head, text, &line) {

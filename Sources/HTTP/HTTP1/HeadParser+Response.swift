@@ -19,7 +19,7 @@ extension HeadParser {
     private static func parse(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
     ) -> Part {
-        head.fields.lines.removeAll()
+        head.fields.removeAllLines()
         let fieldsStart: Int
         switch statusLine(&head, text) {
         case .ended(let end): fieldsStart = end

@@ -100,12 +100,13 @@ enum HeadParser {
                 {
                     let id = FieldName.recognise(text, at: at, count: colon &- at)
                     if id.isDeciding { note(&facts, id, fields.lines.count) }
-                    fields.lines.append(
-                        FieldLine(
-                            name: ByteRange(from: at, to: colon),
-                            value: ByteRange(from: colon &+ 2, to: control),
-                            lineEnd: control &+ 2,
-                            id: id, isDropped: false, isCanonical: true))
+                    let line = FieldLine(
+                        name: ByteRange(from: at, to: colon),
+                        value: ByteRange(from: colon &+ 2, to: control),
+                        lineEnd: control &+ 2, id: id, isDropped: false, isCanonical: true)
+                    let isForwarding =
+                        id == .other && Forwarded.isForwardingName(text, line.name.range)
+                    fields.take(line, isForwarding: isForwarding)
                     at = control &+ 2
                     continue
                 }
@@ -146,10 +147,11 @@ enum HeadParser {
         let isCanonical =
             text[colon + 1] == 0x20 && value == (colon + 2)..<control && !value.isEmpty
             && next == control + 2
-        fields.lines.append(
-            FieldLine(
-                name: ByteRange(at..<colon), value: ByteRange(value),
-                lineEnd: next, id: id, isDropped: isDropped, isCanonical: isCanonical))
+        let line = FieldLine(
+            name: ByteRange(at..<colon), value: ByteRange(value),
+            lineEnd: next, id: id, isDropped: isDropped, isCanonical: isCanonical)
+        fields.take(
+            line, isForwarding: id == .other && Forwarded.isForwardingName(text, line.name.range))
         return .ended(next)
     }
 

@@ -74,6 +74,10 @@ public struct FieldSection: ~Copyable, Sendable {
     public internal(set) var bytes: RigidArray<UInt8>
     /// All lines in order, dropped ones included.
     public internal(set) var lines: RigidArray<FieldLine>
+    /// The names of all lines, dropped ones included: one that is not in it has no line.
+    public internal(set) var names: FieldNames = []
+    /// The traits that any line has.
+    var traits: FieldLine.Traits = []
 
     init(byteCapacity: Int, lineCapacity: Int) {
         bytes = RigidArray(capacity: byteCapacity)
@@ -96,6 +100,7 @@ public struct FieldSection: ~Copyable, Sendable {
 
     /// The value of the first kept line of this name.
     @inlinable public func value(_ id: FieldName) -> ByteRange? {
+        if !names.contains(id) { return nil }
         for i in 0..<lines.count {
             let line = lines[i]
             if line.id == id && !line.isDropped { return line.value }
@@ -105,6 +110,7 @@ public struct FieldSection: ~Copyable, Sendable {
 
     /// How many kept lines have this name.
     @inlinable public func occurrences(_ id: FieldName) -> Int {
+        if !names.contains(id) { return 0 }
         var found = 0
         for i in 0..<lines.count where lines[i].id == id && !lines[i].isDropped { found += 1 }
         return found
@@ -141,17 +147,42 @@ public struct FieldSection: ~Copyable, Sendable {
     // Content-Length and Transfer-Encoding cannot be added here: `HeadWriter` alone writes framing.
 
     /// Drops one line.
-    public mutating func remove(at index: Int) { lines[index].isDropped = true }
+    public mutating func remove(at index: Int) { drop(index) }
+
+    /// Drops one line.
+    @inline(__always)
+    mutating func drop(_ index: Int) {
+        lines[index].isDropped = true
+        traits.insert(.dropped)
+    }
+
+    /// Drops all lines from memory; the bytes stay.
+    @inline(__always)
+    mutating func removeAllLines() {
+        lines.removeAll()
+        names = []
+        traits = []
+    }
+
+    /// Takes a line; `isForwarding`: its name is not known and begins with `x-forwarded-`.
+    @inline(__always)
+    mutating func take(_ line: FieldLine, isForwarding: Bool) {
+        lines.append(line)
+        names.insert(FieldNames(line.id))
+        traits.formUnion(line.traits)
+        if isForwarding { names.insert(.otherForwarding) }
+    }
 
     /// Drops every line of this name.
     public mutating func remove(_ id: FieldName) {
-        for i in 0..<lines.count where lines[i].id == id { lines[i].isDropped = true }
+        if !names.contains(id) { return }
+        for i in 0..<lines.count where lines[i].id == id { drop(i) }
     }
 
     /// Drops every line of this name, which must be in small letters.
     public mutating func remove(named name: Span<UInt8>) {
         let id = FieldName.recognise(name)
-        for i in 0..<lines.count where isNamed(i, name, id) { lines[i].isDropped = true }
+        for i in 0..<lines.count where isNamed(i, name, id) { drop(i) }
     }
 
     /// Adds a line; false, and no change, when it is not a valid line or does not fit.
@@ -191,7 +222,7 @@ public struct FieldSection: ~Copyable, Sendable {
         let before = lines.count
         if !append(name: name, value: value) { return false }
         let id = FieldName.recognise(name)
-        for i in 0..<before where isNamed(i, name, id) { lines[i].isDropped = true }
+        for i in 0..<before where isNamed(i, name, id) { drop(i) }
         return true
     }
 
@@ -199,7 +230,7 @@ public struct FieldSection: ~Copyable, Sendable {
     public mutating func set(_ id: FieldName, value: Span<UInt8>) -> Bool {
         let before = lines.count
         if !append(id, value: value) { return false }
-        for i in 0..<before where lines[i].id == id { lines[i].isDropped = true }
+        for i in 0..<before where lines[i].id == id { drop(i) }
         return true
     }
 
@@ -271,11 +302,12 @@ public struct FieldSection: ~Copyable, Sendable {
     @inline(__always)
     mutating func record(_ id: FieldName, _ start: Int, nameCount: Int) {
         let end = bytes.count
-        lines.append(
-            FieldLine(
-                name: ByteRange(from: start, to: start &+ nameCount),
-                value: ByteRange(from: start &+ nameCount &+ 2, to: end &- 2),
-                lineEnd: end, id: id, isDropped: false, isCanonical: true))
+        let line = FieldLine(
+            name: ByteRange(from: start, to: start &+ nameCount),
+            value: ByteRange(from: start &+ nameCount &+ 2, to: end &- 2),
+            lineEnd: end, id: id, isDropped: false, isCanonical: true)
+        let isForwarding = id == .other && Forwarded.isForwardingName(bytes.span, line.name.range)
+        take(line, isForwarding: isForwarding)
     }
 
     /// Whether the line is kept and has this name.

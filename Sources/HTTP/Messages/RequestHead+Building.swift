@@ -49,7 +49,7 @@ extension RequestHead {
     /// Forgets everything of an earlier message.
     private mutating func clear() {
         fields.bytes.removeAll()
-        fields.lines.removeAll()
+        fields.removeAllLines()
         method = .other
         methodText = .none
         target = .none

@@ -54,7 +54,7 @@ public struct ResponseHead: ~Copyable, Sendable {
     /// Begins an answer of our own, without fields.
     public mutating func begin(status newStatus: Int, version newVersion: Version = .http11) {
         fields.bytes.removeAll()
-        fields.lines.removeAll()
+        fields.removeAllLines()
         status = newStatus
         reason = .none
         version = newVersion

@@ -111,7 +111,7 @@ extension FieldSection {
     /// Drops connection-specific lines and, where Connection names others, those.
     mutating func removeConnectionFields(naming: Bool) {
         if naming { removeNamed() }
-        for i in 0..<lines.count where lines[i].id.isOfConnection { lines[i].isDropped = true }
+        for i in 0..<lines.count where lines[i].id.isOfConnection { drop(i) }
     }
 
     /// Drops every line that Connection names and may have dropped.
@@ -137,7 +137,7 @@ extension FieldSection {
                 if name.count != element.count || isProtected(name) { continue }
                 if !equalFolding(name, element) { continue }
             }
-            lines[i].isDropped = true
+            drop(i)
         }
     }
 

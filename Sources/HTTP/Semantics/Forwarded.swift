@@ -37,9 +37,9 @@ public enum Forwarded {
             switch line.id {
             case .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .forwarded,
                 .xRealIP:
-                fields.lines[i].isDropped = true
+                fields.drop(i)
             case .other where isForwardingName(fields.bytes.span, line.name.range):
-                fields.lines[i].isDropped = true
+                fields.drop(i)
             default: break
             }
         }
@@ -69,7 +69,7 @@ public enum Forwarded {
         let start = fields.bytes.count
         fields.bytes.append(copying: ByteScan.bytes("x-forwarded-for: "))
         for i in 0..<before where fields.isKept(i, .xForwardedFor) {
-            fields.lines[i].isDropped = true
+            fields.drop(i)
             if fields.lines[i].value.isEmpty { continue }
             fields.appendOwn(fields.lines[i].value)
             fields.bytes.append(copying: ByteScan.bytes(", "))
