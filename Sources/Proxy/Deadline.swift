@@ -16,8 +16,15 @@ struct Deadline: BitwiseCopyable {
         case due
     }
 
-    /// The wheel has no entry that comes up in time.
-    var mustArm: Bool { armed == 0 || armed > at }
+    /// Moves the deadline to a later or earlier time, or away with 0; true when the wheel must get an entry for it.
+    @inline(__always)
+    mutating func move(to time: UInt64) -> Bool {
+        at = time
+        // Without an entry `armed` is 0, which is one below the largest number.
+        if time == 0 || armed &- 1 < time { return false }
+        armed = time
+        return true
+    }
 
     /// Judges an entry that came up.
     mutating func fired(now: UInt64) -> Verdict {

@@ -64,15 +64,24 @@ struct Link: ~Copyable {
     /// Bytes wait for the socket: stop reading what would be sent here.
     var isCongested: Bool { !output.isEmpty }
 
+    /// What an event leaves to be done.
+    enum Noted {
+        /// Only input is to be read.
+        case readable
+        /// Output waits, or there is no input.
+        case other
+    }
+
     /// Notes what an event said.
-    mutating func note(_ readiness: Readiness) {
-        if readiness.contains(.readable) { isReadable = true }
-        if readiness.contains(.peerClosed) || readiness.contains(.hangUp)
-            || readiness.contains(.error)
-        {
+    @inline(__always)
+    mutating func note(_ readiness: Readiness) -> Noted {
+        if !readiness.isDisjoint(with: .anyEnd) {
             peerEnded = true
             isReadable = true
+        } else if readiness.contains(.readable) {
+            isReadable = true
         }
+        return isReadable && !isCongested ? .readable : .other
     }
 
     /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.

@@ -3,33 +3,27 @@ import Kernel
 /// Deadlines: each slot keeps its own, the wheel only says when to look.
 extension Worker {
     /// Moves a client connection's deadline; 0 takes it away.
+    @inline(__always)
     mutating func setDeadline(downstream id: SlotID, in milliseconds: UInt32) {
-        let at = milliseconds == 0 ? 0 : now + UInt64(milliseconds)
-        downstreams[id].timer.at = at
-        if at != 0, downstreams[id].timer.mustArm {
-            downstreams[id].timer.armed = at
+        let at = milliseconds == 0 ? 0 : now &+ UInt64(milliseconds)
+        if downstreams[id].timer.move(to: at) {
             timers.schedule(Token(kind: TokenKind.downstream, id), at: at)
         }
     }
 
     /// Moves a backend connection's deadline; 0 takes it away.
+    @inline(__always)
     mutating func setDeadline(upstream id: SlotID, in milliseconds: UInt32) {
-        let at = milliseconds == 0 ? 0 : now + UInt64(milliseconds)
-        upstreams[id].timer.at = at
-        if at != 0, upstreams[id].timer.mustArm {
-            upstreams[id].timer.armed = at
+        let at = milliseconds == 0 ? 0 : now &+ UInt64(milliseconds)
+        if upstreams[id].timer.move(to: at) {
             timers.schedule(Token(kind: TokenKind.upstream, id), at: at)
         }
     }
 
     /// Sets an exchange's deadline to the nearer of its own and its attempt's.
     mutating func updateDeadline(exchange id: SlotID) {
-        let request = exchanges[id].requestDeadline
-        let attempt = exchanges[id].attemptDeadline
-        let at = request == 0 ? attempt : attempt == 0 ? request : min(request, attempt)
-        exchanges[id].timer.at = at
-        if at != 0, exchanges[id].timer.mustArm {
-            exchanges[id].timer.armed = at
+        let at = exchanges[id].nearestDeadline
+        if exchanges[id].timer.move(to: at) {
             timers.schedule(Token(kind: TokenKind.exchange, id), at: at)
         }
     }

@@ -154,7 +154,7 @@ public struct Worker: ~Copyable {
         let count = loop.wait(timeoutMilliseconds: timeout)
         readClock()
         for index in 0..<count { handle(loop.event(index)) }
-        runReady()
+        if !ready.isEmpty { runReady() }
         expire()
     }
 
@@ -170,6 +170,7 @@ public struct Worker: ~Copyable {
     /// Milliseconds since 1970, as of this tick.
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
 
+    @inline(__always)
     private mutating func handle(_ event: Kernel.Event) {
         let id = event.token.id
         switch event.token.kind {
@@ -184,8 +185,8 @@ public struct Worker: ~Copyable {
     }
 
     /// Goes on with connections that had used up their share of a tick, one round.
+    @inline(never)
     private mutating func runReady() {
-        if ready.isEmpty { return }
         ready.begin()
         while let token = ready.next() {
             let id = token.id

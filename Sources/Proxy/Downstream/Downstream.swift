@@ -69,4 +69,32 @@ struct Downstream: ~Copyable {
         self.isTLS = isTLS
         phase = isTLS ? .hello : .reading
     }
+    /// Where its requests come in.
+    var origin: RequestOrigin {
+        RequestOrigin(portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID)
+    }
+
+    /// A whole head was read.
+    @inline(__always)
+    mutating func tookHead() {
+        headScanned = 0
+        headTried = 0
+        requestCount &+= 1
+    }
+
+    /// The next request is waited for; true when something of it may be here.
+    @inline(__always)
+    mutating func awaitRequest() -> Bool {
+        phase = .reading
+        headScanned = 0
+        return !input.isEmpty || link.isReadable
+    }
+
+    /// An exchange begins; what the client does meanwhile has no deadline yet.
+    @inline(__always)
+    mutating func begin(_ slot: SlotID) {
+        exchange = slot
+        phase = .exchanging
+        timer.at = 0
+    }
 }

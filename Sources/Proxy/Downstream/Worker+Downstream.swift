@@ -6,8 +6,19 @@ import Telemetry
 
 /// A client connection's events: what came, what can go, what took too long.
 extension Worker {
+    @inline(__always)
     mutating func downstreamEvent(_ id: SlotID, _ readiness: Readiness) {
-        downstreams[id].link.note(readiness)
+        let phase = downstreams[id].phase
+        let state = downstreams[id].link.note(readiness)
+        if phase == .reading, state == .readable {
+            readRequests(id)
+        } else {
+            unusualDownstreamEvent(id, readiness)
+        }
+    }
+
+    @inline(never)
+    private mutating func unusualDownstreamEvent(_ id: SlotID, _ readiness: Readiness) {
         if readiness.contains(.writable), downstreams[id].link.isCongested {
             flush(downstream: id)
             guard downstreams.contains(id) else { return }
@@ -54,13 +65,14 @@ extension Worker {
     /// Reads and answers requests until input ends, one is under way, or others are to have their turn.
     mutating func readRequests(_ id: SlotID) {
         var left = Scratch.tickBytes
-        while downstreams.contains(id), downstreams[id].phase == .reading {
+        repeat {
             // Answers leave in order: nothing new is begun while one is stuck.
             if downstreams[id].link.isCongested { return }
-            if useStash(id) { continue }
-            guard downstreams.contains(id), downstreams[id].phase == .reading,
-                downstreams[id].link.isReadable
-            else { return }
+            if !downstreams[id].input.isEmpty {
+                if useStash(id) { continue }
+                guard downstreams.contains(id), downstreams[id].phase == .reading else { return }
+            }
+            guard downstreams[id].link.isReadable else { return }
             if left <= 0 {
                 enqueue(downstream: id)
                 return
@@ -71,35 +83,34 @@ extension Worker {
             let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
             left -= bytes.count
             switch result {
-            case .bytes: received(id, &bytes)
-            case .wouldBlock: left = -1
+            case .bytes: received(id, bytes.span)
+            case .wouldBlock: break
             case .end, .failed: close(downstream: id)
             }
             swap(&bytes, &input)
             if result == .wouldBlock { return }
-        }
+        } while downstreams.contains(id) && downstreams[id].phase == .reading
         goOnWithContent(id)
     }
 
     /// Content that this read did not reach, or that waits for the backend, announces itself with no edge.
+    @inline(__always)
     private mutating func goOnWithContent(_ id: SlotID) {
         guard downstreams.contains(id), downstreams[id].phase == .exchanging else { return }
         let exchange = downstreams[id].exchange
-        guard exchange != .none, exchanges[exchange].phase != .connecting,
-            !exchanges[exchange].requestDone
-        else { return }
-        enqueue(downstream: id)
+        if exchange != .none, exchanges[exchange].takesContent { enqueue(downstream: id) }
     }
 
     /// New bytes of a client between requests: used from where they are, or behind what was kept.
-    private mutating func received(_ id: SlotID, _ bytes: inout RigidArray<UInt8>) {
+    @inline(__always)
+    private mutating func received(_ id: SlotID, _ bytes: Span<UInt8>) {
         if !downstreams[id].input.isEmpty {
-            if !buffers.append(bytes.span, to: &downstreams[id].input) { close(downstream: id) }
+            keep(downstream: id, bytes)
             return
         }
-        let used = useInput(id, bytes.span)
+        let used = useInput(id, bytes)
         if used < bytes.count, downstreams.contains(id) {
-            keep(downstream: id, bytes.span.extracting(used..<bytes.count))
+            keep(downstream: id, bytes.extracting(used..<bytes.count))
         }
     }
 
@@ -134,9 +145,7 @@ extension Worker {
         let scanned = Int(downstreams[id].headScanned)
         switch requestHead.parse(bytes, resumeAt: scanned) {
         case .complete(let consumed):
-            downstreams[id].headScanned = 0
-            downstreams[id].headTried = 0
-            downstreams[id].requestCount &+= 1
+            downstreams[id].tookHead()
             let rest = bytes.extracting(consumed..<bytes.count)
             return consumed + beginExchange(id, headBytes: consumed, rest)
         case .incomplete(let scanned):
@@ -213,17 +222,15 @@ extension Worker {
     }
 
     /// The connection waits for its next request.
+    @inline(__always)
     mutating func awaitRequest(_ id: SlotID) {
-        downstreams[id].phase = .reading
-        downstreams[id].headScanned = 0
         if isDraining {
+            downstreams[id].phase = .reading
             end(downstream: id, .linger)
             return
         }
         setDeadline(downstream: id, in: timeouts.keepAliveIdleMilliseconds)
-        if !downstreams[id].input.isEmpty || downstreams[id].link.isReadable {
-            enqueue(downstream: id)
-        }
+        if downstreams[id].awaitRequest() { enqueue(downstream: id) }
     }
 
     // MARK: - Ending

@@ -17,20 +17,62 @@ struct AnswerFacts: BitwiseCopyable {
     var now: UInt64
 }
 
+/// What an answer's head and its exchange say about how it is sent.
+struct AnswerPlan: BitwiseCopyable {
+    let version: Version
+    let framing: BodyFraming
+    let closes: Bool
+    let reframes: Bool
+    let hasFilters: Bool
+    /// Content that was kept for another attempt takes a large buffer.
+    let holdsMuch: Bool
+}
+
+/// What a client's connection does after an answer.
+enum AfterAnswer {
+    case awaitNext
+    /// What is left of the request's content is dropped, then the next request is read.
+    case discard
+    case endPlain
+    case endLingering
+}
+
 /// The steps of an exchange: pure changes of its state, without I/O.
 extension Exchange {
-    /// An attempt at an endpoint begins.
-    mutating func beginAttempt(endpoint: UInt32, nanoseconds: UInt64) {
+    /// An attempt at an endpoint begins; true when it has a deadline of its own.
+    @inline(__always)
+    mutating func beginAttempt(endpoint: UInt32, now: UInt64, nanoseconds: UInt64) -> Bool {
         attempts += 1
         endpointID = endpoint
         phase = .connecting
         sentBytes = false
         usedPooled = false
         connectBegan = nanoseconds
+        if attemptMilliseconds == 0 { return false }
+        attemptDeadline = now &+ UInt64(attemptMilliseconds)
+        return true
+    }
+
+    /// What a part of the request's content that was given to the link means for the exchange.
+    enum RequestStep {
+        case goesOn, ended, malformed, tooLarge
+    }
+
+    /// Counts a part of the request's content.
+    @inline(__always)
+    mutating func took(_ part: borrowing Relay.Part) -> RequestStep {
+        receivedBytes &+= UInt64(truncatingIfNeeded: part.upTo)
+        if part.malformed != nil { return .malformed }
+        if receivedBytes > contentBytesMax { return .tooLarge }
+        if part.needsDecoding { requestReframes = true }
+        if !part.finished { return .goesOn }
+        requestDone = true
+        return .ended
     }
 
     /// How the answer is framed for the client, and what becomes of both connections.
-    mutating func takeAnswer(_ facts: AnswerFacts) {
+    @inline(__always)
+    mutating func takeAnswer(_ facts: AnswerFacts) -> AnswerPlan {
         firstByte = facts.now
         status = UInt16(truncatingIfNeeded: facts.status)
         response = ContentReader(facts.framing)
@@ -50,9 +92,14 @@ extension Exchange {
             !keepsAlive || facts.isDraining || answerFraming == .untilClose
             || (!requestDone && requestBroken)
         scansEnd = facts.isStream
+        return AnswerPlan(
+            version: version, framing: answerFraming, closes: closesClient,
+            reframes: answerReframes, hasFilters: hasResponseFilters,
+            holdsMuch: buffer.capacity > 16 * 1024)
     }
 
     /// The answer's head is on its way: another attempt is out of the question, the table no longer needed.
+    @inline(__always)
     mutating func beginAnswering() -> Int32 {
         phase = .answering
         holdsContent = false
@@ -62,6 +109,7 @@ extension Exchange {
     }
 
     /// The part of `bytes` that goes to the client as it stands; notes a stream's own end in it.
+    @inline(__always)
     mutating func answerPart(_ bytes: Span<UInt8>, headBytes: Int) -> Relay.Part {
         let part = Relay.part(&response, bytes, from: 0)
         if scansEnd { streamEnd.scan(bytes.extracting(0..<part.upTo)) }
@@ -69,6 +117,32 @@ extension Exchange {
         sentHeadBytes &+= UInt32(truncatingIfNeeded: headBytes)
         sentToClient &+= UInt64(part.upTo)
         return part
+    }
+
+    /// Nothing of this exchange is left in its backend's connection.
+    var leavesUpstreamClean: Bool { requestDone && upstreamReusable }
+
+    /// What a client's connection does after the answer, which is complete.
+    @inline(__always)
+    borrowing func afterAnswer(
+        _ client: borrowing Downstream, isDraining: Bool, lingerBytesMax: Int
+    ) -> AfterAnswer {
+        if requestDone {
+            let isLast = client.halfClosed && client.input.isEmpty
+            if !closesClient && !isLast { return .awaitNext }
+            return !client.input.isEmpty || client.link.isReadable ? .endLingering : .endPlain
+        }
+        // An early answer: what is left of the content must not be read as a request.
+        if closesClient || isDraining { return .endLingering }
+        if let left = request.remaining, left > UInt64(lingerBytesMax) { return .endLingering }
+        return .discard
+    }
+
+    /// Gives back what it holds; says what the worker holds for it.
+    @inline(__always)
+    mutating func giveUp(to buffers: inout BufferPool) -> (generation: Int32, isRetry: Bool) {
+        buffers.reclaim(&buffer)
+        return (generation, isRetry)
     }
 
     /// Counts the exchange, which has ended, and its times.

@@ -1,5 +1,6 @@
 import HTTP
 import Kernel
+import Runtime
 import Telemetry
 
 /// How far an exchange is on the backend's side.
@@ -26,10 +27,18 @@ struct ExchangeRecord: BitwiseCopyable {
 
 /// Timeouts of one exchange, milliseconds.
 struct ExchangeTimes: BitwiseCopyable {
-    var firstByte: UInt32 = 0
-    var streamIdle: UInt32 = 0
-    var requestBodyIdle: UInt32 = 0
-    var clientWriteStall: UInt32 = 0
+    let firstByte: UInt32
+    let streamIdle: UInt32
+    let requestBodyIdle: UInt32
+    let clientWriteStall: UInt32
+
+    init(_ timeouts: borrowing Timeouts, isModelServer: Bool) {
+        firstByte =
+            isModelServer ? timeouts.modelFirstByteMilliseconds : timeouts.firstByteMilliseconds
+        streamIdle = timeouts.streamIdleMilliseconds
+        requestBodyIdle = timeouts.requestBodyIdleMilliseconds
+        clientWriteStall = timeouts.clientWriteStallMilliseconds
+    }
 }
 
 /// One request and its answers: what was decided, how far each direction is, what is to be told at the end.
@@ -37,35 +46,33 @@ struct Exchange: ~Copyable {
     let downstream: SlotID
     var upstream = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
-    var record = ExchangeRecord()
+    var buffer: Buffer
+    var record: ExchangeRecord
 
     // Decisions.
     /// The generation of the documents that decided; -1 once it is released.
     var generation: Int32
-    var rule: Int32 = -1
-    var backend: Int32 = -1
-    var parameters: Int32 = 0
-    var clusterID = UInt32.max
+    let rule: Int32
+    let backend: Int32
+    let parameters: Int32
+    let clusterID: UInt32
     var endpointID = UInt32.max
-    var listenerID = UInt32.max
-    var series = UInt32.max
-    var backendSeries = UInt32.max
-    var isModelServer = false
-    /// A URLRewrite filter named the host.
-    var keepsHost = false
-    var isInference = false
+    let listenerID: UInt32
+    let series: UInt32
+    let backendSeries: UInt32
+    /// Free of side effects, so that it may move to another endpoint.
+    let isInference: Bool
+    let hasResponseFilters: Bool
 
     // Directions.
     var phase = ExchangePhase.connecting
-    var method = Method.get
-    var version = Version.http11
-    var keepsAlive = true
-    var expectsContinue = false
+    let method: Method
+    let version: Version
+    var keepsAlive: Bool
+    var expectsContinue: Bool
     /// The client takes trailers (`TE: trailers`).
-    var acceptsTrailers = false
+    let acceptsTrailers: Bool
     var request: ContentReader
-    var requestFraming: BodyFraming
     var requestDone: Bool
     /// The backend took no more of the request; its answer may still come.
     var requestBroken = false
@@ -86,14 +93,14 @@ struct Exchange: ~Copyable {
     // Attempts.
     var attempts: UInt8 = 0
     /// `timeouts.backendRequest` of the rule; 0: none.
-    var attemptMilliseconds: UInt32 = 0
+    let attemptMilliseconds: UInt32
     /// Host in the head is the endpoint's own and changes with it.
-    var namesEndpoint = false
+    let namesEndpoint: Bool
     var isWaiting = false
     /// The attempt went over a connection from the pool.
     var usedPooled = false
     /// The client may end its sending side and still get its answer.
-    var allowsHalfClose = false
+    let allowsHalfClose: Bool
     /// Counted against the budget of retries.
     var isRetry = false
     var holdsContent = true
@@ -103,7 +110,7 @@ struct Exchange: ~Copyable {
     var nextWaiting = SlotID.none
 
     /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
-    var times = ExchangeTimes()
+    let times: ExchangeTimes
 
     // Deadlines, worker milliseconds; 0: none.
     var requestDeadline: UInt64 = 0
@@ -119,21 +126,57 @@ struct Exchange: ~Copyable {
     var connectBegan: UInt64 = 0
     var status: UInt16 = 0
     /// Bytes of the request's head, and of the heads sent to the client.
-    var headBytes: UInt32 = 0
+    let headBytes: UInt32
     var sentHeadBytes: UInt32 = 0
     /// Most content that the request may have.
-    var contentBytesMax = UInt64.max
+    let contentBytesMax: UInt64
     /// Bytes of content as framed on the wire.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
 
-    init(downstream: SlotID, generation: Int32, framing: BodyFraming, began: UInt64) {
+    /// An exchange as `decision` has it; `plan` says what was made of the request's head.
+    @inline(__always)
+    init(
+        _ downstream: SlotID, _ decision: Decision, _ plan: consuming RequestPlan,
+        _ head: borrowing RequestHead, _ parameters: borrowing Parameters, generation: UInt32,
+        headBytes: Int, began: UInt64
+    ) {
         self.downstream = downstream
-        self.generation = generation
+        self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
-        requestFraming = framing
-        request = ContentReader(framing)
-        requestDone = framing.isEmpty
+        self.headBytes = UInt32(truncatingIfNeeded: headBytes)
+        rule = decision.match.rule
+        backend = decision.backend
+        self.parameters = decision.parameters
+        clusterID = decision.clusterID
+        listenerID = decision.listenerID
+        series = decision.series
+        backendSeries = decision.backendSeries
+        attemptMilliseconds = decision.attemptMilliseconds
+        hasResponseFilters = decision.flags.contains(.responseFilters)
+        method = head.method
+        version = head.version
+        keepsAlive = head.keepsAlive
+        expectsContinue = head.expectsContinue
+        acceptsTrailers = head.acceptsTrailers
+        request = ContentReader(head.framing)
+        requestDone = head.framing.isEmpty
+        allowsHalfClose = parameters.allowsHalfClose
+        contentBytesMax = UInt64(parameters.limits.requestContentBytesMax)
+        times = ExchangeTimes(parameters.timeouts, isModelServer: plan.isModelServer)
+        isInference = plan.isModelServer && head.method == .post
+        namesEndpoint = plan.namesEndpoint
+        record = plan.record
+        buffer = plan.buffer
+    }
+
+    /// Content of the request is to come, and the backend is there to take it.
+    var takesContent: Bool { phase != .connecting && !requestDone }
+
+    /// The nearer of the deadlines of the request and of its attempt; 0: none.
+    var nearestDeadline: UInt64 {
+        // 0 becomes the largest number and back.
+        min(requestDeadline &- 1, attemptDeadline &- 1) &+ 1
     }
 }
 

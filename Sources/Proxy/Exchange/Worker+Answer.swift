@@ -10,13 +10,11 @@ extension Worker {
     /// Reads what the backend says and passes it on until one of them has to wait.
     mutating func pumpAnswer(_ upstream: SlotID) {
         var left = Scratch.tickBytes
-        while upstreams.contains(upstream), upstreams[upstream].phase == .active {
+        repeat {
             let exchange = upstreams[upstream].exchange
-            let downstream = exchanges[exchange].downstream
             // A client that does not take the answer stops its being read.
-            if downstreams[downstream].link.isCongested || !upstreams[upstream].link.isReadable {
-                return
-            }
+            if downstreams[exchanges[exchange].downstream].link.isCongested { return }
+            if !upstreams[upstream].link.isReadable { return }
             if left <= 0 {
                 enqueue(upstream: upstream)
                 return
@@ -27,14 +25,14 @@ extension Worker {
             let result = upstreams[upstream].link.read(into: &bytes, &cipher, &buffers)
             left -= bytes.count
             switch result {
-            case .bytes: receivedAnswer(upstream, bytes.span)
+            case .bytes: receivedAnswer(exchange, upstream, bytes.span)
             case .wouldBlock: break
             case .end(let clean): answerEnded(upstream, clean: clean)
             case .failed: answerEnded(upstream, clean: false)
             }
             swap(&bytes, &input)
             if result == .wouldBlock { return }
-        }
+        } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
     }
 
     /// Goes on after the client has taken what was stuck.
@@ -46,15 +44,26 @@ extension Worker {
         }
     }
 
-    private mutating func receivedAnswer(_ upstream: SlotID, _ bytes: Span<UInt8>) {
+    @inline(__always)
+    private mutating func receivedAnswer(
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) {
         if upstreams[upstream].input.isEmpty {
-            useAnswer(upstream, bytes)
-            return
+            useAnswer(exchange, upstream, bytes)
+        } else {
+            useKeptAnswer(exchange, upstream, bytes)
         }
+    }
+
+    /// Uses what was kept of an answer with what came.
+    @inline(never)
+    private mutating func useKeptAnswer(
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) {
         var kept = Buffer()
         swap(&kept, &upstreams[upstream].input)
         if buffers.append(bytes, to: &kept) {
-            useAnswer(upstream, kept.span)
+            useAnswer(exchange, upstream, kept.span)
         } else {
             answerEnded(upstream, clean: false)
         }
@@ -62,53 +71,58 @@ extension Worker {
     }
 
     /// Uses bytes of an answer; what cannot be used yet is kept with the connection.
-    private mutating func useAnswer(_ upstream: SlotID, _ bytes: Span<UInt8>) {
+    private mutating func useAnswer(
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) {
         var from = 0
-        while upstreams.contains(upstream), upstreams[upstream].phase == .active {
-            let exchange = upstreams[upstream].exchange
+        repeat {
             let before = from
+            let rest = bytes.extracting(from..<bytes.count)
             if exchanges[exchange].phase == .awaitingHead {
-                from += useHead(exchange, upstream, bytes.extracting(from..<bytes.count))
+                from &+= useHead(exchange, upstream, rest)
             } else {
-                from += passContent(
-                    exchange, upstream, Span(), bytes.extracting(from..<bytes.count))
+                from &+= passContent(exchange, upstream, rest)
             }
-            if from == before || from == bytes.count { break }
-        }
-        guard from < bytes.count, upstreams.contains(upstream) else { return }
+            if from == bytes.count { return }
+            if from == before { break }
+        } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
+        keepAnswer(upstream, bytes.extracting(from..<bytes.count))
+    }
+
+    /// Keeps bytes of an answer that cannot be used yet.
+    @inline(never)
+    private mutating func keepAnswer(_ upstream: SlotID, _ bytes: Span<UInt8>) {
+        guard upstreams.contains(upstream) else { return }
         if upstreams[upstream].phase == .idle {
             // Bytes after the end of an answer are seen by nobody.
             close(upstream: upstream)
-        } else if !buffers.append(
-            bytes.extracting(from..<bytes.count), to: &upstreams[upstream].input)
-        {
+        } else if !buffers.append(bytes, to: &upstreams[upstream].input) {
             answerEnded(upstream, clean: false)
         }
     }
 
     // MARK: - The head
 
+    @inline(__always)
     private mutating func useHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
-        if bytes.isEmpty { return 0 }
         let scanned = Int(upstreams[upstream].headScanned)
-        let step = responseHead.parse(
-            bytes, resumeAt: scanned, requestMethod: exchanges[exchange].method)
-        switch step {
-        case .incomplete(let scanned):
-            upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
-            return 0
-        case .malformed:
-            answerMalformed(exchange, upstream)
-            return 0
+        let method = exchanges[exchange].method
+        switch responseHead.parse(bytes, resumeAt: scanned, requestMethod: method) {
         case .complete(let consumed):
             upstreams[upstream].headScanned = 0
             if responseHead.status < 200 {
                 return interim(exchange, upstream) ? consumed : 0
             }
             let rest = bytes.extracting(consumed..<bytes.count)
-            return consumed + passHead(exchange, upstream, rest)
+            return consumed &+ passHead(exchange, upstream, rest)
+        case .incomplete(let scanned):
+            upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
+            return 0
+        case .malformed:
+            answerMalformed(exchange, upstream)
+            return 0
         }
     }
 
@@ -142,45 +156,42 @@ extension Worker {
     }
 
     /// Sends the final answer's head, with what of its content has come; returns the content bytes used.
+    @inline(__always)
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
-        decideAnswer(exchange, upstream)
+        let plan = decideAnswer(exchange, upstream)
         responseHead.removeConnectionFields()
-        let generation = UInt32(exchanges[exchange].generation)
-        guard
-            Self.applyResponseFilters(
-                generations, generation, rule: exchanges[exchange].rule,
-                backend: exchanges[exchange].backend, &responseHead)
-        else {
-            answerMalformed(exchange, upstream)
-            return 0
-        }
         var head = RigidArray<UInt8>()
         swap(&head, &output)
         head.removeAll()
-        let version = exchanges[exchange].version
-        let framing = exchanges[exchange].answerFraming
-        let closes = exchanges[exchange].closesClient
-        let fits = head.edit { out in
-            HeadWriter.write(
-                response: responseHead, to: version, framing: framing, closes: closes,
-                into: &out)
-        }
-        guard fits else {
+        let isWritten =
+            (!plan.hasFilters || applyResponseFilters(exchange))
+            && head.edit { out in
+                HeadWriter.write(
+                    response: responseHead, to: plan.version, framing: plan.framing,
+                    closes: plan.closes, into: &out)
+            }
+        guard isWritten else {
             swap(&head, &output)
             answerMalformed(exchange, upstream)
             return 0
         }
         release(generation: exchanges[exchange].beginAnswering())
-        if exchanges[exchange].buffer.capacity > 16 * 1024 { forgetReplay(exchange) }
-        setDeadline(upstream: upstream, in: exchanges[exchange].times.streamIdle)
+        if plan.holdsMuch { forgetReplay(exchange) }
         let used =
-            exchanges[exchange].answerReframes
+            plan.reframes
             ? passReframed(exchange, upstream, &head, rest)
-            : passContent(exchange, upstream, head.span, rest)
+            : pass(exchange, upstream, head.span, rest)
         swap(&head, &output)
         return used
+    }
+
+    @inline(never)
+    private mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
+        Self.applyResponseFilters(
+            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].rule,
+            backend: exchanges[exchange].backend, &responseHead)
     }
 
     private static func applyResponseFilters(
@@ -192,7 +203,8 @@ extension Worker {
     }
 
     /// Reads from `responseHead` what it decides.
-    private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) {
+    @inline(__always)
+    private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
@@ -200,32 +212,45 @@ extension Worker {
         if let type = responseHead.value(.contentType) {
             facts.isStream = ContentType.isStream(responseHead.span(type))
         }
-        exchanges[id].takeAnswer(facts)
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
                 UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))
         }
+        return exchanges[id].takeAnswer(facts)
     }
 
     /// Content kept for another attempt is of no use once an answer has begun.
+    @inline(never)
     private mutating func forgetReplay(_ id: SlotID) {
-        let end = Int(exchanges[id].record.head.start)
+        let end = exchanges[id].record.head.end
         guard var small = buffers.take(capacity: max(end, 1)) else { return }
         _ = small.append(exchanges[id].buffer.span.extracting(first: end))
         swap(&small, &exchanges[id].buffer)
         buffers.reclaim(&small)
-        exchanges[id].record.head = .none
     }
 
     // MARK: - Content
 
-    /// Sends `head` and what of `bytes` is content of the answer; returns the bytes used.
+    /// Sends what of `bytes` is content of the answer; returns the bytes used.
+    @inline(__always)
     private mutating func passContent(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> Int {
+        if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
+        let used = pass(id, upstream, Span(), bytes)
+        if used == bytes.count || !exchanges.contains(id) || !exchanges[id].answerReframes {
+            return used
+        }
+        return used &+ reframe(id, upstream, bytes.extracting(used..<bytes.count))
+    }
+
+    /// Sends `head` and what of `bytes` may go as it stands; returns the bytes used.
+    @inline(__always)
+    private mutating func pass(
         _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
     ) -> Int {
-        let downstream = exchanges[id].downstream
-        if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
         let part = exchanges[id].answerPart(bytes, headBytes: head.count)
+        let downstream = exchanges[id].downstream
         let content = bytes.extracting(0..<part.upTo)
         if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
             clientIsGone(downstream)
@@ -238,14 +263,13 @@ extension Worker {
         }
         if part.finished {
             answerComplete(id, leftover: part.upTo < bytes.count)
-            return part.upTo
+        } else {
+            relayed(id, upstream, downstream)
         }
-        relayed(id, upstream, downstream)
-        // Behind a head the scratch buffer is in use: the rest has its turn in the caller's loop.
-        guard part.needsDecoding, head.isEmpty else { return part.upTo }
-        return part.upTo + reframe(id, upstream, bytes.extracting(part.upTo..<bytes.count))
+        return part.upTo
     }
 
+    @inline(never)
     private mutating func reframe(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
@@ -301,6 +325,7 @@ extension Worker {
     }
 
     /// After a part of the answer: the backend's time begins anew, a client that is behind gets its own.
+    @inline(__always)
     private mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
         setDeadline(upstream: upstream, in: exchanges[id].times.streamIdle)
         if downstreams[downstream].link.isCongested {

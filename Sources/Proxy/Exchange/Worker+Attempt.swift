@@ -11,26 +11,15 @@ extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
-        exchanges[id].beginAttempt(endpoint: endpoint, nanoseconds: nowNanoseconds)
-        if exchanges[id].attemptMilliseconds != 0 {
-            exchanges[id].attemptDeadline = now + UInt64(exchanges[id].attemptMilliseconds)
-            updateDeadline(exchange: id)
+        let hasDeadline = exchanges[id].beginAttempt(
+            endpoint: endpoint, now: now, nanoseconds: nowNanoseconds)
+        if hasDeadline { updateDeadline(exchange: id) }
+        guard let upstream = takeIdle(endpoint: endpoint, for: id) else {
+            connect(id, row)
+            return 0
         }
-        if let upstream = takeIdle(endpoint: endpoint) {
-            exchanges[id].usedPooled = true
-            shard.add(.upstreamReuses, 1)
-            attach(upstream, to: id)
-            return sendRequest(id, upstream, rest)
-        }
-        connect(id, row)
-        return 0
-    }
-
-    private mutating func attach(_ upstream: SlotID, to id: SlotID) {
-        upstreams[upstream].phase = .active
-        upstreams[upstream].exchange = id
-        exchanges[id].upstream = upstream
-        endpoints[Int(upstreams[upstream].endpointID)].active += 1
+        shard.add(.upstreamReuses, 1)
+        return sendRequest(id, upstream, rest, overPooled: true)
     }
 
     /// Begins a connection for an exchange, or lets it wait for one.
@@ -190,7 +179,7 @@ extension Worker {
         shard.observe(
             .upstreamConnect, series: exchanges[id].backendSeries,
             nanoseconds: nowNanoseconds &- upstreams[upstream].began)
-        _ = sendRequest(id, upstream, Span())
+        _ = sendRequest(id, upstream, Span(), overPooled: false)
         if exchanges.contains(id), !exchanges[id].requestDone {
             enqueue(downstream: exchanges[id].downstream)
         }
@@ -198,42 +187,75 @@ extension Worker {
 
     // MARK: - Sending
 
+    /// What a sending of the request came to.
+    private struct Sent {
+        var part: Relay.Part
+        var result: LinkWrite
+        /// The wheel must get an entry for the connection's deadline.
+        var mustArm = false
+    }
+
     /// Sends the head, what content is kept from an earlier attempt, and what of `rest` belongs to the content.
+    @inline(__always)
     private mutating func sendRequest(
-        _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
+        _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, overPooled: Bool
     ) -> Int {
-        exchanges[id].phase = .awaitingHead
-        exchanges[id].sentBytes = true
-        var buffer = Buffer()
-        swap(&buffer, &exchanges[id].buffer)
-        let start = Int(exchanges[id].record.head.start)
-        var part = Relay.Part(upTo: 0)
-        if !exchanges[id].requestDone, !exchanges[id].requestReframes, !rest.isEmpty {
-            part = Relay.part(&exchanges[id].request, rest, from: 0)
+        exchanges[id].upstream = upstream
+        if overPooled { exchanges[id].usedPooled = true }
+        let sent = Self.send(
+            &exchanges[id], over: &upstreams[upstream], rest, now: now, &cipher, &buffers)
+        if sent.mustArm {
+            timers.schedule(
+                Token(kind: TokenKind.upstream, upstream), at: upstreams[upstream].timer.at)
         }
-        let content = rest.extracting(0..<part.upTo)
-        let result = upstreams[upstream].link.send(
-            buffer.span.extracting(start..<buffer.count), then: content, &cipher, &buffers)
-        swap(&buffer, &exchanges[id].buffer)
-        exchanges[id].receivedBytes += UInt64(part.upTo)
-        exchanges[id].processing = Clock.monotonicNanoseconds() &- exchanges[id].connectBegan
-        hold(id, content)
-        if result == .failed {
+        if sent.part.upTo > 0 { hold(id, rest.extracting(0..<sent.part.upTo)) }
+        if sent.result == .failed {
+            exchanges[id].receivedBytes &+= UInt64(sent.part.upTo)
             requestWriteFailed(id)
-            return part.upTo
+        } else if !rest.isEmpty {
+            sentRequestPart(id, sent.part)
         }
-        sentRequestPart(id, upstream, part)
-        return part.upTo
+        return sent.part.upTo
+    }
+
+    @inline(__always)
+    private static func send(
+        _ exchange: inout Exchange, over upstream: inout Upstream, _ rest: Span<UInt8>,
+        now: UInt64, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+    ) -> Sent {
+        exchange.phase = .awaitingHead
+        exchange.sentBytes = true
+        var sent = Sent(part: Relay.Part(upTo: 0), result: .taken)
+        if !rest.isEmpty, !exchange.requestDone, !exchange.requestReframes {
+            sent.part = Relay.part(&exchange.request, rest, from: 0)
+        }
+        sent.result = Self.send(
+            exchange.buffer, from: Int(exchange.record.head.start),
+            then: rest.extracting(0..<sent.part.upTo), over: &upstream.link, &cipher, &buffers)
+        exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
+        let limit = exchange.times.firstByte
+        sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
+        return sent
+    }
+
+    /// Sends what stands in a buffer from an offset on, and content behind it.
+    @inline(__always)
+    private static func send(
+        _ buffer: borrowing Buffer, from start: Int, then content: Span<UInt8>,
+        over link: inout Link, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+    ) -> LinkWrite {
+        link.send(
+            buffer.span.extracting(start..<buffer.count), then: content, &cipher, &buffers)
     }
 
     /// Keeps content for another attempt while that is allowed.
     private mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
         if content.isEmpty || !exchanges[id].holdsContent { return }
-        let kept = exchanges[id].buffer.count
         let mayMove =
             exchanges[id].isInference
             || (exchanges[id].usedPooled && exchanges[id].method.isIdempotent)
-        if mayMove, kept + content.count <= limits(of: id).replayBytesMax,
+        if mayMove,
+            exchanges[id].buffer.count + content.count <= limits(of: id).replayBytesMax,
             buffers.append(content, to: &exchanges[id].buffer)
         {
             return
@@ -241,32 +263,23 @@ extension Worker {
         exchanges[id].holdsContent = false
     }
 
-    /// After a part of the request was given to the link: what comes next.
-    private mutating func sentRequestPart(
-        _ id: SlotID, _ upstream: SlotID, _ part: Relay.Part
-    ) {
-        if part.malformed != nil {
+    /// After a part of the request's content was given to the link: what comes next.
+    private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
+        switch exchanges[id].took(part) {
+        case .goesOn: break
+        case .ended:
+            let downstream = exchanges[id].downstream
+            if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
+        case .malformed:
             requestMalformed(id, part.malformed!)
             return
-        }
-        if exchanges[id].receivedBytes > exchanges[id].contentBytesMax {
+        case .tooLarge:
             requestTooLarge(id)
             return
         }
-        if part.needsDecoding { exchanges[id].requestReframes = true }
-        if part.finished { requestEnded(id) }
-        armFirstByte(id, upstream)
-    }
-
-    private mutating func armFirstByte(_ id: SlotID, _ upstream: SlotID) {
-        if exchanges[id].phase != .awaitingHead { return }
-        setDeadline(upstream: upstream, in: exchanges[id].times.firstByte)
-    }
-
-    private mutating func requestEnded(_ id: SlotID) {
-        exchanges[id].requestDone = true
-        let downstream = exchanges[id].downstream
-        if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
+        if exchanges[id].phase == .awaitingHead {
+            setDeadline(upstream: exchanges[id].upstream, in: exchanges[id].times.firstByte)
+        }
     }
 
     /// Moves content from the client to the backend until one of them has to wait.
@@ -340,14 +353,14 @@ extension Worker {
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)
         let content = bytes.extracting(0..<part.upTo)
         if part.upTo > 0 {
-            exchanges[id].receivedBytes += UInt64(part.upTo)
             hold(id, content)
             if upstreams[upstream].link.send(content, &cipher, &buffers) == .failed {
+                exchanges[id].receivedBytes &+= UInt64(part.upTo)
                 requestWriteFailed(id)
                 return part.upTo
             }
         }
-        sentRequestPart(id, upstream, part)
+        sentRequestPart(id, part)
         guard part.needsDecoding, exchanges.contains(id), exchanges[id].upstream == upstream else {
             return part.upTo
         }
@@ -365,16 +378,16 @@ extension Worker {
             &reader, &exchanges[id].requestTrailers, bytes, into: &framed, chunked: true,
             trailers: true)
         exchanges[id].request = reader
-        exchanges[id].receivedBytes += UInt64(step.used)
         hold(id, framed.span)
         let result = upstreams[upstream].link.send(framed.span, &cipher, &buffers)
         swap(&framed, &output)
         if result == .failed {
+            exchanges[id].receivedBytes &+= UInt64(step.used)
             requestWriteFailed(id)
             return step.used
         }
         sentRequestPart(
-            id, upstream,
+            id,
             Relay.Part(upTo: step.used, finished: step.finished, malformed: step.malformed))
         return step.used
     }

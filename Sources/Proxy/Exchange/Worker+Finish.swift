@@ -10,58 +10,42 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
+    @inline(__always)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
-        let clean =
-            exchanges[id].requestDone && exchanges[id].upstreamReusable && !leftover
-            && !upstreams[upstream].link.peerEnded && !upstreams[upstream].link.isCongested
         observe(id, .done)
         exchanges[id].upstream = .none
-        if clean {
+        if !leftover, exchanges[id].leavesUpstreamClean, upstreams[upstream].isClean {
             release(upstream: upstream)
         } else {
             letGo(upstream)
         }
-        let ending = afterAnswer(id)
+        let next = exchanges[id].afterAnswer(
+            downstreams[downstream], isDraining: isDraining, lingerBytesMax: lingerBytesMax)
+        if next == .discard { downstreams[downstream].discard = exchanges[id].request }
         remove(id)
         downstreams[downstream].exchange = .none
-        switch ending {
-        case .await: awaitRequest(downstream)
-        case .discard(let reader):
-            downstreams[downstream].discard = reader
+        if next == .awaitNext {
+            awaitRequest(downstream)
+        } else {
+            goOnOrEnd(downstream, next)
+        }
+    }
+
+    /// What a client's connection does after an answer that is not simply followed by the next request.
+    @inline(never)
+    private mutating func goOnOrEnd(_ downstream: SlotID, _ next: AfterAnswer) {
+        switch next {
+        case .awaitNext: awaitRequest(downstream)
+        case .endPlain: end(downstream: downstream, .plain)
+        case .endLingering: end(downstream: downstream, .linger)
+        case .discard:
             downstreams[downstream].phase = .discarding
             downstreams[downstream].lingerBytes = Int32(clamping: lingerBytesMax)
             setDeadline(downstream: downstream, in: timeouts.lingerMilliseconds)
             enqueue(downstream: downstream)
-        case .end(let how): end(downstream: downstream, how)
         }
-    }
-
-    /// What a client's connection does after an answer.
-    private enum AfterAnswer {
-        case await
-        case discard(ContentReader)
-        case end(Ending)
-    }
-
-    private func afterAnswer(_ id: SlotID) -> AfterAnswer {
-        let downstream = exchanges[id].downstream
-        if !exchanges[id].requestDone {
-            // An early answer: what is left of the content must not be read as a request.
-            if exchanges[id].closesClient || isDraining { return .end(.linger) }
-            if let left = exchanges[id].request.remaining, left > UInt64(lingerBytesMax) {
-                return .end(.linger)
-            }
-            return .discard(exchanges[id].request)
-        }
-        let isLast = downstreams[downstream].halfClosed && downstreams[downstream].input.isEmpty
-        if exchanges[id].closesClient || isLast {
-            let unread =
-                !downstreams[downstream].input.isEmpty || downstreams[downstream].link.isReadable
-            return .end(unread ? .linger : .plain)
-        }
-        return .await
     }
 
     /// The backend's connection ended while an answer was owed or under way.
@@ -176,6 +160,12 @@ extension Worker {
         _ = new.append(old.span.extracting(first: value.lowerBound))
         _ = new.append(clusters.arena.span.extracting(range.range))
         _ = new.append(old.span.extracting(value.upperBound..<old.count))
+        let grown = Int(range.count) - value.count
+        if exchanges[id].record.requestID.end > value.upperBound {
+            let start = Int(exchanges[id].record.requestID.start) + grown
+            exchanges[id].record.requestID.start = UInt32(start)
+        }
+        exchanges[id].record.head.count = UInt32(Int(exchanges[id].record.head.count) + grown)
         buffers.reclaim(&old)
         swap(&new, &exchanges[id].buffer)
         return true
@@ -354,10 +344,11 @@ extension Worker {
     // MARK: - The end of the slot
 
     /// Frees an exchange's slot and what it holds.
+    @inline(__always)
     mutating func remove(_ id: SlotID) {
-        release(generation: exchanges[id].generation)
-        if exchanges[id].isRetry { retriesRunning -= 1 }
-        buffers.reclaim(&exchanges[id].buffer)
+        let held = exchanges[id].giveUp(to: &buffers)
+        release(generation: held.generation)
+        if held.isRetry { retriesRunning -= 1 }
         exchanges.destroy(id)
         shard.set(.activeExchanges, UInt64(exchanges.count))
     }

@@ -38,6 +38,35 @@ struct Upstream: ~Copyable {
         self.endpointID = endpointID
         self.clusterID = clusterID
     }
+
+    /// It can carry another exchange.
+    var isClean: Bool { !link.peerEnded && !link.isCongested }
+
+    /// Leaves the pool for an exchange; the next idle connection of the endpoint.
+    @inline(__always)
+    mutating func leavePool(for exchange: SlotID) -> UInt32 {
+        let next = nextIdle
+        nextIdle = .max
+        previousIdle = .max
+        phase = .active
+        self.exchange = exchange
+        return next
+    }
+
+    /// Enters the pool as its endpoint's most recently used; says its cluster and whether the wheel must get an entry.
+    @inline(__always)
+    mutating func enterPool(
+        before first: UInt32, now: UInt64, limit: UInt32
+    ) -> (cluster: UInt32, mustArm: Bool) {
+        exchange = .none
+        phase = .idle
+        wasReused = true
+        headScanned = 0
+        nextIdle = first
+        let said = keepAliveMilliseconds
+        let milliseconds = said == 0 ? limit : min(said, limit)
+        return (clusterID, timer.move(to: milliseconds == 0 ? 0 : now &+ UInt64(milliseconds)))
+    }
 }
 
 /// What a worker knows of one endpoint, by the endpoint's stable id.

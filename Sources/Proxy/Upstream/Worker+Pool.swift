@@ -22,11 +22,22 @@ extension Worker {
     /// Row of the endpoint for the next attempt: of two at random the one with fewer exchanges, within the first
     /// priority group that has a usable one; nil when the cluster has none at all.
     mutating func chooseEndpoint(cluster id: UInt32, avoiding tried: UInt32) -> Int32? {
-        let row = clusters.row(ofCluster: id)
+        chooseEndpoint(clusterRow: clusters.row(ofCluster: id), avoiding: tried)
+    }
+
+    /// The same by the cluster's row; -1: there is none.
+    @inline(__always)
+    mutating func chooseEndpoint(clusterRow row: Int32, avoiding tried: UInt32) -> Int32? {
         guard row >= 0 else { return nil }
         let cluster = clusters.clusters[Int(row)]
         if cluster.endpointCount == 0 { return nil }
         if cluster.endpointCount == 1 { return cluster.firstEndpoint }
+        return chooseEndpoint(of: cluster, avoiding: tried)
+    }
+
+    private mutating func chooseEndpoint(
+        of cluster: ClusterRow, avoiding tried: UInt32
+    ) -> Int32? {
         var start = cluster.firstEndpoint
         let end = cluster.firstEndpoint + cluster.endpointCount
         while start < end {
@@ -86,13 +97,16 @@ extension Worker {
 
     // MARK: - Idle connections
 
-    /// The pooled connection of an endpoint that was used last, taken out of the pool.
-    mutating func takeIdle(endpoint id: UInt32) -> SlotID? {
+    /// Gives the pooled connection of an endpoint that was used last to an exchange; nil when there is none.
+    @inline(__always)
+    mutating func takeIdle(endpoint id: UInt32, for exchange: SlotID) -> SlotID? {
         let slot = endpoints[Int(id)].firstIdle
         if slot == .max { return nil }
-        let upstream = upstreams.id(of: slot)
-        unlinkIdle(upstream)
-        return upstream
+        endpoints[Int(id)].active &+= 1
+        let next = upstreams[slot].leavePool(for: exchange)
+        endpoints[Int(id)].firstIdle = next
+        if next != .max { upstreams[next].previousIdle = .max }
+        return upstreams.id(of: slot)
     }
 
     private mutating func unlinkIdle(_ id: SlotID) {
@@ -109,24 +123,24 @@ extension Worker {
     }
 
     /// Puts a connection that is clean back, or hands it to an exchange that waits for one.
+    @inline(__always)
     mutating func release(upstream id: SlotID) {
-        endpoints[Int(upstreams[id].endpointID)].active -= 1
-        upstreams[id].exchange = .none
+        let endpoint = Int(upstreams[id].endpointID)
+        endpoints[endpoint].active &-= 1
         if isDraining, exchanges.count <= 1 {
+            upstreams[id].exchange = .none
             close(upstream: id)
             return
         }
-        upstreams[id].phase = .idle
-        upstreams[id].wasReused = true
-        upstreams[id].headScanned = 0
-        let first = endpoints[Int(upstreams[id].endpointID)].firstIdle
-        upstreams[id].nextIdle = first
+        let first = endpoints[endpoint].firstIdle
         if first != .max { upstreams[first].previousIdle = id.slot }
-        endpoints[Int(upstreams[id].endpointID)].firstIdle = id.slot
-        let said = upstreams[id].keepAliveMilliseconds
-        let limit = timeouts.upstreamIdleMilliseconds
-        setDeadline(upstream: id, in: said == 0 ? limit : min(said, limit))
-        serveWaiting(cluster: upstreams[id].clusterID)
+        endpoints[endpoint].firstIdle = id.slot
+        let pooled = upstreams[id].enterPool(
+            before: first, now: now, limit: timeouts.upstreamIdleMilliseconds)
+        if pooled.mustArm {
+            timers.schedule(Token(kind: TokenKind.upstream, id), at: upstreams[id].timer.at)
+        }
+        serveWaiting(cluster: pooled.cluster)
     }
 
     /// Frees a backend connection; the exchange that used it must have let go of it.
@@ -183,6 +197,7 @@ extension Worker {
     }
 
     /// A connection came free or went: the exchange that waits longest goes on in the next round.
+    @inline(__always)
     private mutating func serveWaiting(cluster: UInt32) {
         let next = queues[Int(cluster)].first
         guard next != .none else { return }

@@ -6,8 +6,19 @@ import Telemetry
 
 /// A backend connection's events.
 extension Worker {
+    @inline(__always)
     mutating func upstreamEvent(_ id: SlotID, _ readiness: Readiness) {
-        upstreams[id].link.note(readiness)
+        let phase = upstreams[id].phase
+        let state = upstreams[id].link.note(readiness)
+        if phase == .active, state == .readable {
+            pumpAnswer(id)
+        } else {
+            unusualUpstreamEvent(id, readiness)
+        }
+    }
+
+    @inline(never)
+    private mutating func unusualUpstreamEvent(_ id: SlotID, _ readiness: Readiness) {
         if upstreams[id].phase == .connecting {
             if readiness.contains(.writable) || !readiness.isDisjoint(with: .anyEnd) {
                 finishConnecting(id)

@@ -1,0 +1,133 @@
+import BasicContainers
+import HTTP
+import Routing
+import Runtime
+
+/// What a request's head and the documents say together, before anything is sent: rows and what is read off them.
+struct Decision: BitwiseCopyable {
+    /// The gateway answers itself.
+    var reply: LocalReply?
+    var listener: Int32 = -1
+    var match = RouteMatch.none
+    var backend: Int32 = -1
+    var parameters: Int32 = 0
+    var listenerID = UInt32.max
+    var series = UInt32.max
+    var backendSeries = UInt32.max
+    /// The backend's cluster and its row in the worker's `ClusterSet`.
+    var clusterID = UInt32.max
+    var cluster: Int32 = -1
+    /// `timeouts.request` and `timeouts.backendRequest` of the rule; 0: none.
+    var requestMilliseconds: UInt32 = 0
+    var attemptMilliseconds: UInt32 = 0
+    /// What filters of the rule and of the backend ask for.
+    var flags: RowFlags = []
+
+    init() {}
+
+    /// The gateway's own answer to a request that nothing was decided about.
+    init(_ reply: LocalReply) { self.reply = reply }
+}
+
+/// Where a request came in.
+struct RequestOrigin: BitwiseCopyable {
+    let portID: UInt32
+    let isTLS: Bool
+    /// Id of the listener whose certificate was shown; `.max` on a plain port.
+    let tlsListenerID: UInt32
+}
+
+extension Generation {
+    /// Listener, rule, backend and cluster of a request, or the answer that the gateway makes itself.
+    borrowing func decide(
+        _ head: borrowing RequestHead, from origin: RequestOrigin, _ clusters: borrowing ClusterSet,
+        random: UInt32
+    ) -> Decision {
+        var decision = Decision()
+        let port = snapshot.table.portIndex(id: origin.portID)
+        let listener =
+            port < 0
+            ? -1
+            : snapshot.table.listener(
+                port: port, host: head.span(head.host), isTLS: origin.isTLS)
+        guard listener >= 0 else {
+            decision.reply = .noListener
+            return decision
+        }
+        decision.listener = listener
+        decision.listenerID = snapshot.table.listeners[Int(listener)].id
+        decision.parameters = snapshot.table.listeners[Int(listener)].parameters
+        if origin.isTLS, decision.listenerID != origin.tlsListenerID {
+            decision.reply = .misdirected
+        } else if let reply = refusal(head, decision.parameters) {
+            decision.reply = reply
+        } else {
+            decision.match = snapshot.table.match(listener: listener, head: head)
+            if decision.match.rule >= 0 {
+                chooseBackend(&decision, clusters, random)
+            } else {
+                decision.reply = .noRoute
+            }
+        }
+        return decision
+    }
+
+    /// The refusal of a head that is over the limits of its listener.
+    @inline(__always)
+    private borrowing func refusal(
+        _ head: borrowing RequestHead, _ parameters: Int32
+    ) -> LocalReply? {
+        if case .length(let count) = head.framing,
+            count > UInt64(snapshot.parameters[Int(parameters)].limits.requestContentBytesMax)
+        {
+            return .contentTooLarge
+        }
+        // The parser has the limits of the only Gateway; with several, each listener has its own.
+        return snapshot.parameters.count == 1 ? nil : overLimit(head, parameters)
+    }
+
+    private borrowing func overLimit(
+        _ head: borrowing RequestHead, _ parameters: Int32
+    ) -> LocalReply? {
+        let limits = snapshot.parameters[Int(parameters)].limits
+        let line = Int(head.methodText.count) + Int(head.target.count) + 10
+        if line > limits.requestLineBytesMax { return .malformed(Malformed(.requestLineTooLong)) }
+        if head.fields.count > limits.fieldCountMax { return .malformed(Malformed(.fieldsTooMany)) }
+        return nil
+    }
+
+    @inline(__always)
+    private borrowing func chooseBackend(
+        _ decision: inout Decision, _ clusters: borrowing ClusterSet, _ random: UInt32
+    ) {
+        let rule = snapshot.table.rules[Int(decision.match.rule)]
+        decision.series = rule.series
+        decision.requestMilliseconds = rule.requestTimeoutMilliseconds
+        decision.attemptMilliseconds = rule.backendTimeoutMilliseconds
+        decision.flags = rule.flags
+        if rule.flags.contains(.failedFilter) {
+            decision.reply = .failedFilter
+            return
+        }
+        decision.backend = snapshot.table.backend(rule: decision.match.rule, random: random)
+        guard decision.backend >= 0 else {
+            if !rule.flags.contains(.redirect) { decision.reply = .noBackend }
+            return
+        }
+        let backend = snapshot.table.backends[Int(decision.backend)]
+        decision.backendSeries = backend.series
+        decision.flags.formUnion(backend.flags)
+        if backend.kind == .status {
+            if !decision.flags.contains(.redirect) {
+                decision.reply = backend.value == 503 ? .noEndpoint : .noBackend
+            }
+            return
+        }
+        decision.clusterID = backend.value
+        decision.cluster = clusters.row(ofCluster: backend.value)
+        if decision.flags.contains(.redirect) { return }
+        if decision.cluster < 0 || clusters.clusters[Int(decision.cluster)].endpointCount == 0 {
+            decision.reply = .noEndpoint
+        }
+    }
+}
