@@ -1,4 +1,5 @@
 import BasicContainers
+import HTTP
 import Kernel
 import TLS
 
@@ -49,6 +50,7 @@ enum Scratch {
 /// it is congested, and whoever feeds it stops reading its own source.
 struct Link: ~Copyable {
     let socket: Socket
+    private let byAddress = ByAddress()
     var session: TLSSession?
     /// Bytes that the socket did not take.
     private(set) var output = Buffer()

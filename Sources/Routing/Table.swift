@@ -27,6 +27,7 @@ public struct Table: ~Copyable, Sendable {
     let arena: RigidArray<UInt8>
     let patterns: [Pattern]
     let memory = PatternMemory()
+    private let byAddress = ByAddress()
 
     /// A copy for another worker; only the compiled patterns are shared.
     public func clone() -> Table {

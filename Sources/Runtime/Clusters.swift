@@ -110,6 +110,7 @@ public struct ClusterSet: ~Copyable, Sendable {
     public let tls: [TLSClientConfiguration]
     /// Server names, by `ClusterRow.tls`; touched at handshakes only.
     public let serverNames: [String]
+    private let byAddress = ByAddress()
     /// Row of a cluster by its id, -1 for none.
     private let rowByID: RigidArray<Int32>
     /// One more than the largest endpoint id.

@@ -70,6 +70,7 @@ extension FieldName {
 /// Removed lines stay in place, marked as dropped; added lines are written canonically after the
 /// bytes of the message, so that runs of kept lines can be copied at once.
 public struct FieldSection: ~Copyable, Sendable {
+    let byAddress = ByAddress()
     /// The bytes of the head, then those of edits.
     public internal(set) var bytes: RigidArray<UInt8>
     /// All lines in order, dropped ones included.
