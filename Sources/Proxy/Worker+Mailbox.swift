@@ -22,7 +22,7 @@ extension Worker {
     /// A new generation of the documents; the old one goes when its last exchange has an answer.
     private mutating func install(_ snapshot: consuming Snapshot) {
         let previous = current
-        guard let id = generations.insert(Generation(snapshot: snapshot)) else { return }
+        guard let id = generations.insert(Generation(snapshot)) else { return }
         current = id.slot
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax

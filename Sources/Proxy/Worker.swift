@@ -44,12 +44,6 @@ public struct WorkerOptions: Sendable {
     }
 }
 
-/// One generation of the documents and how many exchanges still need it.
-struct Generation: ~Copyable {
-    let snapshot: Snapshot
-    var users = 0
-}
-
 /// One thread's whole data plane: its loop, its connections, its pools and its copy of the table.
 ///
 /// Nothing in it is shared while a request runs. A tick is: wait, events, ready ring, timers. Every handler takes
@@ -93,6 +87,8 @@ public struct Worker: ~Copyable {
     var buffers: BufferPool
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
+    /// What was decided about `requestHead`.
+    var decision = Decision()
     var location = RigidArray<UInt8>(capacity: 32 * 1024)
     /// Status of the redirect whose Location stands in `location`.
     var redirectStatus: UInt16 = 302

@@ -23,10 +23,43 @@ struct Decision: BitwiseCopyable {
     /// What filters of the rule and of the backend ask for.
     var flags: RowFlags = []
 
-    init() {}
+}
 
-    /// The gateway's own answer to a request that nothing was decided about.
-    init(_ reply: LocalReply) { self.reply = reply }
+/// What of the parameters each exchange takes with it.
+struct ExchangeSettings: BitwiseCopyable {
+    /// Most content that a request may have.
+    let contentBytesMax: UInt64
+    /// Timeouts with a backend that is a model server, and with any other.
+    let modelServer: ExchangeTimes
+    let other: ExchangeTimes
+    let allowsHalfClose: Bool
+    /// Forwarding fields of some peers are believed.
+    let trustsPeers: Bool
+
+    init(_ parameters: Parameters) {
+        contentBytesMax = UInt64(parameters.limits.requestContentBytesMax)
+        modelServer = ExchangeTimes(parameters.timeouts, isModelServer: true)
+        other = ExchangeTimes(parameters.timeouts, isModelServer: false)
+        allowsHalfClose = parameters.allowsHalfClose
+        trustsPeers = !parameters.trustedProxies.blocks.isEmpty
+    }
+}
+
+/// One generation of the documents and how many exchanges still need it.
+struct Generation: ~Copyable {
+    let snapshot: Snapshot
+    /// By the rows of `snapshot.parameters`.
+    let settings: RigidArray<ExchangeSettings>
+    var users = 0
+
+    init(_ snapshot: consuming Snapshot) {
+        var settings = RigidArray<ExchangeSettings>(capacity: snapshot.parameters.count)
+        for row in 0..<snapshot.parameters.count {
+            settings.append(ExchangeSettings(snapshot.parameters[row]))
+        }
+        self.settings = settings
+        self.snapshot = snapshot
+    }
 }
 
 /// Where a request came in.
@@ -40,10 +73,10 @@ struct RequestOrigin: BitwiseCopyable {
 extension Generation {
     /// Listener, rule, backend and cluster of a request, or the answer that the gateway makes itself.
     borrowing func decide(
-        _ head: borrowing RequestHead, from origin: RequestOrigin, _ clusters: borrowing ClusterSet,
-        random: UInt32
-    ) -> Decision {
-        var decision = Decision()
+        _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
+        _ clusters: borrowing ClusterSet, random: UInt32
+    ) {
+        decision = Decision()
         let port = snapshot.table.portIndex(id: origin.portID)
         let listener =
             port < 0
@@ -52,7 +85,7 @@ extension Generation {
                 port: port, host: head.span(head.host), isTLS: origin.isTLS)
         guard listener >= 0 else {
             decision.reply = .noListener
-            return decision
+            return
         }
         decision.listener = listener
         decision.listenerID = snapshot.table.listeners[Int(listener)].id
@@ -69,7 +102,6 @@ extension Generation {
                 decision.reply = .noRoute
             }
         }
-        return decision
     }
 
     /// The refusal of a head that is over the limits of its listener.
@@ -78,12 +110,12 @@ extension Generation {
         _ head: borrowing RequestHead, _ parameters: Int32
     ) -> LocalReply? {
         if case .length(let count) = head.framing,
-            count > UInt64(snapshot.parameters[Int(parameters)].limits.requestContentBytesMax)
+            count > settings[Int(parameters)].contentBytesMax
         {
             return .contentTooLarge
         }
         // The parser has the limits of the only Gateway; with several, each listener has its own.
-        return snapshot.parameters.count == 1 ? nil : overLimit(head, parameters)
+        return settings.count == 1 ? nil : overLimit(head, parameters)
     }
 
     private borrowing func overLimit(

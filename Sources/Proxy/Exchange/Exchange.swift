@@ -47,7 +47,8 @@ struct Exchange: ~Copyable {
     var upstream = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
     var buffer: Buffer
-    var record: ExchangeRecord
+    var record = ExchangeRecord()
+    private let byAddress = ByAddress()
 
     // Decisions.
     /// The generation of the documents that decided; -1 once it is released.
@@ -61,7 +62,7 @@ struct Exchange: ~Copyable {
     let series: UInt32
     let backendSeries: UInt32
     /// Free of side effects, so that it may move to another endpoint.
-    let isInference: Bool
+    var isInference = false
     let hasResponseFilters: Bool
 
     // Directions.
@@ -95,7 +96,7 @@ struct Exchange: ~Copyable {
     /// `timeouts.backendRequest` of the rule; 0: none.
     let attemptMilliseconds: UInt32
     /// Host in the head is the endpoint's own and changes with it.
-    let namesEndpoint: Bool
+    var namesEndpoint = false
     var isWaiting = false
     /// The attempt went over a connection from the pool.
     var usedPooled = false
@@ -110,7 +111,7 @@ struct Exchange: ~Copyable {
     var nextWaiting = SlotID.none
 
     /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
-    let times: ExchangeTimes
+    var times: ExchangeTimes
 
     // Deadlines, worker milliseconds; 0: none.
     var requestDeadline: UInt64 = 0
@@ -134,20 +135,21 @@ struct Exchange: ~Copyable {
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
 
-    /// An exchange as `decision` has it; `plan` says what was made of the request's head.
+    /// An exchange as the decision about its head has it.
     @inline(__always)
     init(
-        _ downstream: SlotID, _ decision: Decision, _ plan: consuming RequestPlan,
-        _ head: borrowing RequestHead, _ parameters: borrowing Parameters, generation: UInt32,
+        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ settings: borrowing ExchangeSettings, generation: UInt32, buffer: consuming Buffer,
         headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
+        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
         rule = decision.match.rule
         backend = decision.backend
-        self.parameters = decision.parameters
+        parameters = decision.parameters
         clusterID = decision.clusterID
         listenerID = decision.listenerID
         series = decision.series
@@ -161,13 +163,9 @@ struct Exchange: ~Copyable {
         acceptsTrailers = head.acceptsTrailers
         request = ContentReader(head.framing)
         requestDone = head.framing.isEmpty
-        allowsHalfClose = parameters.allowsHalfClose
-        contentBytesMax = UInt64(parameters.limits.requestContentBytesMax)
-        times = ExchangeTimes(parameters.timeouts, isModelServer: plan.isModelServer)
-        isInference = plan.isModelServer && head.method == .post
-        namesEndpoint = plan.namesEndpoint
-        record = plan.record
-        buffer = plan.buffer
+        allowsHalfClose = settings.allowsHalfClose
+        contentBytesMax = settings.contentBytesMax
+        times = settings.other
     }
 
     /// Content of the request is to come, and the backend is there to take it.

@@ -5,18 +5,6 @@ import Routing
 import Runtime
 import Telemetry
 
-/// What was made of a request's head before its exchange has a slot.
-struct RequestPlan: ~Copyable {
-    /// Strings for the log and the head as it is sent.
-    var buffer: Buffer
-    var record = ExchangeRecord()
-    /// Row of the endpoint for the first attempt.
-    var endpoint: Int32 = -1
-    var isModelServer = false
-    /// Host is the endpoint's own.
-    var namesEndpoint = false
-}
-
 /// From a parsed head to the first byte on a backend's connection.
 extension Worker {
     /// Decides about the request in `requestHead` and begins it; returns how many bytes of `rest`, its content
@@ -25,44 +13,77 @@ extension Worker {
     mutating func beginExchange(
         _ id: SlotID, headBytes: Int, _ rest: Span<UInt8>
     ) -> Int {
-        let decision = decide(id)
-        if let reply = decision.reply {
-            answerLocally(id, reply, decision)
+        decide(id)
+        if decision.reply != nil {
+            answerUnsent(id)
             return 0
         }
-        guard let buffer = buffers.take(capacity: 4096) else {
+        guard let slot = newExchange(id, headBytes: headBytes) else {
             answerLocally(id, .overloaded, decision)
             return 0
         }
-        var plan = RequestPlan(buffer: buffer)
-        if let reply = prepare(&plan, decision, id) {
-            buffers.reclaim(&plan.buffer)
-            answerInstead(id, reply, decision)
-            return 0
+        keepStrings(slot)
+        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
+            applyRequestFilters()
         }
-        let endpoint = plan.endpoint
-        guard let slot = insert(plan, decision, id, headBytes: headBytes) else {
-            answerLocally(id, .overloaded, decision)
+        guard decision.reply == nil, let endpoint = chooseEndpoint(slot) else {
+            answerUnsent(id)
             return 0
-        }
-        shard.set(.activeExchanges, UInt64(exchanges.count))
-        if decision.requestMilliseconds != 0 {
-            exchanges[slot].requestDeadline = now &+ UInt64(decision.requestMilliseconds)
-            updateDeadline(exchange: slot)
         }
         return startAttempt(slot, endpoint: endpoint, rest)
     }
 
     @inline(__always)
-    private mutating func decide(_ id: SlotID) -> Decision {
-        if current == .max { return Decision(.noListener) }
-        return generations[current].decide(
-            requestHead, from: downstreams[id].origin, clusters,
-            random: UInt32(truncatingIfNeeded: random.next()))
+    private mutating func decide(_ id: SlotID) {
+        if current == .max {
+            decision = Decision()
+            decision.reply = .noListener
+        } else {
+            let random = UInt32(truncatingIfNeeded: random.next())
+            let origin = downstreams[id].origin
+            Self.decide(&decision, requestHead, from: origin, generations, current, clusters, random)
+        }
     }
 
+    @inline(__always)
+    private static func decide(
+        _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
+        _ generations: borrowing Slab<Generation>, _ generation: UInt32,
+        _ clusters: borrowing ClusterSet, _ random: UInt32
+    ) {
+        generations[generation].decide(&decision, head, from: origin, clusters, random: random)
+    }
+
+    /// Makes the exchange of the request in `requestHead`; nil when there is no room.
+    @inline(__always)
+    private mutating func newExchange(_ id: SlotID, headBytes: Int) -> SlotID? {
+        guard let buffer = buffers.take(capacity: 4096) else { return nil }
+        let slot = exchanges.insert(
+            Exchange(
+                id, decision, requestHead,
+                generations[current].settings[Int(decision.parameters)],
+                generation: current, buffer: buffer, headBytes: headBytes, began: nowNanoseconds))
+        guard let slot else { return nil }
+        generations[current].users &+= 1
+        downstreams[id].begin(slot)
+        shard.set(.activeExchanges, UInt64(exchanges.count))
+        if decision.requestMilliseconds != 0 {
+            exchanges[slot].requestDeadline = now &+ UInt64(decision.requestMilliseconds)
+            updateDeadline(exchange: slot)
+        }
+        return slot
+    }
+
+    /// Answers a request about which nothing was sent; `decision.reply` says what.
     @inline(never)
-    private mutating func answerInstead(_ id: SlotID, _ reply: LocalReply, _ decision: Decision) {
+    private mutating func answerUnsent(_ id: SlotID) {
+        let exchange = downstreams[id].exchange
+        if exchange != .none {
+            downstreams[id].exchange = .none
+            downstreams[id].phase = .reading
+            remove(exchange)
+        }
+        let reply = decision.reply ?? .noEndpoint
         if reply == .redirect {
             redirect(id, status: redirectStatus, decision)
         } else {
@@ -70,33 +91,15 @@ extension Worker {
         }
     }
 
-    /// Filters, endpoint and head; nil when all is ready to be sent, else the answer.
-    @inline(__always)
-    private mutating func prepare(
-        _ plan: inout RequestPlan, _ decision: Decision, _ id: SlotID
-    ) -> LocalReply? {
-        keepStrings(&plan)
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]),
-            let reply = applyRequestFilters(decision)
-        {
-            return reply
-        }
-        guard let row = chooseEndpoint(clusterRow: decision.cluster, avoiding: .max) else {
-            return .noEndpoint
-        }
-        plan.endpoint = row
-        if !prepareHead(&plan, decision, id) { return .headTooLargeAfterFilters }
-        return writeHead(&plan) ? nil : .overloaded
-    }
-
-    private mutating func applyRequestFilters(_ decision: Decision) -> LocalReply? {
+    @inline(never)
+    private mutating func applyRequestFilters() {
         switch Self.apply(generations, current, decision, &requestHead, &location) {
-        case .forward: return nil
+        case .forward: break
         case .redirect(let status):
             redirectStatus = status
-            return .redirect
-        case .failed: return .failedFilter
-        case .tooLarge: return .headTooLargeAfterFilters
+            decision.reply = .redirect
+        case .failed: decision.reply = .failedFilter
+        case .tooLarge: decision.reply = .headTooLargeAfterFilters
         }
     }
 
@@ -109,19 +112,14 @@ extension Worker {
             listener: decision.listener, head: &head, scratch: &scratch)
     }
 
-    /// Gives the exchange its slot; nil when all are taken.
+    /// Chooses the endpoint of the first attempt and writes the head for it; else `decision.reply` says why not.
     @inline(__always)
-    private mutating func insert(
-        _ plan: consuming RequestPlan, _ decision: Decision, _ id: SlotID, headBytes: Int
-    ) -> SlotID? {
-        let slot = exchanges.insert(
-            Exchange(
-                id, decision, plan, requestHead,
-                generations[current].snapshot.parameters[Int(decision.parameters)],
-                generation: current, headBytes: headBytes, began: nowNanoseconds))
-        guard let slot else { return nil }
-        generations[current].users &+= 1
-        downstreams[id].begin(slot)
-        return slot
+    private mutating func chooseEndpoint(_ slot: SlotID) -> Int32? {
+        guard let endpoint = chooseEndpoint(clusterRow: decision.cluster, avoiding: .max) else {
+            decision.reply = .noEndpoint
+            return nil
+        }
+        if !writeHead(slot, endpoint: endpoint) { return nil }
+        return endpoint
     }
 }

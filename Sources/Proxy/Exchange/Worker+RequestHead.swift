@@ -8,12 +8,22 @@ import Runtime
 extension Worker {
     /// Copies what the access log and local answers tell of the request, bounded, before filters change it.
     @inline(__always)
-    mutating func keepStrings(_ plan: inout RequestPlan) {
-        plan.record.path = Self.keep(requestHead.path, 2048, requestHead, &plan.buffer)
-        if options.log == nil { return }
-        plan.record.authority = Self.keep(requestHead.authority, 256, requestHead, &plan.buffer)
-        guard let agent = requestHead.value(.userAgent) else { return }
-        plan.record.userAgent = Self.keep(agent, 256, requestHead, &plan.buffer)
+    mutating func keepStrings(_ slot: SlotID) {
+        Self.keepPath(requestHead, &exchanges[slot])
+        if options.log != nil { Self.keepStrings(requestHead, &exchanges[slot]) }
+    }
+
+    @inline(__always)
+    private static func keepPath(_ head: borrowing RequestHead, _ exchange: inout Exchange) {
+        exchange.record.path = keep(head.path, 2048, head, &exchange.buffer)
+    }
+
+    @inline(never)
+    private static func keepStrings(_ head: borrowing RequestHead, _ exchange: inout Exchange) {
+        exchange.record.authority = keep(head.authority, 256, head, &exchange.buffer)
+        if let agent = head.value(.userAgent) {
+            exchange.record.userAgent = keep(agent, 256, head, &exchange.buffer)
+        }
     }
 
     @inline(__always)
@@ -26,10 +36,24 @@ extension Worker {
         return ByteRange(start..<(start &+ buffer.append(kept)))
     }
 
+    /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
+    @inline(__always)
+    mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
+        if !prepareHead(slot, endpoint: endpoint) {
+            decision.reply = .headTooLargeAfterFilters
+            return false
+        }
+        if Self.write(requestHead, &exchanges[slot]) { return true }
+        while enlarge(slot) {
+            if Self.write(requestHead, &exchanges[slot]) { return true }
+        }
+        decision.reply = .overloaded
+        return false
+    }
+
     /// Drops what belongs to the client's connection and says who asked.
-    mutating func prepareHead(
-        _ plan: inout RequestPlan, _ decision: Decision, _ id: SlotID
-    ) -> Bool {
+    private mutating func prepareHead(_ slot: SlotID, endpoint: Int32) -> Bool {
+        let id = exchanges[slot].downstream
         requestHead.removeConnectionFields()
         if requestHead.expectsContinue { requestHead.remove(.expect) }
         client.removeAll()
@@ -41,7 +65,7 @@ extension Worker {
             requestHead.tell(client, isSecure: isSecure, isTrusted: trusted),
             requestHead.append(.via, via), nameRequest()
         else { return false }
-        return nameHost(&plan, decision)
+        return nameHost(slot, endpoint: endpoint)
     }
 
     /// Keeps a usable x-request-id, else makes one.
@@ -67,54 +91,60 @@ extension Worker {
 
     /// Host as the cluster wants it, unless a URLRewrite filter named one.
     @inline(__always)
-    private mutating func nameHost(_ plan: inout RequestPlan, _ decision: Decision) -> Bool {
-        let kind = clusters.clusters[Int(decision.cluster)].hostHeaderKind
-        plan.isModelServer = clusters.clusters[Int(decision.cluster)].isModelServer
-        if kind == .preserve || decision.flags.contains(.rewritesHost) { return true }
-        if kind == .name {
+    private mutating func nameHost(_ slot: SlotID, endpoint: Int32) -> Bool {
+        let cluster = Int(decision.cluster)
+        if clusters.clusters[cluster].isModelServer {
+            exchanges[slot].times =
+                generations[current].settings[Int(decision.parameters)].modelServer
+            exchanges[slot].isInference = requestHead.method == .post
+        }
+        switch clusters.clusters[cluster].hostHeaderKind {
+        case .preserve: return true
+        case .name:
+            if decision.flags.contains(.rewritesHost) { return true }
             return requestHead.setAuthority(
-                clusters.arena, clusters.clusters[Int(decision.cluster)].hostHeader)
+                clusters.arena, clusters.clusters[cluster].hostHeader)
+        case .endpoint:
+            if decision.flags.contains(.rewritesHost) { return true }
+            exchanges[slot].namesEndpoint = true
+            return requestHead.setAuthority(
+                clusters.arena, clusters.endpoints[Int(endpoint)].authority)
         }
-        plan.namesEndpoint = true
-        return requestHead.setAuthority(
-            clusters.arena, clusters.endpoints[Int(plan.endpoint)].authority)
     }
 
-    /// Writes the head behind the log's strings; larger buffers are taken until it fits.
-    mutating func writeHead(_ plan: inout RequestPlan) -> Bool {
-        if let value = requestHead.value(.xRequestID) {
-            plan.record.requestID = Self.keep(value, 128, requestHead, &plan.buffer)
+    /// Writes the head behind the log's strings; false, and those only, when it does not fit.
+    @inline(__always)
+    private static func write(
+        _ head: borrowing RequestHead, _ exchange: inout Exchange
+    ) -> Bool {
+        if exchange.record.requestID.isNone, let value = head.value(.xRequestID) {
+            exchange.record.requestID = keep(value, 128, head, &exchange.buffer)
         }
-        let framing = requestHead.framing
-        let start = plan.buffer.count
-        while true {
-            let fits = plan.buffer.withFree { output in
-                HeadWriter.write(request: requestHead, framing: framing, into: &output)
-            }
-            if fits { break }
-            if !enlarge(&plan.buffer, keeping: start) { return false }
+        let start = exchange.buffer.count
+        let fits = exchange.buffer.withFree { output in
+            HeadWriter.write(request: head, framing: head.framing, into: &output)
         }
-        plan.record.head = ByteRange(start..<plan.buffer.count)
-        return true
+        exchange.record.head = ByteRange(start..<exchange.buffer.count)
+        return fits
     }
 
-    /// Takes a larger buffer for a head that did not fit.
-    private mutating func enlarge(_ buffer: inout Buffer, keeping kept: Int) -> Bool {
-        let capacity = buffer.capacity * 4
+    /// Takes a larger buffer for a head that did not fit; what stands before the head is kept.
+    @inline(never)
+    private mutating func enlarge(_ slot: SlotID) -> Bool {
+        let capacity = exchanges[slot].buffer.capacity * 4
         guard capacity <= 1 << 20, var larger = buffers.take(capacity: capacity) else {
             return false
         }
-        _ = larger.append(buffer.span.extracting(first: kept))
-        swap(&larger, &buffer)
+        let kept = Int(exchanges[slot].record.head.start)
+        _ = larger.append(exchanges[slot].buffer.span.extracting(first: kept))
+        swap(&larger, &exchanges[slot].buffer)
         buffers.give(larger)
         return true
     }
 
     /// Whether forwarding fields of this peer are believed.
     private func isTrusted(_ peer: SocketAddress, parameters: Int32) -> Bool {
-        if generations[current].snapshot.parameters[Int(parameters)].trustedProxies.blocks.isEmpty {
-            return false
-        }
+        if !generations[current].settings[Int(parameters)].trustsPeers { return false }
         return generations[current].snapshot.parameters[Int(parameters)].trustedProxies
             .contains(peer)
     }
