@@ -46,7 +46,7 @@ struct Exchange: ~Copyable {
     let downstream: SlotID
     var upstream = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer: Buffer
+    var buffer = Buffer()
     var record = ExchangeRecord()
     private let byAddress = ByAddress()
 
@@ -139,11 +139,10 @@ struct Exchange: ~Copyable {
     @inline(__always)
     init(
         _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
-        _ settings: borrowing ExchangeSettings, generation: UInt32, buffer: consuming Buffer,
-        headBytes: Int, began: UInt64
+        _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
+        began: UInt64
     ) {
         self.downstream = downstream
-        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)

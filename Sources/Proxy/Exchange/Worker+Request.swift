@@ -57,13 +57,17 @@ extension Worker {
     /// Makes the exchange of the request in `requestHead`; nil when there is no room.
     @inline(__always)
     private mutating func newExchange(_ id: SlotID, headBytes: Int) -> SlotID? {
-        guard let buffer = buffers.take(capacity: 4096) else { return nil }
-        let slot = exchanges.insert(
-            Exchange(
-                id, decision, requestHead,
-                generations[current].settings[Int(decision.parameters)],
-                generation: current, buffer: buffer, headBytes: headBytes, began: nowNanoseconds))
-        guard let slot else { return nil }
+        guard var buffer = buffers.take(capacity: 4096) else { return nil }
+        let settings = generations[current].settings[Int(decision.parameters)]
+        guard
+            let slot = Self.insert(
+                &exchanges, id, decision, requestHead, settings, generation: current,
+                headBytes: headBytes, began: nowNanoseconds)
+        else {
+            buffers.give(buffer)
+            return nil
+        }
+        swap(&buffer, &exchanges[slot].buffer)
         generations[current].users &+= 1
         downstreams[id].begin(slot)
         shard.set(.activeExchanges, UInt64(exchanges.count))
@@ -72,6 +76,19 @@ extension Worker {
             updateDeadline(exchange: slot)
         }
         return slot
+    }
+
+    @inline(__always)
+    private static func insert(
+        _ exchanges: inout Slab<Exchange>, _ id: SlotID, _ decision: Decision,
+        _ head: borrowing RequestHead, _ settings: ExchangeSettings, generation: UInt32,
+        headBytes: Int, began: UInt64
+    ) -> SlotID? {
+        exchanges.insert {
+            Exchange(
+                id, decision, head, settings, generation: generation, headBytes: headBytes,
+                began: began)
+        }
     }
 
     /// Answers a request about which nothing was sent; `decision.reply` says what.
