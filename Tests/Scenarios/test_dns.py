@@ -10,7 +10,7 @@ import time
 import pytest
 
 from Fixtures import documents as docs
-from Fixtures.dns import A, AAAA, DNS
+from Fixtures.dns import A, AAAA, DNS, SRV
 from Fixtures.gateway import serving
 from Fixtures.net import free_port_on, ipv6_available, wait_until
 from Fixtures.origin import Origin
@@ -86,6 +86,19 @@ def test_several_addresses_share_the_requests(tmp_path):
         dns.set("gpu.test", A, ["127.0.0.2", "127.0.0.3"])
         with named(dns, "gpu.test", one.port, tmp_path) as gateway:
             wait_until(lambda: {origin_of(gateway) for _ in range(20)} == {"one", "two"}, 10)
+
+
+def test_srv_records_say_the_port(tmp_path):
+    """`_http._tcp.gpu.test`: target and port come from the record, and follow it; the field `port` is not used."""
+    with DNS(RESOLVER) as dns, Origin(host="127.0.0.2", name="one") as one, Origin(host="127.0.0.3", name="two") as two:
+        dns.set("a.test", A, ["127.0.0.2"])
+        dns.set("b.test", A, ["127.0.0.3"])
+        dns.set("_http._tcp.gpu.test", SRV, [(1, 1, one.port, "a.test")])
+        with named(dns, "_http._tcp.gpu.test", 9, tmp_path) as gateway:
+            wait_until(lambda: origin_of(gateway) == "one", 10)
+            assert one.last().get("host") == f"127.0.0.2:{one.port}"
+            dns.set("_http._tcp.gpu.test", SRV, [(1, 1, two.port, "b.test")])
+            wait_until(lambda: origin_of(gateway) == "two", 15)
 
 
 @pytest.mark.skipif(not ipv6_available(), reason="this machine has no IPv6 loopback")

@@ -66,8 +66,8 @@ extension Compiled {
     /// - Parameters:
     ///   - identities: gives ids to addresses that are new.
     ///   - clients: keeps TLS settings from one call to the next.
-    ///   - addresses: the present addresses of a DNS name, none while it is not resolved; the
-    ///     port of each is that of the endpoint.
+    ///   - addresses: the present addresses of a DNS name, none while it is not resolved; with
+    ///     port 0, which becomes that of the endpoint, but where SRV records say a port.
     /// - Returns: the clusters, and what is wrong with those whose TLS cannot be set up: they
     ///   have no endpoints.
     public func clusters(
@@ -108,23 +108,31 @@ extension Compiled {
         var seen: Set<SocketAddress> = []
         var endpoints: [EndpointDescription] = []
         for endpoint in blueprint.endpoints {
-            let found: [SocketAddress]
-            switch endpoint.host {
-            case .address(let address): found = [address]
-            case .name(let name, let port):
-                found = addresses(name).map { address in
-                    var address = address
-                    address.port = port
-                    return address
-                }
-            }
-            for address in found where seen.insert(address).inserted {
+            for (address, authority) in located(endpoint, addresses)
+            where seen.insert(address).inserted {
                 endpoints.append(
                     EndpointDescription(
                         id: identities.endpoint(address, of: cluster), address: address,
-                        authority: endpoint.authority, priority: endpoint.priority))
+                        authority: authority, priority: endpoint.priority))
             }
         }
         return endpoints
+    }
+
+    /// The addresses of an endpoint, each with the Host that it sees.
+    private func located(
+        _ endpoint: ClusterBlueprint.Endpoint, _ addresses: (String) -> [SocketAddress]
+    ) -> [(SocketAddress, String)] {
+        switch endpoint.host {
+        case .address(let address): [(address, endpoint.authority)]
+        case .name(let name, let port):
+            addresses(name).map { address in
+                // SRV records say a port, and their owner's name is no name of a host.
+                if address.port != 0 { return (address, address.description) }
+                var address = address
+                address.port = port
+                return (address, endpoint.authority)
+            }
+        }
     }
 }

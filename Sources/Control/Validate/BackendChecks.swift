@@ -73,9 +73,11 @@ extension FieldChecks {
             "needs protocol HTTPS or HTTP2; with \(spec.protocol ?? .http) nothing is encrypted")
     }
 
-    /// An IP address or a DNS name, without port and scheme.
+    /// An IP address, a DNS name or the name of SRV records (`_http._tcp.name`), without port and scheme.
     private mutating func address(_ text: String, _ path: String) {
-        if SocketAddress(text, port: 0) != nil || Patterns.isSubdomain(text.lowercased()) {
+        if SocketAddress(text, port: 0) != nil || Patterns.isSubdomain(text.lowercased())
+            || Patterns.isServiceName(text.lowercased())
+        {
             return
         }
         if text.contains("://") {
@@ -83,7 +85,7 @@ extension FieldChecks {
         } else if SocketAddress(parsing: text) != nil || text.contains(":") {
             refuse(path, "\"\(text)\" must be without a port; use the field port")
         } else {
-            refuse(path, "\"\(text)\" is neither an IP address nor a DNS name")
+            refuse(path, "\"\(text)\" is no IP address, DNS name or name of SRV records such as _http._tcp.example.org")
         }
     }
 

@@ -11,6 +11,16 @@ enum Patterns {
         (1...253).contains(text.utf8.count) && areLabels(text.utf8, dots: true)
     }
 
+    /// The owner of SRV records (RFC 2782): `_service._protocol.name`.
+    static func isServiceName(_ text: String) -> Bool {
+        let labels = text.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
+        guard labels.count == 3, text.utf8.count <= 253, labels[0].hasPrefix("_"),
+            labels[1].hasPrefix("_")
+        else { return false }
+        return isLabel(String(labels[0].dropFirst())) && isLabel(String(labels[1].dropFirst()))
+            && isSubdomain(labels[2])
+    }
+
     /// `Hostname`: a subdomain, or `*.` and a subdomain.
     static func isHostname(_ text: String) -> Bool {
         if text.hasPrefix("*.") {

@@ -24,6 +24,15 @@ import Testing
     }
 
     @Test(arguments: [
+        ("_http._tcp.lan", true), ("_ollama._tcp.gpu.example.org", true), ("_http._tcp", false),
+        ("_http.tcp.lan", false), ("http._tcp.lan", false), ("__a._tcp.lan", false),
+        ("_http._tcp.", false), ("_http._tcp.a b", false),
+    ])
+    func `names of SRV records have two labels with underscores`(text: String, isOne: Bool) {
+        #expect(Patterns.isServiceName(text) == isOne)
+    }
+
+    @Test(arguments: [
         ("example.com", true), ("*.example.com", true), ("*.com", true), ("*", false),
         ("*.", false), ("a.*.com", false), ("*a.com", false), ("example.com:80", false),
         ("Example.com", false), (String(repeating: "a", count: 254), false),
