@@ -1,3 +1,5 @@
+import BasicContainers
+
 /// Scans of 16 bytes at a time and copies of bytes: the only file of this module that says
 /// `unsafe`.
 ///
@@ -27,26 +29,59 @@ public enum ByteScan {
                 fromUncheckedByteOffset: offset, as: UInt64.self))
     }
 
+    /// A word that says which lanes are set: the first set bit divided by 4 is the first set lane.
+    ///
+    /// Two lanes make one byte: 0x7F for the even one, 0x80 for the odd one, 0xFF for both. That is
+    /// narrowing with saturation, one instruction. It is written with operations that vectors of
+    /// this very type have; generic ones, as `pointwiseMin` or `SIMD8(clamping:)`, become calls.
+    @inlinable @inline(__always)
+    static func laneWord(_ mask: SIMDMask<SIMD16<Int8>>) -> UInt64 {
+        let least: SIMD8<Int16> = SIMD8<Int16>(repeating: -128)
+        let most: SIMD8<Int16> = SIMD8<Int16>(repeating: 127)
+        // Sound: masks and vectors of 16 bytes, without padding; every pattern is a number, and
+        // what only moves lanes whole is right for numbers in the place of a mask.
+        let pairs = unsafe unsafeBitCast(mask, to: SIMD8<Int16>.self)
+        let fromLeast = unsafe unsafeBitCast(pairs, to: SIMDMask<SIMD8<Int16>>.self).replacing(
+            with: unsafeBitCast(least, to: SIMDMask<SIMD8<Int16>>.self), where: pairs .< least)
+        let narrow = unsafe unsafeBitCast(
+            fromLeast.replacing(
+                with: unsafeBitCast(most, to: SIMDMask<SIMD8<Int16>>.self),
+                where: unsafeBitCast(fromLeast, to: SIMD8<Int16>.self) .> most),
+            to: SIMD8<Int16>.self)
+        let bytes = SIMD8<Int8>(
+            Int8(truncatingIfNeeded: narrow[0]), Int8(truncatingIfNeeded: narrow[1]),
+            Int8(truncatingIfNeeded: narrow[2]), Int8(truncatingIfNeeded: narrow[3]),
+            Int8(truncatingIfNeeded: narrow[4]), Int8(truncatingIfNeeded: narrow[5]),
+            Int8(truncatingIfNeeded: narrow[6]), Int8(truncatingIfNeeded: narrow[7]))
+        return unsafe unsafeBitCast(bytes, to: UInt64.self).littleEndian
+    }
+
+    /// The vector with the bit of small letters set in every lane.
+    @inlinable @inline(__always)
+    static func folded(_ v: SIMD16<UInt8>) -> SIMD16<UInt8> {
+        let smallBit: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x20)
+        // Sound: masks and vectors of 16 bytes; `.|` of masks is `|` of their bytes, for which
+        // vectors have but a generic operation.
+        return unsafe unsafeBitCast(
+            unsafeBitCast(v, to: SIMDMask<SIMD16<Int8>>.self)
+                .| unsafeBitCast(smallBit, to: SIMDMask<SIMD16<Int8>>.self),
+            to: SIMD16<UInt8>.self)
+    }
+
     /// Index of the first lane that is set, 0...15, or 16.
     @inlinable @inline(__always)
     static func firstLane(_ mask: SIMDMask<SIMD16<Int8>>) -> Int {
-        // Sound: a mask of 16 lanes is 16 bytes that are each 0 or 0xFF, as is SIMD2<UInt64>.
-        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
-        if words.x != 0 { return words.x.littleEndian.trailingZeroBitCount &>> 3 }
-        return 8 &+ (words.y.littleEndian.trailingZeroBitCount &>> 3)
+        let word = laneWord(mask)
+        return word == 0 ? 16 : word.trailingZeroBitCount &>> 2
     }
 
     /// Index of the first lane from `least` on that is set, or 16; `least` is 0...15.
     @inlinable @inline(__always)
     static func firstLane(_ mask: SIMDMask<SIMD16<Int8>>, atLeast least: Int) -> Int {
-        // Sound: a mask of 16 lanes is 16 bytes that are each 0 or 0xFF, as is SIMD2<UInt64>.
-        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
-        let shift = UInt64(truncatingIfNeeded: (least & 7) &* 8)
-        let low = least < 8 ? (words.x.littleEndian &>> shift) &<< shift : 0
-        if low != 0 { return low.trailingZeroBitCount &>> 3 }
-        let high = words.y.littleEndian
-        let kept = least < 8 ? high : (high &>> shift) &<< shift
-        return 8 &+ (kept.trailingZeroBitCount &>> 3)
+        // Four bits a lane: the low ones for an even lane, the highest for an odd one.
+        let lanes = laneWord(mask) & 0x8F8F_8F8F_8F8F_8F8F
+        let kept = lanes &>> UInt64(truncatingIfNeeded: least &* 4)
+        return kept == 0 ? 16 : least &+ kept.trailingZeroBitCount &>> 2
     }
 
     // MARK: - Scans
@@ -56,39 +91,16 @@ public enum ByteScan {
     @inlinable @inline(__always)
     public static func firstControl(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        // One more than a control or DEL is negative or at most 0x20 as a signed byte. So is one
-        // more than a byte above 0x7F: those, and TAB, are told apart one by one.
-        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
-        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
         var at = from
         while at &+ 16 <= to {
-            let v = SIMD16<Int8>(truncatingIfNeeded: load16(bytes, at) &+ one)
-            let lane = firstLane(v .< bound)
+            let lane = firstLane(suspect(load16(bytes, at)))
             if lane < 16 {
+                // TAB and bytes above 0x7F are told apart one by one.
                 // Sound: at + lane is inside of the 16 bytes that were loaded.
                 let byte = unsafe bytes[unchecked: at &+ lane]
                 if byte < 0x20 && byte != 0x09 { return at &+ lane }
                 return firstControlSlowly(bytes, from: at &+ lane, to: to)
             }
-            at &+= 16
-        }
-        return at < to ? firstControlSlowly(bytes, from: at, to: to) : max(from, to)
-    }
-
-    /// Offset of the first byte in `from..<to` that may be a control byte; `to` when there is none.
-    ///
-    /// It may also be TAB or above 0x7F: the caller knows what it looks for, and takes
-    /// `firstControl` when it is not that.
-    @inline(__always)
-    static func firstSuspect(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
-        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
-        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
-        var at = from
-        while at &+ 16 <= to {
-            let v = SIMD16<Int8>(truncatingIfNeeded: load16(bytes, at) &+ one)
-            let lane = firstLane(v .< bound)
-            if lane < 16 { return at &+ lane }
             at &+= 16
         }
         return at < to ? firstControlSlowly(bytes, from: at, to: to) : max(from, to)
@@ -177,24 +189,20 @@ public enum ByteScan {
     /// are.
     ///
     /// The other token bytes are rare in field names: the caller looks at them one by one.
-    @inlinable @inline(__always)
+    @inline(__always)
     static func plainNameEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        let smallBit: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x20)
-        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
-        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
-        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
-        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
-        let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
         var at = from
         while at &+ 16 <= to {
-            let v = load16(bytes, at)
-            let plain =
-                (((v | smallBit) &- letterA) .< letters) .| ((v &- zero) .< digits)
-                .| (v .== hyphen)
-            let lane = firstLane(.!plain)
+            let lane = firstLane(.!plainName(load16(bytes, at)))
             if lane < 16 { return at &+ lane }
             at &+= 16
+        }
+        if at < to, to >= 16 {
+            // The last 16 bytes again; lanes before `at` do not count.
+            let least = 16 &- (to &- at)
+            let lane = firstLane(.!plainName(load16(bytes, to &- 16)), atLeast: least)
+            return to &- 16 &+ lane
         }
         while at < to {
             // Sound: at is inside from..<to, which was checked against the span.
@@ -214,7 +222,6 @@ public enum ByteScan {
         _ bytes: Span<UInt8>, from: Int, to: Int, capitals: inout Bool
     ) -> Int {
         precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        let smallBit: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x20)
         let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
         let capitalA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x41)
         let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
@@ -228,7 +235,7 @@ public enum ByteScan {
         while at < to, at &+ 17 <= bytes.count {
             let v = load16(bytes, at)
             let next = load16(bytes, at &+ 1)
-            let isLetter = ((v | smallBit) &- letterA) .< letters
+            let isLetter = (folded(v) &- letterA) .< letters
             let isOther = ((v &- zero) .< digits) .| (v .== hyphen) .| (v .== underscore)
             let isDot = (v .== dot) .& (next .!= dot)
             let lane = firstLane(.!(isLetter .| isOther .| isDot))
@@ -249,6 +256,35 @@ public enum ByteScan {
             at &+= 1
         }
         return max(from, to)
+    }
+
+    /// Offset of the first byte in `from..<to` that ends a usual host; `to` when there is none, and
+    /// `from` near the end of the span.
+    ///
+    /// A usual host has small letters, digits, `-`, and dots that no other dot follows.
+    @inline(__always)
+    static func usualHostEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
+        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
+        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
+        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
+        let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
+        let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
+        var at = from
+        // The loads may pass `to` but not the span: what follows a host lies in the same head.
+        while at < to {
+            if at &+ 17 > bytes.count { return from }
+            let v = load16(bytes, at)
+            let next = load16(bytes, at &+ 1)
+            let isByte =
+                ((v &- letterA) .< letters) .| ((v &- zero) .< digits) .| (v .== hyphen)
+                .| ((v .== dot) .& (next .!= dot))
+            let lane = firstLane(.!isByte)
+            if lane < 16 { return min(at &+ lane, to) }
+            at &+= 16
+        }
+        return to
     }
 
     /// Offset of the first byte in `from..<to` that ends a plain path; `to` when there is none.
@@ -315,18 +351,262 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Whether a field line whose colon and first control byte are given is the usual one: a space,
-    /// a value without white space at its ends, CRLF.
+    /// Offset of the first byte outside of 0x21...0x7E, or `#`, in `from..<to`; `to` when there is
+    /// none.
     @inline(__always)
-    static func isUsualLine(_ bytes: Span<UInt8>, colon: Int, control: Int) -> Bool {
-        if colon < 0 || control &- colon < 3 || control &+ 1 >= bytes.count { return false }
-        // Sound: 0 <= colon, colon + 2 < control and control + 1 < count, so all reads are inside.
+    static func plainQueryEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        let firstGraphic: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x21)
+        let graphics: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5E)
+        let hash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x23)
+        var at = from
+        while at &+ 16 <= to {
+            let v = load16(bytes, at)
+            let lane = firstLane(((v &- firstGraphic) .>= graphics) .| (v .== hash))
+            if lane < 16 { return at &+ lane }
+            at &+= 16
+        }
+        while at < to {
+            // Sound: at is inside from..<to, which was checked against the span.
+            let byte = unsafe bytes[unchecked: at]
+            if byte &- 0x21 >= 0x5E || byte == 0x23 { return at }
+            at &+= 1
+        }
+        return max(from, to)
+    }
+
+    /// Offset of the first byte that may be a control byte, TAB or above 0x7F, of the sixteen from
+    /// `from` on; the one after them when there is none.
+    @inline(__always)
+    static func firstSuspectOf16(_ bytes: Span<UInt8>, from: Int) -> Int {
+        precondition(from >= 0 && from &+ 16 <= bytes.count, "scan outside of the span")
+        return from &+ firstLane(suspect(load16(bytes, from)))
+    }
+
+    /// The number that `count` bytes before `to` are, 1...8 of them; nil when one is no digit.
+    @inline(__always)
+    static func shortDecimal(_ bytes: Span<UInt8>, count: Int, to: Int) -> UInt64? {
+        precondition(count &- 1 < 8 && count > 0)
+        // The first digit is the lowest byte; what precedes it becomes zero.
+        let unused = UInt64(truncatingIfNeeded: 64 &- count &* 8)
+        var digits = ((load8(bytes, to &- 8) ^ 0x3030_3030_3030_3030) &>> unused) &<< unused
+        if (digits | (digits &+ 0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 { return nil }
+        // Pairs of digits, then of pairs, then of fours; a byte of at most 9 leaves no carry.
+        digits = (digits &* 10 &+ digits &>> 8) & 0x00FF_00FF_00FF_00FF
+        digits = (digits &* 100 &+ digits &>> 16) & 0x0000_FFFF_0000_FFFF
+        return (digits &* 10_000 &+ digits &>> 32) & 0xFFFF_FFFF
+    }
+
+    /// Replaces all bytes by those of `text` before `end`.
+    @inline(__always)
+    static func replace(_ bytes: inout RigidArray<UInt8>, by text: Span<UInt8>, upTo end: Int) {
+        precondition(end <= text.count && end <= bytes.capacity, "a head above its bounds")
+        bytes.removeAll()
+        // As short is only a head with bare line feeds.
+        if end < 16 { return bytes.append(copying: text.extracting(0..<end)) }
+        bytes.edit { output in
+            // Sound: `end` is at least 16 and within both; the last vector overlaps the one before.
+            unsafe output.withUnsafeMutableBufferPointer { target, used in
+                guard let base = UnsafeMutableRawPointer(target.baseAddress) else { return }
+                var at = 0
+                while at < end &- 16 {
+                    unsafe (base + at).storeBytes(of: load16(text, at), as: SIMD16<UInt8>.self)
+                    at &+= 16
+                }
+                at = end &- 16
+                unsafe (base + at).storeBytes(of: load16(text, at), as: SIMD16<UInt8>.self)
+                used = end
+            }
+        }
+    }
+
+    // MARK: - Field lines
+
+    /// Where the parts of a usual field line lie: a name of letters, digits and hyphens, a colon, a
+    /// space, a value without white space at its ends, CRLF.
+    struct Line: BitwiseCopyable {
+        var colon = 0
+        /// Offset of the CR.
+        var control = 0
+        var id = FieldName.other
+        /// Whether the name is not known and begins with `x-forwarded-`.
+        var isForwarding = false
+    }
+
+    /// Appends the usual lines that lie side by side from `start` on, up to `limit` lines in all,
+    /// with their names and places; the result is the offset of the first line that is not usual.
+    ///
+    /// Lines end before `end`, which is below the count of the span, and hold `most` bytes at most
+    /// before CRLF.
+    @inline(__always)
+    static func appendLines(
+        _ lines: inout RigidArray<FieldLine>, _ places: inout InlineArray<64, UInt32>,
+        _ names: inout FieldNames, _ repeated: inout FieldNames, upTo limit: Int,
+        _ bytes: Span<UInt8>, from start: Int, end: Int, most: Int
+    ) -> Int {
+        precondition(start >= 0 && end < bytes.count, "lines outside of the span")
+        // Up to here 32 bytes lie before `end`.
+        let near = most < 32 ? -1 : end &- 32
+        let room = min(limit, lines.capacity)
+        var at = start
+        lines.edit { output in
+            // Sound: the loop ends at `room`, which is within the capacity, and every line before
+            // `count` was initialised; lines need no deinitialisation.
+            unsafe output.withUnsafeMutableBufferPointer { buffer, used in
+                guard let base = buffer.baseAddress else { return }
+                var line = Line()
+                var count = used
+                while count < room {
+                    if at > near || !usualLine(bytes, at: at, end: end, most: most, &line),
+                        !anyLine(bytes, at: at, end: end, most: most, &line)
+                    {
+                        break
+                    }
+                    unsafe (base + count).initialize(
+                        to: FieldLine(line.id, start: at, colon: line.colon, control: line.control))
+                    // Sound: the number of a name is below 64, as `FieldNames` needs it to be.
+                    unsafe places[unchecked: Int(line.id.rawValue)] =
+                        UInt32(truncatingIfNeeded: count)
+                    count &+= 1
+                    let name = FieldNames(line.id)
+                    repeated.formUnion(names.intersection(name))
+                    names.insert(name)
+                    if line.isForwarding { names.insert(.otherForwarding) }
+                    at = line.control &+ 2
+                }
+                used = count
+            }
+        }
+        return at
+    }
+
+    /// Reads a usual field line at `at` whose name is known, of fewer than 16 bytes, and which does
+    /// not end in the last bytes before `end`; false when it is another line.
+    ///
+    /// The caller has checked that `at + 32` is not above `end`, and `end` below the span's count;
+    /// `most`, the bytes a line may hold before CRLF, is 32 at least.
+    @inline(__always)
+    private static func usualLine(
+        _ bytes: Span<UInt8>, at: Int, end: Int, most: Int, _ line: inout Line
+    ) -> Bool {
+        assert(at >= 0 && at &+ 32 <= end && end < bytes.count, "line outside of the span")
+        let colonByte: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x3A)
+        let v = load16(bytes, at)
+        let colons = laneWord(v .== colonByte)
+        if colons == 0 { return false }
+        let count = colons.trailingZeroBitCount &>> 2
+        let colon = at &+ count
+        var from = at
+        var suspects = laneWord(suspect(v))
+        if suspects != 0 {
+            if suspects.trailingZeroBitCount &>> 2 < count { return false }
+        } else {
+            from &+= 16
+            suspects = laneWord(suspect(load16(bytes, from)))
+            while suspects == 0 {
+                from &+= 16
+                if from &+ 16 > min(end, at &+ most) { return false }
+                suspects = laneWord(suspect(load16(bytes, from)))
+            }
+        }
+        let control = from &+ suspects.trailingZeroBitCount &>> 2
+        // No control byte precedes the colon, so a name that is equal with the bit of small
+        // letters set is equal but for case.
+        line.id = FieldName.recognise(bytes, at: at, count: count, first: word(bytes, at))
+        line.colon = colon
+        line.control = control
+        line.isForwarding = false
+        return line.id != .other && isUsual(bytes, colon: colon, control: control)
+    }
+
+    /// Reads any usual field line before `end`; false when it is another line, or incomplete.
+    ///
+    /// Vectors that would pass the end of the span are the last ones in it, of which the lanes
+    /// before the line do not count.
+    @inline(never)
+    private static func anyLine(
+        _ bytes: Span<UInt8>, at: Int, end: Int, most: Int, _ line: inout Line
+    ) -> Bool {
+        precondition(at >= 0 && end < bytes.count, "line outside of the span")
+        // Sound: at < end, which was just checked against the span.
+        if at >= end || (unsafe bytes[unchecked: at]) <= 0x20 { return false }
+        let last = bytes.count &- 16
+        if last < 0 { return false }
+        let base = min(at, last)
+        let v = load16(bytes, base)
+        let nameLane = firstLane(.!plainName(v), atLeast: at &- base)
+        var colon = base &+ nameLane
+        var control = base &+ firstLane(suspect(v), atLeast: at &- base)
+        if nameLane == 16 { colon = plainNameEnd(bytes, from: min(colon, end), to: end) }
+        if control == base &+ 16 { control = firstSuspect(bytes, from: min(control, end), to: end) }
+        // Sound: colon < control < end, which was checked against the span.
+        if colon == at || colon >= control || control >= end || control &- at > most
+            || (unsafe bytes[unchecked: colon]) != 0x3A
+        {
+            return false
+        }
+        line.colon = colon
+        line.control = control
+        line.id = FieldName.recognise(bytes, at: at, count: colon &- at)
+        line.isForwarding = line.id == .other && Forwarded.isForwardingName(bytes, at..<colon)
+        return isUsual(bytes, colon: colon, control: control)
+    }
+
+    /// Lanes that may be control bytes: these, DEL, TAB and bytes above 0x7F.
+    @inlinable @inline(__always)
+    static func suspect(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
+        // One more than such a byte is negative or at most 0x20 as a signed byte.
+        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
+        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
+        // Sound: both are sixteen bytes of any pattern.
+        return unsafe unsafeBitCast(v &+ one, to: SIMD16<Int8>.self) .< bound
+    }
+
+    /// Offset of the first byte in `from..<to` that may be a control byte, as `suspect` says; `to`
+    /// when there is none.
+    @inline(never)
+    static func firstSuspect(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        var at = from
+        while at &+ 16 <= to {
+            let lane = firstLane(suspect(load16(bytes, at)))
+            if lane < 16 { return at &+ lane }
+            at &+= 16
+        }
+        if at >= to { return max(from, to) }
+        if to < 16 { return firstControlSlowly(bytes, from: at, to: to) }
+        // The last 16 bytes again; lanes before `at` do not count.
+        let least = 16 &- (to &- at)
+        let lane = firstLane(suspect(load16(bytes, to &- 16)), atLeast: least)
+        return to &- 16 &+ lane
+    }
+
+    /// Lanes that are letters, digits and hyphens.
+    @inline(__always)
+    private static func plainName(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
+        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
+        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
+        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
+        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
+        let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
+        return ((folded(v) &- letterA) .< letters) .| ((v &- zero) .< digits)
+            .| (v .== hyphen)
+    }
+
+    /// Whether between colon and first control byte, both checked to be followed by a byte, and
+    /// after it the line is the usual one.
+    @inline(__always)
+    private static func isUsual(_ bytes: Span<UInt8>, colon: Int, control: Int) -> Bool {
+        assert(colon >= 0 && colon < control && control &+ 1 < bytes.count)
+        // Sound: 0 <= colon < control and control + 1 < count, so all reads are inside. Where the
+        // value is empty a read is of the control byte itself, or of the one after it.
         let ends = unsafe bytes.bytes.unsafeLoadUnaligned(
             fromUncheckedByteOffset: control, as: UInt16.self)
         let space = unsafe bytes[unchecked: colon &+ 1]
         let first = unsafe bytes[unchecked: colon &+ 2]
         let last = unsafe bytes[unchecked: control &- 1]
-        return UInt16(littleEndian: ends) == 0x0A0D && space == 0x20 && min(first, last) > 0x20
+        return UInt16(littleEndian: ends) == 0x0A0D && space == 0x20 && first > 0x20
+            && last != 0x20
     }
 
     // MARK: - Copies
@@ -415,49 +695,27 @@ public enum ByteScan {
     }
 }
 
-/// A field name read as words of eight bytes with the bit of small letters set.
-struct FoldedName: BitwiseCopyable {
-    let count: Int
-    /// The first eight bytes; zeros where the name is shorter.
-    private let first: UInt64
-    /// The bytes 8..<16 of a name of more than 16.
-    private let second: UInt64
-    /// The bytes 16..<24 of a name of more than 24.
-    private let third: UInt64
-    /// The last eight bytes of a name of more than eight.
-    private let last: UInt64
+// MARK: - Names
 
-    private static var smallLetters: UInt64 { 0x2020_2020_2020_2020 }
+extension ByteScan {
+    @usableFromInline static var smallLetters: UInt64 { 0x2020_2020_2020_2020 }
 
+    /// The first eight bytes of a name with the bit of small letters set; what follows a shorter
+    /// name is in it too, or zero at the end of the span.
     @inline(__always)
-    init(_ bytes: Span<UInt8>, at start: Int, count: Int) {
-        let total = bytes.count
-        precondition(start >= 0 && count >= 0 && count <= total &- start)
-        self.count = count
-        if count >= 8 {
-            first = Self.word(bytes, start)
-            last = Self.word(bytes, start &+ count &- 8)
-            second = count > 16 ? Self.word(bytes, start &+ 8) : 0
-            third = count > 24 ? Self.word(bytes, start &+ 16) : 0
-        } else {
-            if start &+ 8 <= total {
-                let mask = (1 as UInt64) &<< UInt64(truncatingIfNeeded: count &* 8) &- 1
-                first = Self.word(bytes, start) & mask
-            } else {
-                first = Self.shortWord(bytes, start, count)
-            }
-            last = 0
-            second = 0
-            third = 0
-        }
+    static func firstWord(_ bytes: Span<UInt8>, at start: Int, count: Int) -> UInt64 {
+        precondition(start >= 0 && count >= 0 && count <= bytes.count &- start)
+        if start &+ 8 <= bytes.count { return word(bytes, start) }
+        return shortWord(bytes, start, count)
     }
 
-    /// Eight bytes that `init` has checked to be inside of the span.
+    /// Eight bytes, which the caller has checked to be all in the span, with the bit of small
+    /// letters set.
     @inline(__always)
-    private static func word(_ bytes: Span<UInt8>, _ offset: Int) -> UInt64 {
-        // Sound: every caller is in `init`, where offset + 8 is at most start + count or the
-        // span's.
-        UInt64(
+    static func word(_ bytes: Span<UInt8>, _ offset: Int) -> UInt64 {
+        assert(offset >= 0 && offset &+ 8 <= bytes.count, "word outside of the span")
+        // Sound: the caller has checked that the name, whose bytes these are, lies in the span.
+        return UInt64(
             littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
                 fromUncheckedByteOffset: offset, as: UInt64.self)) | smallLetters
     }
@@ -472,15 +730,21 @@ struct FoldedName: BitwiseCopyable {
         return word
     }
 
-    /// Whether the name equals `text`, which must have the same length, at most 32, and only small
-    /// letters, digits and hyphens.
+    /// Whether the name at `at` equals `text`, which must have its length, at most 32, and only
+    /// small letters, digits and hyphens; `first` is its `firstWord`.
     @inline(__always)
-    func matches(_ text: StaticString) -> Bool {
-        if first != Self.word(text, 0, min(count, 8)) { return false }
-        if count <= 8 { return true }
-        if last != Self.word(text, count &- 8, 8) { return false }
-        if count > 16, second != Self.word(text, 8, 8) { return false }
-        return count <= 24 || third == Self.word(text, 16, 8)
+    static func isName(
+        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ text: StaticString
+    ) -> Bool {
+        let count = text.utf8CodeUnitCount
+        if count <= 8 {
+            let unused = UInt64(truncatingIfNeeded: 64 &- count &* 8)
+            return first &<< unused == word(text, 0, count) &<< unused
+        }
+        if first != word(text, 0, 8) { return false }
+        if word(bytes, at &+ count &- 8) != word(text, count &- 8, 8) { return false }
+        if count > 16, word(bytes, at &+ 8) != word(text, 8, 8) { return false }
+        return count <= 24 || word(bytes, at &+ 16) == word(text, 16, 8)
     }
 
     /// Up to eight bytes of a literal; folded to a constant by the optimiser.

@@ -11,100 +11,147 @@ public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
 }
 
 extension BodyFraming {
-    /// Decides for a request that has Content-Length or Transfer-Encoding.
+    /// Decides for a request that has its fields.
     ///
     /// Where two readers could differ the request is refused: both fields, a coding in HTTP/1.0,
     /// any coding but a single `chunked` (RFC 9112 §6.1 and §6.3 items 3 to 5).
-    static func ofRequest(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, _ version: Version,
-        _ facts: HeadParser.Facts
-    ) -> Result<BodyFraming, Malformed.Reason> {
-        if facts.coding >= 0 {
-            if version == .http10 { return .failure(.codingInHTTP10) }
-            if facts.length >= 0 { return .failure(.codingWithLength) }
-            if let reason = coding(fields, text, facts) { return .failure(reason) }
-            return .success(.chunked)
+    @inline(__always)
+    static func decide(_ head: inout RequestHead, _ text: Span<UInt8>) -> Malformed.Reason? {
+        let names = head.fields.names
+        if names.contains(.transferEncoding) {
+            if head.version == .http10 { return .codingInHTTP10 }
+            if names.contains(.contentLength) { return .codingWithLength }
+            if let reason = coding(head.fields, text) { return reason }
+            head.framing = .chunked
+            head.sentFraming = isCodingPlain(head.fields, text) ? .chunked : nil
+        } else if names.contains(.contentLength) {
+            let length = length(&head.fields, text)
+            if let reason = length.refusal { return reason }
+            head.framing = .length(length.count)
+            head.sentFraming = length.isPlain ? .length(length.count) : nil
         }
-        return length(&fields, text, facts).map { .length($0) }
+        return nil
     }
 
-    /// Decides for an answer of `status` to `method`; `closes` forbids reuse of the connection.
+    /// Decides for an answer to `method` that has its status, fields and persistence; takes the
+    /// persistence away where the framing forbids it.
     ///
     /// With both fields the coding counts, Content-Length is dropped and the connection not used
     /// again (RFC 9112 §6.3 item 3).
-    static func ofResponse(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, _ version: Version,
-        _ facts: HeadParser.Facts, _ status: Int, _ method: Method
-    ) -> Result<(framing: BodyFraming, closes: Bool), Malformed.Reason> {
-        var announced: BodyFraming?
-        var closes = false
-        if facts.coding >= 0 {
-            if version == .http10 { return .failure(.codingInHTTP10) }
-            if let reason = coding(fields, text, facts) { return .failure(reason) }
-            announced = .chunked
-            if facts.length >= 0 {
-                fields.remove(.contentLength)
-                closes = true
-            }
-        } else if facts.length >= 0 {
-            switch length(&fields, text, facts) {
-            case .success(let count): announced = .length(count)
-            case .failure(let reason): return .failure(reason)
-            }
+    @inline(__always)
+    static func decide(
+        _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
+    ) -> Malformed.Reason? {
+        let names = head.fields.names
+        head.framing = .untilClose
+        var isPlain = true
+        if names.contains(.transferEncoding) {
+            if let reason = takeCoding(&head, text, &isPlain) { return reason }
+        } else if names.contains(.contentLength) {
+            let length = length(&head.fields, text)
+            if let reason = length.refusal { return reason }
+            head.framing = .length(length.count)
+            isPlain = length.isPlain
         }
-        if method == .head || Status.hasNoContent(status) {
-            // Without content a coding says nothing; a length tells what GET would have got.
-            fields.remove(.transferEncoding)
-            if status < 200 || status == 204 { fields.remove(.contentLength) }
-            return .success((.none, closes))
+        if method == .head || Status.hasNoContent(head.status) {
+            dropContent(&head)
+        } else if head.framing == .untilClose {
+            head.keepsAlive = false
         }
-        return .success((announced ?? .untilClose, closes))
+        head.sentFraming = isPlain ? head.framing : nil
+        return nil
+    }
+
+    /// Decides for an answer that has Transfer-Encoding.
+    @inline(never)
+    private static func takeCoding(
+        _ head: inout ResponseHead, _ text: Span<UInt8>, _ isPlain: inout Bool
+    ) -> Malformed.Reason? {
+        if head.version == .http10 { return .codingInHTTP10 }
+        if let reason = coding(head.fields, text) { return reason }
+        head.framing = .chunked
+        isPlain = isCodingPlain(head.fields, text)
+        if head.fields.names.contains(.contentLength) {
+            let length = head.fields.firstLine(.contentLength).value
+            if !isLengthPlain(text, length) { isPlain = false }
+            head.fields.remove(.contentLength)
+            head.keepsAlive = false
+        }
+        return nil
+    }
+
+    /// Takes the framing from an answer that has no content whatever its fields say.
+    @inline(never)
+    private static func dropContent(_ head: inout ResponseHead) {
+        // Without content a coding says nothing; a length tells what GET would have got.
+        head.fields.remove(.transferEncoding)
+        if head.status < 200 || head.status == 204 { head.fields.remove(.contentLength) }
+        head.framing = .none
+    }
+
+    /// What the Content-Length lines say.
+    private struct Length {
+        var count: UInt64 = 0
+        var refusal: Malformed.Reason?
+        /// Whether the first line says its value as `HeadWriter` would.
+        var isPlain = true
     }
 
     /// The one value of all Content-Length lines; repeats of the same value are dropped.
-    private static func length(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
-    ) -> Result<UInt64, Malformed.Reason> {
-        let first = facts.length
-        guard let count = FieldValue.decimal(text.extracting(fields.lines[first].value.range))
-        else {
-            return .failure(.lengthInvalid)
+    @inline(__always)
+    private static func length(_ fields: inout FieldSection, _ text: Span<UInt8>) -> Length {
+        let value = fields.firstLine(.contentLength).value
+        guard let count = FieldValue.decimal(text, value.range) else {
+            return Length(refusal: .lengthInvalid)
         }
-        if facts.lengths == 1 { return .success(count) }
-        for i in (first + 1)..<fields.lines.count where fields.lines[i].id == .contentLength {
-            guard let other = FieldValue.decimal(text.extracting(fields.lines[i].value.range))
-            else { return .failure(.lengthInvalid) }
-            if other != count { return .failure(.lengthRepeated) }
-            fields.drop(i)
+        var refusal: Malformed.Reason?
+        if fields.repeated.contains(.contentLength) {
+            refusal = dropRepeats(of: count, &fields, text)
         }
-        return .success(count)
+        return Length(count: count, refusal: refusal, isPlain: isLengthPlain(text, value))
     }
 
-    /// Whether the first framing line says its value as `HeadWriter` would.
+    /// Drops all Content-Length lines but the first; the refusal when one says another length.
+    @inline(never)
+    private static func dropRepeats(
+        of count: UInt64, _ fields: inout FieldSection, _ text: Span<UInt8>
+    ) -> Malformed.Reason? {
+        let first = fields.firstIndex(.contentLength)
+        for i in (first + 1)..<fields.lines.count where fields.lines[i].id == .contentLength {
+            guard let other = FieldValue.decimal(text, fields.lines[i].value.range)
+            else { return .lengthInvalid }
+            if other != count { return .lengthRepeated }
+            fields.drop(i)
+        }
+        return nil
+    }
+
+    /// Whether a length has no zeros before it.
     @inline(__always)
-    static func isPlain(
-        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
+    private static func isLengthPlain(_ text: Span<UInt8>, _ value: ByteRange) -> Bool {
+        value.count <= 1 || text[Int(value.start)] != 0x30
+    }
+
+    /// Whether the first Transfer-Encoding line says its value as `HeadWriter` would.
+    private static func isCodingPlain(
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>
     ) -> Bool {
-        if facts.length >= 0 {
-            let value = fields.lines[facts.length].value
-            if value.count > 1 && text[Int(value.start)] == 0x30 { return false }
-        }
-        if facts.coding >= 0 {
-            let value = text.extracting(fields.lines[facts.coding].value.range)
-            return ByteScan.equal(value, ByteScan.bytes("chunked"))
-        }
-        return true
+        let value = fields.firstLine(.transferEncoding).value.range
+        return ByteScan.equal(text.extracting(value), ByteScan.bytes("chunked"))
     }
 
     /// The refusal of a Transfer-Encoding that is not exactly one line of `chunked`.
     private static func coding(
-        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
-        let value = text.extracting(fields.lines[facts.coding].value.range)
-        if facts.codings == 1, ByteScan.equalFolding(value, ByteScan.bytes("chunked")) {
+        let first = fields.firstIndex(.transferEncoding)
+        let value = text.extracting(fields.lines[first].value.range)
+        if !fields.repeated.contains(.transferEncoding),
+            ByteScan.equalFolding(value, ByteScan.bytes("chunked"))
+        {
             return nil
         }
-        return wrongCoding(fields, text, from: facts.coding)
+        return wrongCoding(fields, text, from: first)
     }
 
     /// Why the codings of all lines together are refused.

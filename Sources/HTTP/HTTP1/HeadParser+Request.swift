@@ -5,7 +5,7 @@ extension HeadParser {
     static func parseRequest(
         _ head: inout RequestHead, _ input: Span<UInt8>, _ resumeAt: Int
     ) -> HeadStep {
-        if !isWorthParsing(input, resumeAt, head.limits) {
+        if resumeAt > 0, !isWorthParsing(input, resumeAt, head.limits) {
             return .incomplete(scanned: input.count)
         }
         let skipped: Int
@@ -55,17 +55,15 @@ extension HeadParser {
         case .ended(let end): fieldsStart = end
         case let other: return other
         }
-        var facts = Facts()
-        let limits = head.limits
         let end: Int
-        switch parseFields(&head.fields, text, from: fieldsStart, limits, &facts) {
+        let bounds = FieldBounds(head.limits, start: fieldsStart)
+        switch parseFields(&head.fields, text, from: fieldsStart, bounds) {
         case .ended(let offset): end = offset
         case let other: return other
         }
-        head.fields.bytes.removeAll()
-        head.fields.bytes.append(copying: text.extracting(0..<end))
+        ByteScan.replace(&head.fields.bytes, by: text, upTo: end)
         if let reason = Target.take(&head, text, line) { return .malformed(reason) }
-        if let reason = decide(&head, text, facts, line) { return .malformed(reason) }
+        if let reason = decide(&head, text) { return .malformed(reason) }
         return .ended(end)
     }
 
@@ -77,6 +75,8 @@ extension HeadParser {
         var target = 0..<0
         /// First offset of the path where it is not plain or has a query: `?`, or what needs work.
         var stop = 0
+        /// Whether what follows `stop`, if that is `?`, holds no `#`.
+        var isPlain = false
     }
 
     /// Reads `method SP target SP version` and its line end.
@@ -84,25 +84,59 @@ extension HeadParser {
     private static func requestLine(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ line: inout RequestLine
     ) -> Part {
-        let bound = head.limits.requestLineBytes
         let methodEnd = method(&head, text)
-        func broken(_ reason: Malformed.Reason, _ at: Int) -> Part {
-            refuse(text, reason, at: at, bound: bound, .requestLineTooLong)
-        }
-        if methodEnd >= text.count || methodEnd == 0 || text[methodEnd] != 0x20 {
-            let isEnd = methodEnd < text.count && text[methodEnd] < 0x20
-            return broken(isEnd ? .requestLineBroken : .methodInvalid, methodEnd)
-        }
         let start = methodEnd &+ 1
+        if methodEnd == 0 || start >= text.count || text[methodEnd] != 0x20 {
+            return methodRefused(text, methodEnd, head.limits.requestLineBytes)
+        }
         line.stop = ByteScan.plainPathEnd(text, from: start, to: text.count)
         var end = line.stop
+        if end < text.count, text[end] == 0x3F {
+            end = ByteScan.plainQueryEnd(text, from: end, to: text.count)
+            line.isPlain = end == text.count || text[end] != 0x23
+        }
         if end < text.count, text[end] != 0x20 {
             end = ByteScan.graphicEnd(text, from: end, to: text.count)
         }
         line.target = start..<end
-        if end >= text.count || text[end] != 0x20 || end == start {
+        if end &+ 11 <= text.count, end > start, end &+ 9 <= head.limits.requestLineBytes,
+            isUsualEnd(text, end)
+        {
+            head.version = .http11
+            head.isLineCanonical = true
+            head.lineEnd = UInt32(truncatingIfNeeded: end &+ 11)
+            return .ended(end &+ 11)
+        }
+        return requestLineEnd(&head, text, line.target)
+    }
+
+    /// The verdict on a request line whose method is not followed by a space and a target.
+    @inline(never)
+    private static func methodRefused(
+        _ text: Span<UInt8>, _ methodEnd: Int, _ bound: Int
+    ) -> Part {
+        if methodEnd > 0, methodEnd < text.count, text[methodEnd] == 0x20 {
+            return refuse(
+                text, .requestLineBroken, at: methodEnd + 1, bound: bound, .requestLineTooLong)
+        }
+        let isEnd = methodEnd < text.count && text[methodEnd] < 0x20
+        return refuse(
+            text, isEnd ? .requestLineBroken : .methodInvalid, at: methodEnd, bound: bound,
+            .requestLineTooLong)
+    }
+
+    /// Reads what follows the target of a request line that is not the usual one.
+    @inline(never)
+    private static func requestLineEnd(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ target: Range<Int>
+    ) -> Part {
+        let bound = head.limits.requestLineBytes
+        let end = target.upperBound
+        if end >= text.count || text[end] != 0x20 || target.isEmpty {
             let isByte = end < text.count && text[end] >= 0x7F
-            return broken(isByte ? .targetByte : .requestLineBroken, end)
+            return refuse(
+                text, isByte ? .targetByte : .requestLineBroken, at: end, bound: bound,
+                .requestLineTooLong)
         }
         let control = ByteScan.firstControl(text, from: end, to: text.count)
         if control > bound { return .malformed(.requestLineTooLong) }
@@ -154,40 +188,41 @@ extension HeadParser {
     /// Host, framing, persistence and expectations of a complete head.
     @inline(__always)
     private static func decide(
-        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts, _ line: RequestLine
+        _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
         if head.method == .connect { return .methodConnect }
-        if let reason = host(&head, text, facts) { return reason }
+        if let reason = host(&head, text) { return reason }
         head.upgrade = .none
         head.acceptsTrailers = false
         head.keepsAlive = head.version == .http11
         head.namesFields = false
-        if facts.connection >= 0 { connection(&head, text, facts) }
-        if facts.te >= 0 {
-            head.acceptsTrailers = lists(head.fields, text, .te, from: facts.te, "trailers")
-        }
         head.framing = .none
-        if facts.length >= 0 || facts.coding >= 0 {
-            switch BodyFraming.ofRequest(&head.fields, text, head.version, facts) {
-            case .success(let framing): head.framing = framing
-            case .failure(let reason): return reason
-            }
-        }
-        head.sentFraming = BodyFraming.isPlain(head.fields, text, facts) ? head.framing : nil
+        head.sentFraming = .some(.none)
         head.expectsContinue = false
-        return facts.expect < 0 ? nil : expectation(&head, text, facts)
+        let names = head.fields.names
+        if names.isDisjoint(
+            with: FieldNames(.connection, .te, .contentLength, .transferEncoding, .expect))
+        {
+            return nil
+        }
+        if names.contains(.connection) { connection(&head, text) }
+        if names.contains(.te) {
+            head.acceptsTrailers = lists(head.fields, text, .te, "trailers")
+        }
+        if let reason = BodyFraming.decide(&head, text) { return reason }
+        return names.contains(.expect) ? expectation(&head, text) : nil
     }
 
     /// Reads Expect; that of HTTP/1.0 is ignored and not forwarded (RFC 9110 §10.1.1).
     @inline(never)
     private static func expectation(
-        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+        _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
         if head.version == .http10 {
             head.fields.remove(.expect)
             return nil
         }
-        guard isOnly(head.fields, text, .expect, from: facts.expect, "100-continue") else {
+        guard isOnly(head.fields, text, .expect, "100-continue") else {
             return .expectUnknown
         }
         head.expectsContinue = head.framing != .none
@@ -197,10 +232,10 @@ extension HeadParser {
     /// Takes the authority from Host unless the target had one, and judges it.
     @inline(__always)
     private static func host(
-        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+        _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
-        if facts.hosts > 1 { return .hostRepeated }
-        if facts.hosts == 0 {
+        if head.fields.repeated.contains(.host) { return .hostRepeated }
+        if !head.fields.names.contains(.host) {
             if head.version == .http11 { return .hostMissing }
             if head.authority.isNone {
                 head.host = .none
@@ -210,7 +245,7 @@ extension HeadParser {
                 return nil
             }
         } else {
-            let sent = head.fields.lines[facts.host].value
+            let sent = head.fields.firstLine(.host).value
             if head.authority.isNone {
                 head.authority = sent
             } else if sent.isEmpty || Authority.parse(text, sent.range) == nil {
@@ -230,6 +265,19 @@ extension HeadParser {
     ) -> Malformed.Reason? {
         let start = Int(head.authority.start)
         let sent = (start &- base)..<(start &- base &+ Int(head.authority.count))
+        if let usual = Authority.parseUsual(text, sent) {
+            head.hostPort = usual.port
+            head.host = ByteRange(from: base &+ sent.lowerBound, to: base &+ usual.end)
+            return nil
+        }
+        return takeUnusualHost(&head, text, sent, base)
+    }
+
+    /// Writes host and port of any authority.
+    @inline(never)
+    private static func takeUnusualHost(
+        _ head: inout RequestHead, _ text: Span<UInt8>, _ sent: Range<Int>, _ base: Int
+    ) -> Malformed.Reason? {
         guard let parts = Authority.parse(text, sent) else { return .hostInvalid }
         head.hostPort = parts.port
         head.host = ByteRange(
@@ -246,17 +294,18 @@ extension HeadParser {
     /// Reads Connection: persistence, an upgrade, and whether it names other fields.
     @inline(never)
     private static func connection(
-        _ head: inout RequestHead, _ text: Span<UInt8>, _ facts: Facts
+        _ head: inout RequestHead, _ text: Span<UInt8>
     ) {
-        let options = ConnectionOptions(head.fields, text, facts)
+        let options = ConnectionOptions(head.fields, text)
         if options.contains(.keepAlive) { head.keepsAlive = true }
         if options.contains(.close) { head.keepsAlive = false }
         head.namesFields = options.contains(.otherName)
         // Upgrade is ignored in HTTP/1.0 (RFC 9110 §7.8).
-        if facts.upgrade >= 0, options.contains(.upgrade), head.version == .http11 {
+        if head.fields.names.contains(.upgrade), options.contains(.upgrade),
+            head.version == .http11
+        {
             let isWebSocket =
-                head.method == .get
-                && lists(head.fields, text, .upgrade, from: facts.upgrade, "websocket")
+                head.method == .get && lists(head.fields, text, .upgrade, "websocket")
             head.upgrade = isWebSocket ? .websocket : .other
         }
     }
@@ -264,10 +313,10 @@ extension HeadParser {
     /// Whether some line of this name lists `word`, which must be in small letters.
     @inline(never)
     static func lists(
-        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName, from: Int,
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName,
         _ word: StaticString
     ) -> Bool {
-        for i in from..<fields.lines.count where fields.lines[i].id == id {
+        for i in 0..<fields.lines.count where fields.lines[i].id == id {
             let value = fields.lines[i].value.range
             var at = value.lowerBound
             while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
@@ -280,10 +329,10 @@ extension HeadParser {
 
     /// Whether every line of this name is exactly `word`, which must be in small letters.
     private static func isOnly(
-        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName, from: Int,
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>, _ id: FieldName,
         _ word: StaticString
     ) -> Bool {
-        for i in from..<fields.lines.count where fields.lines[i].id == id {
+        for i in 0..<fields.lines.count where fields.lines[i].id == id {
             let value = text.extracting(fields.lines[i].value.range)
             if !ByteScan.equalFolding(value, ByteScan.bytes(word)) { return false }
         }

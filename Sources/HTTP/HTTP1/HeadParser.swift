@@ -1,13 +1,5 @@
 import BasicContainers
 
-extension FieldName {
-    /// Whether the field may decide framing, routing, reuse or expectations of a head.
-    ///
-    /// These come first in the enumeration, after `other`.
-    @inline(__always)
-    var isDeciding: Bool { rawValue &- 1 < FieldName.expect.rawValue }
-}
-
 /// Reads HTTP/1.x heads: start line, field lines, empty line (RFC 9112 §2 to §5).
 ///
 /// One pass over the input, no allocation, no state kept between calls. The answer depends on the
@@ -23,32 +15,16 @@ enum HeadParser {
         case malformed(Malformed.Reason)
     }
 
-    /// Where the fields lie that decide framing, routing and reuse.
-    struct Facts {
-        var host = -1
-        var hosts = 0
-        var length = -1
-        var lengths = 0
-        var coding = -1
-        var codings = 0
-        var connection = -1
-        var connections = 0
-        var upgrade = -1
-        var expect = -1
-        var te = -1
-        var keepAlive = -1
-    }
-
     // MARK: - Resuming
 
-    /// Whether a parse of `input` could end otherwise than the one that left `resumeAt`.
+    /// Whether a parse of `input` could end otherwise than the one that left `resumeAt`, above 0.
     ///
     /// Without a new control byte no line has ended; a bound can be passed only above the least
     /// one. The byte before `resumeAt` counts as new: a CR may wait there for its LF.
     static func isWorthParsing(
         _ input: Span<UInt8>, _ resumeAt: Int, _ limits: HeadLimits
     ) -> Bool {
-        if resumeAt <= 0 || resumeAt > input.count { return true }
+        if resumeAt > input.count { return true }
         let bound = min(limits.requestLineBytes, limits.fieldBytes, limits.fieldsBytes)
         if input.count > bound { return true }
         return ByteScan.firstControl(input, from: resumeAt - 1, to: input.count) < input.count
@@ -79,71 +55,84 @@ enum HeadParser {
         return text[control] == 0x0A ? .ended(control &+ 1) : .malformed(.fieldControl)
     }
 
+    /// Bounds of the field lines of one head, which begin at `start`.
+    struct FieldBounds {
+        /// Bytes of one line without its line end.
+        let line: Int
+        /// The last offset at which a line may end.
+        let section: Int
+        /// Lines.
+        let count: Int
+        let keepsUnderscoreNames: Bool
+
+        @inline(__always)
+        init(_ limits: borrowing HeadLimits, start: Int) {
+            line = limits.fieldBytes
+            section = start + limits.fieldsBytes - 2
+            count = limits.fieldCount
+            keepsUnderscoreNames = limits.keepsUnderscoreNames
+        }
+    }
+
     /// Reads field lines from `start` to the empty line after them, whose end is the result.
+    @inline(__always)
     static func parseFields(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, from start: Int,
-        _ limits: borrowing HeadLimits, _ facts: inout Facts
+        _ fields: inout FieldSection, _ text: Span<UInt8>, from start: Int, _ bounds: FieldBounds
     ) -> Part {
-        let sectionBound = start + limits.fieldsBytes - 2
-        let countMax = limits.fieldCount
-        let lineMax = limits.fieldBytes
-        let end = text.count
         var at = start
-        while at < end {
-            let colon = ByteScan.plainNameEnd(text, from: at, to: end)
-            if colon < end, text[colon] == 0x3A, colon > at {
-                let control = ByteScan.firstSuspect(text, from: colon &+ 1, to: end)
-                // The usual line: one space, a value without white space at its ends, CRLF.
-                if ByteScan.isUsualLine(text, colon: colon, control: control),
-                    control &- at <= lineMax, control <= sectionBound,
-                    fields.lines.count < countMax
-                {
-                    let id = FieldName.recognise(text, at: at, count: colon &- at)
-                    if id.isDeciding { note(&facts, id, fields.lines.count) }
-                    let line = FieldLine(
-                        name: ByteRange(from: at, to: colon),
-                        value: ByteRange(from: colon &+ 2, to: control),
-                        lineEnd: control &+ 2, id: id, isDropped: false, isCanonical: true)
-                    let isForwarding =
-                        id == .other && Forwarded.isForwardingName(text, line.name.range)
-                    fields.take(line, isForwarding: isForwarding)
-                    at = control &+ 2
-                    continue
-                }
-            } else if colon == at, text[at] == 0x0D || text[at] == 0x0A {
-                return lineEnd(text, at)
-            }
-            switch unusualLine(&fields, text, at, sectionBound, limits, &facts) {
+        while true {
+            at = usualLines(&fields, text, from: at, bounds)
+            if at >= text.count { return .incomplete }
+            if text[at] == 0x0D || text[at] == 0x0A { return lineEnd(text, at) }
+            switch unusualLine(&fields, text, at, bounds) {
             case .ended(let next): at = next
             case let other: return other
             }
         }
-        return .incomplete
+    }
+
+    /// Reads usual lines; the result is the offset of the first one that is not.
+    @inline(__always)
+    private static func usualLines(
+        _ fields: inout FieldSection, _ text: Span<UInt8>, from start: Int,
+        _ bounds: FieldBounds
+    ) -> Int {
+        // A line must end before `end`, so that its LF is in the span and it is within the section.
+        let end = min(text.count &- 1, bounds.section &+ 1)
+        var names = fields.names
+        var repeated = fields.repeated
+        let next = ByteScan.appendLines(
+            &fields.lines, &fields.places, &names, &repeated, upTo: bounds.count, text,
+            from: start, end: end, most: bounds.line)
+        fields.names = names
+        fields.repeated = repeated
+        fields.traits.formUnion(FieldLine.Traits(of: names))
+        return next
     }
 
     /// Reads the field line at `at`, which is not the usual one, or is broken or incomplete.
     @inline(never)
     private static func unusualLine(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, _ at: Int, _ sectionBound: Int,
-        _ limits: borrowing HeadLimits, _ facts: inout Facts
+        _ fields: inout FieldSection, _ text: Span<UInt8>, _ at: Int, _ bounds: FieldBounds
     ) -> Part {
-        let bound = min(at + limits.fieldBytes, sectionBound)
+        let bound = min(at + bounds.line, bounds.section)
+        let overlong: Malformed.Reason =
+            bound == at + bounds.line ? .fieldTooLong : .fieldsTooLong
         var colon = at
         var isDropped = false
-        switch name(text, &colon, limits) {
+        switch name(text, &colon) {
         case .plain: break
-        case .dropped: isDropped = true
+        case .underscored: isDropped = !bounds.keepsUnderscoreNames
         case .malformed(let reason):
-            return refuse(text, reason, at: colon, bound: bound, overlong(at, limits, bound))
+            return refuse(text, reason, at: colon, bound: bound, overlong)
         }
         let control = ByteScan.firstControl(text, from: colon + 1, to: text.count)
-        if control > bound { return .malformed(overlong(at, limits, bound)) }
+        if control > bound { return .malformed(overlong) }
         if control == text.count { return .incomplete }
         guard case .ended(let next) = lineEnd(text, control) else { return lineEnd(text, control) }
-        if fields.lines.count == limits.fieldCount { return .malformed(.fieldsTooMany) }
+        if fields.lines.count == bounds.count { return .malformed(.fieldsTooMany) }
         let value = FieldValue.trim(text, (colon + 1)..<control)
         let id = FieldName.recognise(text, at: at, count: colon - at)
-        if id.isDeciding { note(&facts, id, fields.lines.count) }
         let isCanonical =
             text[colon + 1] == 0x20 && value == (colon + 2)..<control && !value.isEmpty
             && next == control + 2
@@ -155,24 +144,14 @@ enum HeadParser {
         return .ended(next)
     }
 
-    /// Which bound a line from `at` on passes first.
-    @inline(never)
-    private static func overlong(
-        _ at: Int, _ limits: borrowing HeadLimits, _ bound: Int
-    ) -> Malformed.Reason {
-        bound == at + limits.fieldBytes ? .fieldTooLong : .fieldsTooLong
-    }
-
     private enum Name {
         case plain
-        case dropped
+        case underscored
         case malformed(Malformed.Reason)
     }
 
     /// Reads a name of any token bytes; `at` becomes its colon, or where reading stopped.
-    private static func name(
-        _ text: Span<UInt8>, _ at: inout Int, _ limits: borrowing HeadLimits
-    ) -> Name {
+    private static func name(_ text: Span<UInt8>, _ at: inout Int) -> Name {
         let start = at
         var hasUnderscore = false
         while at < text.count, Token.isTokenByte(text[at]) {
@@ -184,31 +163,7 @@ enum HeadParser {
             return .malformed(at == start ? .fieldFolded : .fieldNameSpace)
         }
         if text[at] != 0x3A || at == start { return .malformed(.fieldNameInvalid) }
-        if limits.keepsUnderscoreNames { return .plain }
-        return hasUnderscore ? .dropped : .plain
-    }
-
-    /// Remembers the first line of each name that decides something.
-    private static func note(_ facts: inout Facts, _ id: FieldName, _ index: Int) {
-        switch id {
-        case .host:
-            facts.hosts += 1
-            facts.host = index
-        case .contentLength:
-            facts.lengths += 1
-            if facts.length < 0 { facts.length = index }
-        case .transferEncoding:
-            facts.codings += 1
-            if facts.coding < 0 { facts.coding = index }
-        case .connection:
-            facts.connections += 1
-            if facts.connection < 0 { facts.connection = index }
-        case .upgrade: if facts.upgrade < 0 { facts.upgrade = index }
-        case .expect: if facts.expect < 0 { facts.expect = index }
-        case .te: if facts.te < 0 { facts.te = index }
-        case .keepAlive: if facts.keepAlive < 0 { facts.keepAlive = index }
-        default: break
-        }
+        return hasUnderscore ? .underscored : .plain
     }
 
     // MARK: - Start lines
@@ -220,6 +175,14 @@ enum HeadParser {
         if word == 0x312E_312F_5054_5448 { return .success(.http11) }
         if word == 0x302E_312F_5054_5448 { return .success(.http10) }
         return unusualVersion(word)
+    }
+
+    /// Whether the 11 bytes from `at` on are ` HTTP/1.1` and CRLF.
+    @inline(__always)
+    static func isUsualEnd(_ text: Span<UInt8>, _ at: Int) -> Bool {
+        // " HTTP/1." and "TP/1.1\r\n"
+        ByteScan.load8(text, at) == 0x2E31_2F50_5454_4820
+            && ByteScan.load8(text, at &+ 3) == 0x0A0D_312E_312F_5054
     }
 
     /// Whether the 8 bytes from `at` on are exactly `HTTP/1.1`.

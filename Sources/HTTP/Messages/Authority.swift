@@ -39,6 +39,26 @@ public enum Authority {
         return finish(bytes, start..<host, end, last, capitals)
     }
 
+    /// Where the host of the usual authority ends, and its port; nil when `parse` must look at it.
+    ///
+    /// The usual one has no capitals and no dot at its ends, and no empty port.
+    @inline(__always)
+    static func parseUsual(
+        _ bytes: Span<UInt8>, _ range: Range<Int>
+    ) -> (end: Int, port: UInt16?)? {
+        let start = range.lowerBound
+        let last = range.upperBound
+        let end = ByteScan.usualHostEnd(bytes, from: start, to: last)
+        if end == start || end &- start > hostBytesMax { return nil }
+        if bytes[start] == 0x2E || bytes[end &- 1] == 0x2E { return nil }
+        if end == last { return (end, nil) }
+        if bytes[end] != 0x3A || last &- end > 6 { return nil }
+        guard let port = FieldValue.decimal(bytes, (end &+ 1)..<last), port <= 65_535 else {
+            return nil
+        }
+        return (end, UInt16(truncatingIfNeeded: port))
+    }
+
     /// Reads an optional port from `at` to the end.
     private static func finish(
         _ bytes: Span<UInt8>, _ host: Range<Int>, _ at: Int, _ end: Int, _ hasCapitals: Bool

@@ -129,94 +129,102 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     }
 
     /// The same for the name at an offset of a larger span.
-    @inline(__always)
+    @inline(never)
     static func recognise(_ bytes: Span<UInt8>, at start: Int, count: Int) -> FieldName {
-        recognise(FoldedName(bytes, at: start, count: count))
+        let first = ByteScan.firstWord(bytes, at: start, count: count)
+        return recognise(bytes, at: start, count: count, first: first)
     }
 
     /// By length first, then by words of eight bytes with the bit of small letters set.
-    @inline(never)
-    private static func recognise(_ name: FoldedName) -> FieldName {
-        switch name.count {
+    ///
+    /// `first` is the `firstWord` of the name, which the caller has checked to lie in the span.
+    @inline(__always)
+    static func recognise(
+        _ bytes: Span<UInt8>, at start: Int, count: Int, first: UInt64
+    ) -> FieldName {
+        @inline(__always) func isName(_ text: StaticString) -> Bool {
+            ByteScan.isName(bytes, at: start, first: first, text)
+        }
+        switch count {
         case 2:
-            if name.matches("te") { return .te }
+            if isName("te") { return .te }
         case 3:
-            if name.matches("via") { return .via }
-            if name.matches("age") { return .age }
+            if isName("via") { return .via }
+            if isName("age") { return .age }
         case 4:
-            if name.matches("host") { return .host }
-            if name.matches("date") { return .date }
-            if name.matches("etag") { return .eTag }
-            if name.matches("vary") { return .vary }
+            if isName("host") { return .host }
+            if isName("date") { return .date }
+            if isName("etag") { return .eTag }
+            if isName("vary") { return .vary }
         case 5:
-            if name.matches("range") { return .range }
-            if name.matches("allow") { return .allow }
+            if isName("range") { return .range }
+            if isName("allow") { return .allow }
         case 6:
-            if name.matches("expect") { return .expect }
-            if name.matches("cookie") { return .cookie }
-            if name.matches("accept") { return .accept }
-            if name.matches("server") { return .server }
-            if name.matches("origin") { return .origin }
+            if isName("expect") { return .expect }
+            if isName("cookie") { return .cookie }
+            if isName("accept") { return .accept }
+            if isName("server") { return .server }
+            if isName("origin") { return .origin }
         case 7:
-            if name.matches("trailer") { return .trailer }
-            if name.matches("upgrade") { return .upgrade }
-            if name.matches("baggage") { return .baggage }
-            if name.matches("referer") { return .referer }
+            if isName("trailer") { return .trailer }
+            if isName("upgrade") { return .upgrade }
+            if isName("baggage") { return .baggage }
+            if isName("referer") { return .referer }
         case 8:
-            if name.matches("location") { return .location }
+            if isName("location") { return .location }
         case 9:
-            if name.matches("x-api-key") { return .xAPIKey }
-            if name.matches("forwarded") { return .forwarded }
-            if name.matches("x-real-ip") { return .xRealIP }
+            if isName("x-api-key") { return .xAPIKey }
+            if isName("forwarded") { return .forwarded }
+            if isName("x-real-ip") { return .xRealIP }
         case 10:
-            if name.matches("connection") { return .connection }
-            if name.matches("keep-alive") { return .keepAlive }
-            if name.matches("set-cookie") { return .setCookie }
-            if name.matches("user-agent") { return .userAgent }
-            if name.matches("tracestate") { return .tracestate }
+            if isName("connection") { return .connection }
+            if isName("keep-alive") { return .keepAlive }
+            if isName("set-cookie") { return .setCookie }
+            if isName("user-agent") { return .userAgent }
+            if isName("tracestate") { return .tracestate }
         case 11:
-            if name.matches("traceparent") { return .traceparent }
-            if name.matches("retry-after") { return .retryAfter }
+            if isName("traceparent") { return .traceparent }
+            if isName("retry-after") { return .retryAfter }
         case 12:
-            if name.matches("x-request-id") { return .xRequestID }
-            if name.matches("content-type") { return .contentType }
+            if isName("x-request-id") { return .xRequestID }
+            if isName("content-type") { return .contentType }
         case 13:
-            if name.matches("authorization") { return .authorization }
-            if name.matches("content-range") { return .contentRange }
-            if name.matches("cache-control") { return .cacheControl }
-            if name.matches("last-modified") { return .lastModified }
-            if name.matches("if-none-match") { return .ifNoneMatch }
+            if isName("authorization") { return .authorization }
+            if isName("content-range") { return .contentRange }
+            if isName("cache-control") { return .cacheControl }
+            if isName("last-modified") { return .lastModified }
+            if isName("if-none-match") { return .ifNoneMatch }
         case 14:
-            if name.matches("content-length") { return .contentLength }
-            if name.matches("http2-settings") { return .http2Settings }
+            if isName("content-length") { return .contentLength }
+            if isName("http2-settings") { return .http2Settings }
         case 15:
-            if name.matches("x-forwarded-for") { return .xForwardedFor }
-            if name.matches("accept-encoding") { return .acceptEncoding }
+            if isName("x-forwarded-for") { return .xForwardedFor }
+            if isName("accept-encoding") { return .acceptEncoding }
         case 16:
-            if name.matches("proxy-connection") { return .proxyConnection }
-            if name.matches("www-authenticate") { return .wwwAuthenticate }
-            if name.matches("x-forwarded-host") { return .xForwardedHost }
-            if name.matches("x-forwarded-port") { return .xForwardedPort }
-            if name.matches("content-encoding") { return .contentEncoding }
+            if isName("proxy-connection") { return .proxyConnection }
+            if isName("www-authenticate") { return .wwwAuthenticate }
+            if isName("x-forwarded-host") { return .xForwardedHost }
+            if isName("x-forwarded-port") { return .xForwardedPort }
+            if isName("content-encoding") { return .contentEncoding }
         case 17:
-            if name.matches("transfer-encoding") { return .transferEncoding }
-            if name.matches("x-forwarded-proto") { return .xForwardedProto }
-            if name.matches("if-modified-since") { return .ifModifiedSince }
-            if name.matches("sec-websocket-key") { return .secWebSocketKey }
+            if isName("transfer-encoding") { return .transferEncoding }
+            if isName("x-forwarded-proto") { return .xForwardedProto }
+            if isName("if-modified-since") { return .ifModifiedSince }
+            if isName("sec-websocket-key") { return .secWebSocketKey }
         case 18:
-            if name.matches("proxy-authenticate") { return .proxyAuthenticate }
+            if isName("proxy-authenticate") { return .proxyAuthenticate }
         case 19:
-            if name.matches("proxy-authorization") { return .proxyAuthorization }
+            if isName("proxy-authorization") { return .proxyAuthorization }
         case 20:
-            if name.matches("sec-websocket-accept") { return .secWebSocketAccept }
+            if isName("sec-websocket-accept") { return .secWebSocketAccept }
         case 21:
-            if name.matches("sec-websocket-version") { return .secWebSocketVersion }
+            if isName("sec-websocket-version") { return .secWebSocketVersion }
         case 22:
-            if name.matches("sec-websocket-protocol") { return .secWebSocketProtocol }
+            if isName("sec-websocket-protocol") { return .secWebSocketProtocol }
         case 29:
-            if name.matches("access-control-request-method") { return .accessControlRequestMethod }
+            if isName("access-control-request-method") { return .accessControlRequestMethod }
         case 30:
-            if name.matches("access-control-request-headers") {
+            if isName("access-control-request-headers") {
                 return .accessControlRequestHeaders
             }
         default: break

@@ -7,28 +7,32 @@ public struct FieldLine: BitwiseCopyable, Sendable {
     struct Traits: OptionSet, BitwiseCopyable, Sendable {
         @usableFromInline let rawValue: UInt8
         @inlinable init(rawValue: UInt8) { self.rawValue = rawValue }
+        // The bits 1 to 4 follow from the name: one for each of the names with these numbers.
+
         /// The line is not forwarded.
         @inlinable static var dropped: Traits { Traits(rawValue: 1) }
-        /// The line is not exactly `name: value` CRLF and must be written anew.
-        @inlinable static var unusual: Traits { Traits(rawValue: 2) }
-        @inlinable static var framing: Traits { Traits(rawValue: 4) }
-        @inlinable static var host: Traits { Traits(rawValue: 8) }
+        @inlinable static var host: Traits { Traits(rawValue: 2) }
+        /// The line says how content ends, by one of two names; no line has both bits.
+        @inlinable static var framing: Traits { Traits(rawValue: 12) }
         @inlinable static var connection: Traits { Traits(rawValue: 16) }
+        /// The line is not exactly `name: value` CRLF and must be written anew.
+        @inlinable static var unusual: Traits { Traits(rawValue: 32) }
 
-        /// The bits that follow from the name.
+        /// The bits that follow from the names of lines.
         @inline(__always)
-        init(of id: FieldName) {
-            // A byte each for `other`, `host`, `contentLength`, `transferEncoding`, `connection`.
-            let table: UInt64 = 0x10_04_04_08_00
-            let shift = UInt64(id.rawValue) &* 8
-            rawValue = id.rawValue > 4 ? 0 : UInt8(truncatingIfNeeded: table &>> shift)
+        init(of names: FieldNames) {
+            // `host`, `contentLength`, `transferEncoding` and `connection` are 1 to 4.
+            rawValue = UInt8(truncatingIfNeeded: names.rawValue) & 0x1E
         }
     }
 
-    /// The name as it was sent.
-    public let name: ByteRange
-    /// The value without white space around it.
-    public let value: ByteRange
+    // Offsets and no counts, as a parser finds them.
+
+    /// Offset of the name, with which the line begins.
+    @usableFromInline let start: UInt32
+    @usableFromInline let nameEnd: UInt32
+    @usableFromInline let valueStart: UInt32
+    @usableFromInline let valueEnd: UInt32
     /// Offset after the line end; the line starts where its name starts.
     public let lineEnd: UInt32
     /// The name, if the gateway knows it.
@@ -40,13 +44,35 @@ public struct FieldLine: BitwiseCopyable, Sendable {
         name: ByteRange, value: ByteRange, lineEnd: Int, id: FieldName, isDropped: Bool,
         isCanonical: Bool
     ) {
-        self.name = name
-        self.value = value
+        start = name.start
+        nameEnd = name.start &+ name.count
+        valueStart = value.start
+        valueEnd = value.start &+ value.count
         self.lineEnd = UInt32(truncatingIfNeeded: lineEnd)
         self.id = id
-        traits = Traits(of: id)
+        traits = Traits(of: FieldNames(id))
         if isDropped { traits.insert(.dropped) }
         if !isCanonical { traits.insert(.unusual) }
+    }
+
+    /// Makes a line that is exactly `name: value` CRLF from offsets below 2^32.
+    @inline(__always)
+    init(_ id: FieldName, start: Int, colon: Int, control: Int) {
+        self.start = UInt32(truncatingIfNeeded: start)
+        nameEnd = UInt32(truncatingIfNeeded: colon)
+        valueStart = UInt32(truncatingIfNeeded: colon &+ 2)
+        valueEnd = UInt32(truncatingIfNeeded: control)
+        lineEnd = UInt32(truncatingIfNeeded: control &+ 2)
+        self.id = id
+        traits = Traits(of: FieldNames(id))
+    }
+
+    /// The name as it was sent.
+    @inlinable public var name: ByteRange { ByteRange(start: start, count: nameEnd &- start) }
+
+    /// The value without white space around it.
+    @inlinable public var value: ByteRange {
+        ByteRange(start: valueStart, count: valueEnd &- valueStart)
     }
 
     /// Whether the line is not forwarded.
@@ -77,6 +103,10 @@ public struct FieldSection: ~Copyable, Sendable {
     public internal(set) var lines: RigidArray<FieldLine>
     /// The names of all lines, dropped ones included: one that is not in it has no line.
     public internal(set) var names: FieldNames = []
+    /// The names of two lines or more, dropped ones included.
+    @usableFromInline var repeated: FieldNames = []
+    /// Index of the last line of each name in `names`: of the only one, unless it is repeated.
+    @usableFromInline var places = InlineArray<64, UInt32>(repeating: 0)
     /// The traits that any line has.
     var traits: FieldLine.Traits = []
 
@@ -102,11 +132,30 @@ public struct FieldSection: ~Copyable, Sendable {
     /// The value of the first kept line of this name.
     @inlinable public func value(_ id: FieldName) -> ByteRange? {
         if !names.contains(id) { return nil }
+        if !repeated.contains(id) {
+            let line = lines[Int(places[Int(id.rawValue & 63)])]
+            return line.isDropped ? nil : line.value
+        }
         for i in 0..<lines.count {
             let line = lines[i]
             if line.id == id && !line.isDropped { return line.value }
         }
         return nil
+    }
+
+    /// The first line of this name, dropped or not; the name is in `names`.
+    @inline(__always)
+    func firstLine(_ id: FieldName) -> FieldLine {
+        if repeated.contains(id) { return lines[firstIndex(id)] }
+        return lines[Int(places[Int(id.rawValue & 63)])]
+    }
+
+    /// Index of the first line of this name, dropped or not; the name is in `names`.
+    @inline(never)
+    func firstIndex(_ id: FieldName) -> Int {
+        var i = 0
+        while lines[i].id != id { i += 1 }
+        return i
     }
 
     /// How many kept lines have this name.
@@ -162,14 +211,18 @@ public struct FieldSection: ~Copyable, Sendable {
     mutating func removeAllLines() {
         lines.removeAll()
         names = []
+        repeated = []
         traits = []
     }
 
     /// Takes a line; `isForwarding`: its name is not known and begins with `x-forwarded-`.
     @inline(__always)
     mutating func take(_ line: FieldLine, isForwarding: Bool) {
+        places[Int(line.id.rawValue & 63)] = UInt32(truncatingIfNeeded: lines.count)
         lines.append(line)
-        names.insert(FieldNames(line.id))
+        let name = FieldNames(line.id)
+        repeated.formUnion(names.intersection(name))
+        names.insert(name)
         traits.formUnion(line.traits)
         if isForwarding { names.insert(.otherForwarding) }
     }

@@ -52,6 +52,15 @@ public enum FieldValue {
         return nil
     }
 
+    /// `decimal` of a range of a larger span.
+    @inline(__always)
+    static func decimal(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt64? {
+        if range.count &- 1 < 8, range.count > 0, range.upperBound >= 8 {
+            return ByteScan.shortDecimal(bytes, count: range.count, to: range.upperBound)
+        }
+        return decimal(bytes.extracting(range))
+    }
+
     /// A decimal number of only digits below 2^63; nil otherwise, also for no bytes.
     @inlinable public static func decimal(_ bytes: Span<UInt8>) -> UInt64? {
         if bytes.isEmpty { return nil }

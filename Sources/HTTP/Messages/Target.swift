@@ -14,17 +14,25 @@ enum Target {
         let target = line.target
         if text[target.lowerBound] != 0x2F { return takeOther(&head, text, target) }
         if head.method == .connect { return .methodConnect }
-        return takeOrigin(&head, text, target, line.stop, base: 0)
+        return takeOrigin(&head, text, target, line.stop, base: 0, isPlain: line.isPlain)
     }
 
     /// Judges origin-form.
     ///
-    /// It is plain up to `stop`; `text` lies at `base` in the head's bytes.
+    /// It is plain up to `stop`, and with `isPlain` a query follows there and nothing else; `text`
+    /// lies at `base` in the head's bytes.
     @inline(__always)
     static func takeOrigin(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ target: Range<Int>, _ stop: Int,
-        base: Int
+        base: Int, isPlain: Bool = false
     ) -> Malformed.Reason? {
+        if isPlain {
+            let end = base &+ target.upperBound
+            head.target = ByteRange(from: base &+ target.lowerBound, to: end)
+            head.path = ByteRange(from: base &+ target.lowerBound, to: base &+ stop)
+            head.query = ByteRange(from: base &+ stop &+ 1, to: end)
+            return nil
+        }
         if stop == target.upperBound {
             head.target = ByteRange(start: UInt32(base), target)
             head.path = head.target

@@ -12,26 +12,23 @@ struct ConnectionOptions: OptionSet, BitwiseCopyable {
     init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Reads all Connection lines.
-    init(_ fields: borrowing FieldSection, _ text: Span<UInt8>, _ facts: HeadParser.Facts) {
-        var options = ConnectionOptions(rawValue: 0)
-        var unread = facts.connections
-        var i = facts.connection
-        while unread > 0 {
-            let line = fields.lines[i]
-            i += 1
-            if line.id != .connection { continue }
-            unread -= 1
-            let value = line.value.range
-            if value.count == 10, Self.isKeepAlive(text, value.lowerBound) {
-                options.insert(.keepAlive)
-                continue
-            }
+    init(_ fields: borrowing FieldSection, _ text: Span<UInt8>) {
+        self.init(rawValue: 0)
+        for i in 0..<fields.lines.count where fields.lines[i].id == .connection {
+            let value = fields.lines[i].value.range
             var at = value.lowerBound
             while let element = FieldValue.nextElement(text, &at, to: value.upperBound) {
-                options.insert(Self.option(text, element))
+                insert(Self.option(text, element))
             }
         }
-        self = options
+    }
+
+    /// Whether there is one Connection line, which says `keep-alive`: by far the most usual one.
+    @inline(__always)
+    static func isKeepAlive(_ fields: borrowing FieldSection, _ text: Span<UInt8>) -> Bool {
+        if fields.repeated.contains(.connection) { return false }
+        let value = fields.firstLine(.connection).value
+        return value.count == 10 && isKeepAlive(text, Int(value.start))
     }
 
     /// Whether the 10 bytes from `at` on are `keep-alive`, by far the most usual value.
