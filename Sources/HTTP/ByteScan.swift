@@ -402,19 +402,21 @@ public enum ByteScan {
     static func replace(_ bytes: inout RigidArray<UInt8>, by text: Span<UInt8>, upTo end: Int) {
         precondition(end <= text.count && end <= bytes.capacity, "a head above its bounds")
         bytes.removeAll()
-        // As short is only a head with bare line feeds.
-        if end < 16 { return bytes.append(copying: text.extracting(0..<end)) }
+        // Short heads are rare, and a call is dear for the usual length only.
+        if end < 32 || end > 512 { return bytes.append(copying: text.extracting(0..<end)) }
         bytes.edit { output in
-            // Sound: `end` is at least 16 and within both; the last vector overlaps the one before.
+            // Sound: 32 is at most `end`, which is within both; the first vectors overlap others.
             unsafe output.withUnsafeMutableBufferPointer { target, used in
                 guard let base = UnsafeMutableRawPointer(target.baseAddress) else { return }
-                var at = 0
-                while at < end &- 16 {
+                var at = end &- 32
+                while at > 0 {
+                    let next = at &+ 16
                     unsafe (base + at).storeBytes(of: load16(text, at), as: SIMD16<UInt8>.self)
-                    at &+= 16
+                    unsafe (base + next).storeBytes(of: load16(text, next), as: SIMD16<UInt8>.self)
+                    at &-= 32
                 }
-                at = end &- 16
-                unsafe (base + at).storeBytes(of: load16(text, at), as: SIMD16<UInt8>.self)
+                unsafe base.storeBytes(of: load16(text, 0), as: SIMD16<UInt8>.self)
+                unsafe (base + 16).storeBytes(of: load16(text, 16), as: SIMD16<UInt8>.self)
                 used = end
             }
         }
@@ -614,20 +616,7 @@ public enum ByteScan {
     /// Appends all of `bytes` when they fit; otherwise nothing, and returns false.
     @inlinable @inline(__always)
     public static func append(_ bytes: Span<UInt8>, to output: inout OutputSpan<UInt8>) -> Bool {
-        let count = bytes.count
-        if output.freeCapacity < count { return false }
-        if count == 0 { return true }
-        // Sound: both ranges hold `count` bytes, checked above; a Span and an exclusive OutputSpan
-        // never overlap.
-        unsafe bytes.withUnsafeBufferPointer { source in
-            guard let from = source.baseAddress else { return }
-            unsafe output.withUnsafeMutableBufferPointer { target, used in
-                guard let to = target.baseAddress else { return }
-                unsafe (to + used).initialize(from: from, count: count)
-                used += count
-            }
-        }
-        return true
+        append(bytes, "", to: &output)
     }
 
     /// Appends the bytes of a literal when they fit; otherwise nothing, and returns false.
@@ -635,26 +624,280 @@ public enum ByteScan {
     public static func append(
         _ text: StaticString, to output: inout OutputSpan<UInt8>
     ) -> Bool {
-        // Sound: a StaticString of more than one scalar points to its bytes, which live for ever.
-        let source = unsafe UnsafeBufferPointer(
-            start: text.utf8Start, count: text.utf8CodeUnitCount)
-        return append(unsafe source.span, to: &output)
+        let count = text.utf8CodeUnitCount
+        if output.freeCapacity < count { return false }
+        // Sound: the literal, which has a pointer as all that are given here, holds `count` bytes,
+        // and as many are free, checked above.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard let base = target.baseAddress else { return }
+            unsafe (base + used).initialize(from: text.utf8Start, count: count)
+            used &+= count
+        }
+        return true
     }
 
-    /// Appends a copy of what lies at `range` of the output itself, when it fits and lies there.
+    /// Appends bytes and a literal when both fit; otherwise nothing, and returns false.
+    @inlinable @inline(__always)
+    public static func append(
+        _ bytes: Span<UInt8>, _ text: StaticString, to output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        // Counts of memory that exists, here and below, so that no sum comes near to overflow.
+        let count = bytes.count &+ text.utf8CodeUnitCount
+        if output.freeCapacity < count { return false }
+        // Sound: `count` bytes are free, checked above; a Span and an exclusive OutputSpan never
+        // overlap.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard let base = target.baseAddress else { return }
+            let to = unsafe base + used
+            unsafe copy(bytes, to)
+            unsafe (to + bytes.count).initialize(
+                from: text.utf8Start, count: text.utf8CodeUnitCount)
+            used &+= count
+        }
+        return true
+    }
+
+    /// Appends two spans and a line of a literal, a span and a literal when all fit; otherwise
+    /// nothing, and returns false.
     @inline(__always)
-    static func appendOwn(_ range: Range<Int>, to output: inout OutputSpan<UInt8>) -> Bool {
+    static func append(
+        _ first: Span<UInt8>, _ second: Span<UInt8>, _ name: StaticString, _ value: Span<UInt8>,
+        _ end: StaticString, to output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let nameCount = name.utf8CodeUnitCount
+        let endCount = end.utf8CodeUnitCount
+        let count =
+            first.count &+ second.count &+ nameCount &+ value.count &+ endCount
+        if output.freeCapacity < count { return false }
+        // Sound: `count` bytes are free, checked above, and each copy begins where the one before
+        // it ended; a Span and an exclusive OutputSpan never overlap.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard var to = target.baseAddress else { return }
+            unsafe to += used
+            unsafe copy(first, to)
+            unsafe to += first.count
+            unsafe copy(second, to)
+            unsafe to += second.count
+            unsafe to.initialize(from: name.utf8Start, count: nameCount)
+            unsafe to += nameCount
+            unsafe copy(value, to)
+            unsafe to += value.count
+            unsafe to.initialize(from: end.utf8Start, count: endCount)
+            used &+= count
+        }
+        return true
+    }
+
+    /// Appends some spans one behind the other when all fit; otherwise nothing, and returns false.
+    @inline(never)
+    static func append(
+        _ first: Span<UInt8>, _ second: Span<UInt8>, _ third: Span<UInt8>, _ fourth: Span<UInt8>,
+        to output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let count = first.count &+ second.count &+ third.count &+ fourth.count
+        if output.freeCapacity < count { return false }
+        // Sound: `count` bytes are free, checked above, and each copy begins where the one before
+        // it ended; a Span and an exclusive OutputSpan never overlap.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard let base = target.baseAddress else { return }
+            var to = unsafe base + used
+            unsafe copy(first, to)
+            unsafe to += first.count
+            unsafe copy(second, to)
+            unsafe to += second.count
+            unsafe copy(third, to)
+            unsafe to += third.count
+            unsafe copy(fourth, to)
+            used &+= count
+        }
+        return true
+    }
+
+    /// Copies a span to memory that has room for all of it and does not overlap it.
+    @inlinable @inline(__always)
+    static func copy(_ source: Span<UInt8>, _ to: UnsafeMutablePointer<UInt8>) {
+        // Sound: the source holds as many bytes as are copied, the target as the caller says.
+        unsafe source.withUnsafeBufferPointer { source in
+            guard let from = source.baseAddress else { return }
+            unsafe copy(from, to, count: source.count)
+        }
+    }
+
+    /// Copies `count` bytes to memory that does not overlap them; up to 128 without a call.
+    ///
+    /// They are moved as words of 1 to 64 bytes that overlap in the middle, so that no byte outside
+    /// of the two ranges is read or written. Not inlined: a call costs less than a caller that is
+    /// too large to be optimised.
+    @usableFromInline @inline(never)
+    static func copy(
+        _ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>, count: Int
+    ) {
+        if count < 16 {
+            unsafe copyFew(from, to, count: count)
+        } else if count <= 32 {
+            // Sound: at least 16 bytes, so both moves are inside.
+            unsafe move(from, to, 0, as: SIMD16<UInt8>.self)
+            unsafe move(from, to, count &- 16, as: SIMD16<UInt8>.self)
+        } else if count <= 64 {
+            // Sound: at least 32 bytes, so all moves are inside.
+            unsafe move(from, to, 0, as: SIMD32<UInt8>.self)
+            unsafe move(from, to, count &- 32, as: SIMD32<UInt8>.self)
+        } else if count <= 128 {
+            // Sound: at least 64 bytes, so all moves are inside.
+            unsafe move(from, to, 0, as: SIMD64<UInt8>.self)
+            unsafe move(from, to, count &- 64, as: SIMD64<UInt8>.self)
+        } else {
+            // Sound: both ranges hold `count` bytes, as the caller says.
+            unsafe to.initialize(from: from, count: count)
+        }
+    }
+
+    /// Copies fewer than 16 bytes.
+    @inline(__always)
+    private static func copyFew(
+        _ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>, count: Int
+    ) {
+        if count >= 8 {
+            // Sound: at least 8 bytes, so both moves are inside.
+            unsafe move(from, to, 0, as: UInt64.self)
+            unsafe move(from, to, count &- 8, as: UInt64.self)
+        } else if count >= 4 {
+            // Sound: at least 4 bytes, so both moves are inside.
+            unsafe move(from, to, 0, as: UInt32.self)
+            unsafe move(from, to, count &- 4, as: UInt32.self)
+        } else if count >= 2 {
+            // Sound: at least 2 bytes, so both moves are inside.
+            unsafe move(from, to, 0, as: UInt16.self)
+            unsafe move(from, to, count &- 2, as: UInt16.self)
+        } else if count == 1 {
+            // Sound: one byte is in both.
+            unsafe to.initialize(to: from.pointee)
+        }
+    }
+
+    /// The sixteen hexadecimal digits of a number in two words, the highest digit in the lowest
+    /// byte of `high`.
+    @inline(__always)
+    static func hexDigits(_ number: UInt64) -> (high: UInt64, low: UInt64) {
+        let halves: SIMD8<UInt16> = SIMD8<UInt16>(repeating: 0x0F0F)
+        let nine: SIMD16<Int8> = SIMD16<Int8>(repeating: 9)
+        let digit: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x30)
+        let letter: SIMD16<Int8> = SIMD16<Int8>(repeating: 39)
+        let four: SIMD8<UInt16> = SIMD8<UInt16>(repeating: 4)
+        let eight: SIMD8<UInt16> = SIMD8<UInt16>(repeating: 8)
+        // Sound: UInt64, SIMD8<UInt8> are eight bytes; SIMD8<UInt16>, SIMD16<Int8>, a
+        // mask of that and SIMD2<UInt64> sixteen; none has padding.
+        let bytes = unsafe unsafeBitCast(number.bigEndian, to: SIMD8<UInt8>.self)
+        // Each byte becomes two, the value of its higher half first.
+        let wide = SIMD8<UInt16>(truncatingIfNeeded: bytes)
+        let pairs = (wide &>> four | wide &<< eight) & halves
+        let values = unsafe unsafeBitCast(pairs, to: SIMD16<Int8>.self)
+        // Letters come 39 after where digits would be.
+        let isLetter = unsafe unsafeBitCast(values .> nine, to: SIMD16<Int8>.self)
+        let text = values &+ digit &+ (isLetter & letter)
+        let words = unsafe unsafeBitCast(text, to: SIMD2<UInt64>.self)
+        return (words.x.littleEndian, words.y.littleEndian)
+    }
+
+    /// The bytes `from..<to` of a span, which must lie in it.
+    @inline(__always)
+    @_lifetime(copy bytes)
+    static func part(_ bytes: Span<UInt8>, _ from: UInt32, _ to: UInt32) -> Span<UInt8> {
+        precondition(from <= to && Int(to) <= bytes.count, "part outside of the span")
+        // Sound: the bounds are in order and inside, just checked, and not negative by type.
+        return unsafe bytes.extracting(
+            unchecked: Range(uncheckedBounds: (Int(from), Int(to))))
+    }
+
+    /// Copies one word at `offset`, at which both ranges hold all of it.
+    @inline(__always)
+    private static func move<Word: BitwiseCopyable>(
+        _ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>, _ offset: Int,
+        as type: Word.Type
+    ) {
+        // Sound: the caller says that both hold the word, which may lie at any address.
+        let word = unsafe UnsafeRawPointer(from).loadUnaligned(fromByteOffset: offset, as: type)
+        unsafe UnsafeMutableRawPointer(to).storeBytes(of: word, toByteOffset: offset, as: type)
+    }
+
+    /// Appends the first `count` bytes of a word, 0...8, when they fit; the first is the lowest.
+    @inlinable @inline(__always)
+    static func append(
+        word: UInt64, count: Int, to output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        precondition(count >= 0 && count <= 8, "a word has eight bytes")
+        if output.freeCapacity < count { return false }
+        let word = word.littleEndian
+        // Sound: the word and the free part of the output hold `count` bytes each.
+        unsafe withUnsafeBytes(of: word) { source in
+            unsafe output.withUnsafeMutableBufferPointer { target, used in
+                guard let base = target.baseAddress,
+                    let from = unsafe source.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                else { return }
+                unsafe copy(from, base + used, count: count)
+                used &+= count
+            }
+        }
+        return true
+    }
+
+    /// Appends a copy of what lies at `range` of the output itself, and then `end`.
+    ///
+    /// False, and nothing appended, when it does not lie there or does not fit.
+    @inline(__always)
+    static func appendOwn(
+        _ range: Range<Int>, then end: StaticString = "", to output: inout OutputSpan<UInt8>
+    ) -> Bool {
         let count = range.count
         if range.lowerBound < 0 || range.upperBound > output.count { return false }
-        if output.freeCapacity < count { return false }
+        if output.freeCapacity < count &+ end.utf8CodeUnitCount { return false }
         // Sound: the source is initialised and the target free, both were just checked, so they do
         // not overlap either.
         unsafe output.withUnsafeMutableBufferPointer { buffer, used in
             guard let base = buffer.baseAddress else { return }
-            unsafe (base + used).initialize(from: base + range.lowerBound, count: count)
-            used += count
+            unsafe copy(base + range.lowerBound, base + used, count: count)
+            used &+= count
+        }
+        return append(end, to: &output)
+    }
+
+    /// Overwrites the 36 bytes from `offset` on, which must be in the span.
+    @inline(__always)
+    static func store(
+        _ text: RequestID.Text, _ bytes: inout MutableSpan<UInt8>, at offset: Int
+    ) {
+        precondition(
+            offset >= 0 && offset <= bytes.count &- RequestID.count, "no room for an identity")
+        // Sound: the 36 bytes were just checked to be inside.
+        unsafe bytes.withUnsafeMutableBufferPointer { target in
+            guard let base = target.baseAddress else { return }
+            unsafe store(text, base + offset)
+        }
+    }
+
+    /// Appends the 36 bytes of an identity when they fit; otherwise nothing, and returns false.
+    @inline(__always)
+    static func append(_ text: RequestID.Text, to output: inout OutputSpan<UInt8>) -> Bool {
+        if output.freeCapacity < RequestID.count { return false }
+        // Sound: 36 bytes are free, checked above.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard let base = target.baseAddress else { return }
+            unsafe store(text, base + used)
+            used &+= RequestID.count
         }
         return true
+    }
+
+    /// Writes 36 bytes to memory that has room for them.
+    @inline(__always)
+    private static func store(_ text: RequestID.Text, _ to: UnsafeMutablePointer<UInt8>) {
+        // Sound: the caller says that all 36 bytes may be written.
+        let to = UnsafeMutableRawPointer(to)
+        unsafe to.storeBytes(of: text.first.littleEndian, as: UInt64.self)
+        unsafe to.storeBytes(of: text.second.littleEndian, toByteOffset: 8, as: UInt64.self)
+        unsafe to.storeBytes(of: text.third.littleEndian, toByteOffset: 16, as: UInt64.self)
+        unsafe to.storeBytes(of: text.fourth.littleEndian, toByteOffset: 24, as: UInt64.self)
+        unsafe to.storeBytes(of: text.last.littleEndian, toByteOffset: 32, as: UInt32.self)
     }
 
     /// The bytes of a literal.

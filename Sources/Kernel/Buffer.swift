@@ -81,13 +81,12 @@ public struct Buffer: ~Copyable {
     @inlinable
     public mutating func append(_ bytes: Span<UInt8>) -> Int {
         let fitting = min(bytes.count, freeCapacity)
-        if fitting == 0 { return 0 }
         if Int(room &- end) < fitting { compact() }
         // Sound: `fitting` bytes are free behind `end`, and a span is never this buffer's own.
         unsafe bytes.withUnsafeBufferPointer { source in
             guard let from = source.baseAddress else { return }
             // Sound: as above; the source has at least `fitting` bytes.
-            unsafe (base + Int(end)).update(from: from, count: fitting)
+            unsafe ByteCopy.copy(from, to: base + Int(end), count: fitting)
         }
         end &+= UInt32(truncatingIfNeeded: fitting)
         return fitting
@@ -131,8 +130,14 @@ public struct Buffer: ~Copyable {
 
     /// Moves the unread bytes to the front.
     @inlinable
+    @inline(__always)
     mutating func compact() {
-        if start == 0 { return }
+        if start != 0 { move() }
+    }
+
+    @inlinable
+    @inline(never)
+    mutating func move() {
         // Sound: both ranges are inside this buffer's memory; the move allows them to overlap.
         unsafe base.update(from: base + Int(start), count: count)
         end &-= start

@@ -12,45 +12,49 @@ public struct BufferPool: ~Copyable {
     public static var leaseBytes: Int { 256 << 10 }
 
     private let budget: Budget?
-    private var shelves: RigidArray<Shelf>
+    /// Free buffers, by size from the smallest.
+    private var shelves: InlineArray<3, Shelf> = [
+        Shelf(size: 4 << 10), Shelf(size: 16 << 10), Shelf(size: 64 << 10),
+    ]
     /// Bytes charged to the budget.
     private var leased = 0
     /// Bytes of buffers that were taken and did not come back yet.
     public private(set) var bytesInUse = 0
-    /// Bytes of buffers that are allocated and wait to be used again.
-    public private(set) var bytesWarm = 0
 
     /// An empty pool; without a budget it never refuses.
-    public init(budget: Budget?) {
-        self.budget = budget
-        shelves = RigidArray(capacity: 3)
-        shelves.append(Shelf(size: 4 << 10))
-        shelves.append(Shelf(size: 16 << 10))
-        shelves.append(Shelf(size: 64 << 10))
-    }
+    public init(budget: Budget?) { self.budget = budget }
 
     deinit {
-        for index in 0..<3 {
+        for index in shelves.indices {
             var shelf = shelves[index]
             while let buffer = shelf.take() { _ = consume buffer }
         }
         budget?.give(leased)
     }
 
+    /// Bytes of buffers that are allocated and wait to be used again.
+    public var bytesWarm: Int {
+        var sum = 0
+        for index in shelves.indices { sum += shelves[index].count * shelves[index].size }
+        return sum
+    }
+
     /// An empty buffer of at least this capacity; nil when the budget is spent.
     public mutating func take(capacity: Int) -> Buffer? {
-        precondition(capacity >= 0 && capacity <= 1 << 31, "A buffer has at most 2 GiB.")
-        let size: Int
-        if let index = BufferPool.shelf(for: capacity) {
-            size = shelves[index].size
-            if let buffer = shelves[index].take() {
-                bytesWarm -= size
-                bytesInUse += size
-                return buffer
-            }
-        } else {
-            size = (capacity + 4095) & ~4095
+        let index = BufferPool.shelf(for: capacity)
+        if index < shelves.count, let buffer = shelves[index].take() {
+            // All of them together are in memory, so no overflow.
+            bytesInUse &+= shelves[index].size
+            return buffer
         }
+        return make(capacity: capacity, index)
+    }
+
+    /// A new buffer; `index` is that of its shelf.
+    @inline(never)
+    private mutating func make(capacity: Int, _ index: Int) -> Buffer? {
+        precondition(capacity >= 0 && capacity <= 1 << 31, "A buffer has at most 2 GiB.")
+        let size = index < shelves.count ? shelves[index].size : (capacity + 4095) & ~4095
         guard charge(size) else { return nil }
         bytesInUse += size
         return Buffer(capacity: size)
@@ -63,25 +67,30 @@ public struct BufferPool: ~Copyable {
         let size = buffer.capacity
         if size == 0 { return }
         precondition(size <= bytesInUse, "Only buffers of this pool come back to it.")
-        bytesInUse -= size
-        if let index = BufferPool.shelf(for: size), shelves[index].size == size,
-            (shelves[index].count + 1) * size <= BufferPool.warmBytesMax
-        {
+        bytesInUse &-= size
+        let index = BufferPool.shelf(for: size)
+        if index < shelves.count, shelves[index].size == size, !shelves[index].isFull {
             shelves[index].put(buffer)
-            bytesWarm += size
         } else {
-            _ = consume buffer
-            settle()
+            drop(buffer)
         }
     }
 
-    private static func shelf(for capacity: Int) -> Int? {
-        switch capacity {
-        case ...(4 << 10): 0
-        case ...(16 << 10): 1
-        case ...(64 << 10): 2
-        default: nil
-        }
+    /// Frees a buffer for which there is no place.
+    @inline(never)
+    private mutating func drop(_ buffer: consuming Buffer) {
+        _ = consume buffer
+        settle()
+    }
+
+    /// The shelf with the least size that is enough; 3 when none is.
+    @inline(__always)
+    private static func shelf(for capacity: Int) -> Int {
+        // As a word without sign a negative capacity is too large for every shelf.
+        let size = UInt(bitPattern: capacity)
+        if size <= 4 << 10 { return 0 }
+        if size <= 16 << 10 { return 1 }
+        return size <= 64 << 10 ? 2 : 3
     }
 
     /// Makes sure that the lease covers so many bytes more.
@@ -115,7 +124,6 @@ public struct BufferPool: ~Copyable {
     private mutating func dropWarm() {
         for index in [2, 1, 0] where shelves[index].count > 0 {
             if let buffer = shelves[index].take() { _ = consume buffer }
-            bytesWarm -= shelves[index].size
             return
         }
     }
@@ -145,6 +153,11 @@ private struct Shelf {
         unsafe first = nil
     }
 
+    /// Whether one more would be more than what stays warm.
+    @inline(__always)
+    var isFull: Bool { count &* size >= BufferPool.warmBytesMax }
+
+    @inline(__always)
     mutating func put(_ buffer: consuming Buffer) {
         // Sound: the memory is at least a page and now belongs to the shelf; the link is stored
         // and loaded without regard to alignment or type.
@@ -153,15 +166,16 @@ private struct Shelf {
         unsafe memory.storeBytes(of: first, as: UnsafeMutableRawPointer?.self)
         // Sound: as above.
         unsafe first = memory
-        count += 1
+        count &+= 1
     }
 
+    @inline(__always)
     mutating func take() -> Buffer? {
         // Sound: on the list are only memories of `size` bytes that `put` wrote a link into.
         guard let memory = unsafe first else { return nil }
         // Sound: as above.
         unsafe first = unsafe memory.loadUnaligned(as: UnsafeMutableRawPointer?.self)
-        count -= 1
+        count &-= 1
         // Sound: as above; the buffer takes the memory over.
         return unsafe Buffer(
             base: memory.bindMemory(to: UInt8.self, capacity: size), capacity: size)

@@ -54,6 +54,7 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
     }
 
     @inlinable
+    @inline(__always)
     public mutating func next() -> UInt64 {
         let scaled = state.1 &* 5
         let result = (scaled << 7 | scaled >> 57) &* 9

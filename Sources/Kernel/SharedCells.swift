@@ -24,8 +24,9 @@ public struct SharedCells: @unchecked Sendable {
 
     /// Adds to a cell of the calling thread's own row: a plain load and store, no bus lock.
     @inlinable
+    @inline(__always)
     public func add(_ index: Int, _ amount: UInt64) {
-        precondition(index >= 0 && index < count, "The cell is in the row.")
+        check(index)
         // Sound: inside the row, checked above.
         let current = unsafe cells[index].load(ordering: .relaxed)
         // Sound: as above; only one thread writes, so nothing is lost between load and store.
@@ -34,8 +35,9 @@ public struct SharedCells: @unchecked Sendable {
 
     /// Replaces a cell of the calling thread's own row.
     @inlinable
+    @inline(__always)
     public func store(_ index: Int, _ value: UInt64) {
-        precondition(index >= 0 && index < count, "The cell is in the row.")
+        check(index)
         // Sound: inside the row, checked above.
         unsafe cells[index].store(value, ordering: .relaxed)
     }
@@ -43,7 +45,7 @@ public struct SharedCells: @unchecked Sendable {
     /// The cell as some thread wrote it last.
     @inlinable
     public func load(_ index: Int) -> UInt64 {
-        precondition(index >= 0 && index < count, "The cell is in the row.")
+        check(index)
         // Sound: inside the row, checked above.
         return unsafe cells[index].load(ordering: .relaxed)
     }
@@ -52,7 +54,7 @@ public struct SharedCells: @unchecked Sendable {
     /// `loadAcquire`.
     @inlinable
     public func storeRelease(_ index: Int, _ value: UInt64) {
-        precondition(index >= 0 && index < count, "The cell is in the row.")
+        check(index)
         // Sound: inside the row, checked above.
         unsafe cells[index].store(value, ordering: .releasing)
     }
@@ -60,8 +62,16 @@ public struct SharedCells: @unchecked Sendable {
     /// The cell, and with it all that its writer wrote before `storeRelease`.
     @inlinable
     public func loadAcquire(_ index: Int) -> UInt64 {
-        precondition(index >= 0 && index < count, "The cell is in the row.")
+        check(index)
         // Sound: inside the row, checked above.
         return unsafe cells[index].load(ordering: .acquiring)
+    }
+
+    /// One comparison: as a word without sign an index below zero is above every count.
+    @inlinable
+    @inline(__always)
+    func check(_ index: Int) {
+        precondition(
+            UInt(bitPattern: index) < UInt(bitPattern: count), "The cell is in the row.")
     }
 }

@@ -4,20 +4,11 @@
 /// of 100,000 costs nothing until it is needed. The slot freed last is taken next (the warmest).
 /// Looking at a free slot, or through an id of an earlier life, traps: ask `contains` first.
 public struct Slab<Element: ~Copyable>: ~Copyable {
-    /// State and link of one slot; the element follows in the same cache line.
-    @usableFromInline
-    struct Header: BitwiseCopyable {
-        /// The generation in the lower 24 bits, `occupied` above; zero: never used.
-        @usableFromInline var state: UInt32
-        /// The next free slot while this one is free.
-        @usableFromInline var nextFree: UInt32
-
-        @inlinable
-        init(state: UInt32, nextFree: UInt32) {
-            self.state = state
-            self.nextFree = nextFree
-        }
-    }
+    /// What stands in front of an element, in the same cache line.
+    ///
+    /// The raw id of the life in the slot; in a free slot `free`, the generation of the next life
+    /// and, in place of the slot, the next free one.
+    @usableFromInline typealias Header = UInt64
 
     @usableFromInline let mapping: Mapping
     @usableFromInline let slotCount: UInt32
@@ -50,25 +41,11 @@ extension Slab where Element: ~Copyable {
     /// Puts an element into a free slot; nil, and the element is destroyed, when all are occupied.
     @inlinable
     public mutating func insert(_ new: consuming Element) -> SlotID? {
-        let slot: UInt32
-        if firstFree != .max {
-            slot = firstFree
-            // Sound: slots on the free list are below `firstUnused`.
-            firstFree = unsafe header(slot).pointee.nextFree
-        } else {
-            guard firstUnused < slotCount else { return nil }
-            slot = firstUnused
-            firstUnused += 1
-            // Sound: the slot is inside the mapping; its first life has generation 1.
-            unsafe header(slot).pointee = Header(state: 1, nextFree: .max)
-        }
+        guard let id = takeFree() else { return nil }
         // Sound: the slot is free, so its memory is not initialised and is nobody else's.
-        unsafe element(slot).initialize(to: new)
-        // Sound: as above; marks the slot as the owner of the element.
-        unsafe header(slot).pointee.state |= Self.occupied
-        occupiedCount += 1
-        // Sound: as above.
-        return SlotID(slot: slot, generation: unsafe header(slot).pointee.state & 0xFF_FFFF)
+        unsafe element(id.slot).initialize(to: new)
+        occupy(id)
+        return id
     }
 
     /// Takes the element out and ends this life of the slot; nil when it has already ended.
@@ -82,14 +59,9 @@ extension Slab where Element: ~Copyable {
     @inlinable
     public mutating func destroy(_ id: SlotID) {
         guard contains(id) else { return }
-        let slot = id.slot
         // Sound: the slot is occupied, so its element is initialised; afterwards it is free.
-        unsafe element(slot).deinitialize(count: 1)
-        let next = (id.generation &+ 1) & 0xFF_FFFF
-        // Sound: as above. Generation zero is skipped: it means that a slot was never used.
-        unsafe header(slot).pointee = Header(state: next == 0 ? 1 : next, nextFree: firstFree)
-        firstFree = slot
-        occupiedCount -= 1
+        unsafe element(id.slot).deinitialize(count: 1)
+        release(id.slot, generation: id.generation)
     }
 
     /// Takes the element of an occupied slot out.
@@ -101,14 +73,50 @@ extension Slab where Element: ~Copyable {
 
     @inlinable
     mutating func take(_ slot: UInt32) -> Element {
-        // Sound: the callers checked that the slot is occupied; afterwards it is free.
-        let next = unsafe (header(slot).pointee.state & 0xFF_FFFF &+ 1) & 0xFF_FFFF
-        // Sound: as above. Generation zero is skipped: it means that a slot was never used.
-        unsafe header(slot).pointee = Header(state: next == 0 ? 1 : next, nextFree: firstFree)
-        firstFree = slot
-        occupiedCount -= 1
+        // Sound: the callers checked that the slot is occupied.
+        let state = unsafe header(slot).pointee
+        release(slot, generation: UInt32(truncatingIfNeeded: state >> 32))
         // Sound: the element was initialised and is moved out exactly once.
         return unsafe element(slot).move()
+    }
+
+    /// Takes the slot freed last, or the first that was never used, and names its next life; nil
+    /// when all are occupied.
+    @inlinable
+    @inline(__always)
+    mutating func takeFree() -> SlotID? {
+        if firstFree != .max {
+            let slot = firstFree
+            // Sound: slots on the free list are below `firstUnused`.
+            let state = unsafe header(slot).pointee
+            firstFree = UInt32(truncatingIfNeeded: state)
+            return SlotID(slot: slot, generation: UInt32(truncatingIfNeeded: state >> 32))
+        }
+        guard firstUnused < slotCount else { return nil }
+        firstUnused &+= 1
+        return SlotID(slot: firstUnused &- 1, generation: 1)
+    }
+
+    /// Begins the life in a slot that `takeFree` gave and whose element stands there now.
+    @inlinable
+    @inline(__always)
+    mutating func occupy(_ id: SlotID) {
+        // Sound: the slot is inside the mapping; this marks it as the owner of the element.
+        unsafe header(id.slot).pointee = id.raw
+        // No more than slots, so no overflow.
+        occupiedCount &+= 1
+    }
+
+    /// Puts a slot, whose element goes, on the free list with its next generation.
+    @inlinable
+    mutating func release(_ slot: UInt32, generation: UInt32) {
+        // Zero is skipped: with it an id could name a slot that was never used.
+        let next = max((generation &+ 1) & 0xFF_FFFF, 1)
+        // Sound: the slot is below `firstUnused`, for somebody lived in it.
+        unsafe header(slot).pointee = Self.free | UInt64(next) << 32 | UInt64(firstFree)
+        firstFree = slot
+        // Somebody lived here, so the count was above zero.
+        occupiedCount &-= 1
     }
 }
 
@@ -147,18 +155,20 @@ extension Slab where Element: ~Copyable {
 
     /// Whether this life of the slot has not ended.
     @inlinable
+    @inline(__always)
     public func contains(_ id: SlotID) -> Bool {
-        guard id.slot < slotCount else { return false }
-        // Sound: the slot is inside the mapping, whose untouched parts read as zero.
-        return unsafe header(id.slot).pointee.state == id.generation | Self.occupied
+        guard id.slot < firstUnused else { return false }
+        // Sound: the slot is inside the mapping and was used, so that its header is no zero.
+        return unsafe header(id.slot).pointee == id.raw
     }
 
     /// Whether somebody lives in the slot.
     @inlinable
+    @inline(__always)
     public func isOccupied(_ slot: UInt32) -> Bool {
-        guard slot < slotCount else { return false }
-        // Sound: the slot is inside the mapping, whose untouched parts read as zero.
-        return unsafe header(slot).pointee.state & Self.occupied != 0
+        guard slot < firstUnused else { return false }
+        // Sound: the slot is inside the mapping and was used.
+        return unsafe header(slot).pointee & Self.free == 0
     }
 
     /// The generation of the life in the slot, or of the next one; zero if it was never used.
@@ -166,7 +176,7 @@ extension Slab where Element: ~Copyable {
     public func generation(of slot: UInt32) -> UInt32 {
         precondition(slot < slotCount, "The slot is one of this slab's.")
         // Sound: the slot is inside the mapping, whose untouched parts read as zero.
-        return unsafe header(slot).pointee.state & 0xFF_FFFF
+        return UInt32(truncatingIfNeeded: unsafe header(slot).pointee >> 32) & 0xFF_FFFF
     }
 
     /// The id of the life in an occupied slot.
@@ -196,8 +206,9 @@ extension Slab where Element: ~Copyable {
 
 extension Slab where Element: ~Copyable {
     @inlinable
-    static var occupied: UInt32 { 1 << 31 }
+    static var free: UInt64 { 1 << 63 }
 
+    /// Bytes from the header to the element.
     @inlinable
     static var elementOffset: Int {
         max(MemoryLayout<Header>.stride, MemoryLayout<Element>.alignment)
@@ -211,6 +222,7 @@ extension Slab where Element: ~Copyable {
 
     /// The header of a slot below the capacity.
     @inlinable
+    @inline(__always)
     func header(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
         // Sound: the mapping has room for `slotCount` strides, and callers pass slots below it.
         unsafe (mapping.base + Int(slot) &* Self.stride).assumingMemoryBound(to: Header.self)
@@ -218,6 +230,7 @@ extension Slab where Element: ~Copyable {
 
     /// The memory of a slot's element.
     @inlinable
+    @inline(__always)
     func element(_ slot: UInt32) -> UnsafeMutablePointer<Element> {
         // Sound: as `header`; offset and stride respect the element's alignment.
         unsafe (mapping.base + (Int(slot) &* Self.stride &+ Self.elementOffset))

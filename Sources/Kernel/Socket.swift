@@ -67,6 +67,22 @@ extension Socket {
         array.edit { output in receive(into: &output, flags: 0) }
     }
 
+    /// Receives behind the unread bytes, where there must be room.
+    ///
+    /// They are not moved for more room: into an empty buffer all of its capacity can be read.
+    public func read(into buffer: inout Buffer) -> IOResult {
+        let free = Int(buffer.room &- buffer.end)
+        precondition(free > 0, "Reading into no room would look like the end.")
+        // Sound: `end` ..< `room` is the buffer's own memory, and access to it is exclusive.
+        let memory = unsafe buffer.base + Int(buffer.end)
+        let raw = raw
+        // Sound: as above.
+        let result = SystemCall.run { unsafe recv(raw, memory, free, 0) }
+        // At most `free`, so no overflow.
+        if result > 0 { buffer.end &+= UInt32(truncatingIfNeeded: result) }
+        return SystemCall.reading(result)
+    }
+
     /// Appends what could be received and leaves it to be received again.
     public func peek(into output: inout OutputSpan<UInt8>) -> IOResult {
         receive(into: &output, flags: Int32(MSG_PEEK))
@@ -82,16 +98,24 @@ extension Socket {
 
     @inline(__always)
     private func receive(into output: inout OutputSpan<UInt8>, flags: Int32) -> IOResult {
-        precondition(output.freeCapacity > 0, "Reading into no room would look like the end.")
         let raw = raw
         // Sound: as inside.
         return unsafe output.withUnsafeMutableBufferPointer { buffer, count in
-            let free = buffer.extracting(count...)
-            // Sound: memory with its size.
-            let result = SystemCall.run { unsafe recv(raw, free.baseAddress, free.count, flags) }
-            if result > 0 { count += result }
+            let used = count
+            let free = buffer.count &- used
+            // Sound: the span's memory, of which `used` bytes are in use.
+            guard let memory = buffer.baseAddress, free > 0 else { Socket.refuseNoRoom() }
+            // Sound: the free rest of the memory, with its size.
+            let result = SystemCall.run { unsafe recv(raw, memory + used, free, flags) }
+            // At most `free`, so no overflow.
+            if result > 0 { count = used &+ result }
             return SystemCall.reading(result)
         }
+    }
+
+    @inline(never)
+    private static func refuseNoRoom() -> Never {
+        preconditionFailure("Reading into no room would look like the end.")
     }
 }
 
@@ -115,34 +139,42 @@ extension Socket {
     public func write(_ first: Span<UInt8>, then second: Span<UInt8>) -> IOResult {
         if second.isEmpty { return write(first) }
         if first.isEmpty { return write(second) }
-        let raw = raw
         // Sound: as inside.
         return unsafe first.withUnsafeBufferPointer { one in
             // Sound: as inside.
             unsafe second.withUnsafeBufferPointer { two in
-                // Sound: both spans' own bytes; sending does not write through the pointers.
-                var parts: InlineArray<2, iovec> = unsafe [Socket.part(one), Socket.part(two)]
-                var span = unsafe parts.mutableSpan
-                // Sound: as inside.
-                return unsafe span.withUnsafeMutableBufferPointer { vector in
-                    // Sound: plain bits, filled in below.
-                    var message = unsafe msghdr()
-                    // Sound: two `iovec`s that live until the call has returned.
-                    unsafe message.msg_iov = vector.baseAddress
-                    // Sound: as above.
-                    unsafe message.msg_iovlen = vector.count
-                    // Sound: as above.
-                    return SystemCall.writing(
-                        SystemCall.run { unsafe sendmsg(raw, &message, Int32(MSG_NOSIGNAL)) })
-                }
+                // Sound: both spans' own bytes, read during the call only.
+                unsafe transmit(one, two)
             }
         }
     }
 
-    private static func part(_ bytes: UnsafeBufferPointer<UInt8>) -> iovec {
-        // Sound: only made for sending, which does not write.
-        unsafe iovec(
-            iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+    private func transmit(
+        _ one: UnsafeBufferPointer<UInt8>, _ two: UnsafeBufferPointer<UInt8>
+    ) -> IOResult {
+        guard let first = one.baseAddress, let second = two.baseAddress else {
+            preconditionFailure("Ranges that have bytes have an address.")
+        }
+        // Sound: sending does not write through the pointers.
+        var parts = unsafe (
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: first), iov_len: one.count),
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: second), iov_len: two.count)
+        )
+        let raw = raw
+        // Sound: as inside.
+        return unsafe withUnsafeMutablePointer(to: &parts) { parts in
+            // Sound: a tuple of two lies in memory as an array of two.
+            let vector = unsafe UnsafeMutableRawPointer(parts).assumingMemoryBound(to: iovec.self)
+            // Sound: plain bits, filled in below.
+            var message = unsafe msghdr()
+            // Sound: two `iovec`s that live until the call has returned.
+            unsafe message.msg_iov = vector
+            // Sound: as above.
+            unsafe message.msg_iovlen = 2
+            // Sound: as above.
+            return SystemCall.writing(
+                SystemCall.run { unsafe sendmsg(raw, &message, Int32(MSG_NOSIGNAL)) })
+        }
     }
 
     /// Says that no more will be sent; reading goes on.

@@ -31,6 +31,10 @@ public struct TimerWheel: ~Copyable {
     @inlinable
     static var ticksMax: UInt64 { 1 << 31 }
 
+    /// Ticks that `elapsed` may lag behind: one turn of the lowest level.
+    @inlinable
+    static var lagTicks: UInt64 { 64 }
+
     /// Six levels of 64 slots: 2^36 ticks, 17 years of running.
     @inlinable
     static var levels: Int { 6 }
@@ -45,6 +49,10 @@ public struct TimerWheel: ~Copyable {
     @usableFromInline var due: UInt32 = .max
     /// The tick up to which everything was looked at.
     @usableFromInline var elapsed: UInt64 = 0
+    /// When an entry could come out, at the earliest: 0 when one is due, `.max` when there is none.
+    @usableFromInline var nextDue: UInt64 = .max
+    /// When `popExpired` has to look: at `nextDue`, and often enough for `elapsed` to keep up.
+    @usableFromInline var nextLook: UInt64 = 0
     @usableFromInline let origin: UInt64
     @usableFromInline var pendingCount = 0
 
@@ -81,28 +89,28 @@ public struct TimerWheel: ~Copyable {
     }
 
     /// The next token that is due at `now`, in no particular order within a tick; nil: no more.
+    ///
+    /// One comparison when there is none.
     @inlinable
+    @inline(__always)
     public mutating func popExpired(now: UInt64) -> Token? {
-        if due == .max { advance(to: now) }
-        guard due != .max else { return nil }
-        let index = due
-        let entry = entries[Int(index)]
-        due = entry.next
-        entries[Int(index)].next = firstFree
-        firstFree = index
-        pendingCount -= 1
-        return entry.token
+        hasWork(now: now) ? popDue(now: now) : nil
     }
+
+    /// Whether `popExpired` could find a token; true now and then when it finds none.
+    @inlinable
+    @inline(__always)
+    public func hasWork(now: UInt64) -> Bool { now >= nextLook }
 
     /// Milliseconds until an entry could come out: 0 when one is due, -1 when there is none.
     ///
     /// It may be too short for entries far away (the wheel then sorts them finer), never too long.
     @inlinable
+    @inline(__always)
     public func nextDelay(now: UInt64) -> Int32 {
-        if due != .max { return 0 }
-        guard let next = nextSlot() else { return -1 }
-        let at = origin + next.tick * Self.tickMilliseconds
-        return at > now ? Int32(truncatingIfNeeded: min(at - now, UInt64(Int32.max))) : 0
+        if nextDue <= now { return 0 }
+        if nextDue == .max { return -1 }
+        return Int32(truncatingIfNeeded: min(nextDue &- now, UInt64(Int32.max)))
     }
 }
 
@@ -115,6 +123,7 @@ extension TimerWheel {
         guard tick > elapsed else {
             entries[Int(index)].next = due
             due = index
+            comeDue(at: 0)
             return
         }
         let level = (63 - ((tick ^ elapsed) | 63).leadingZeroBitCount) / 6
@@ -123,6 +132,48 @@ extension TimerWheel {
         entries[Int(index)].next = heads[level * 64 + slot]
         heads[level * 64 + slot] = index
         occupancy[level] |= 1 << UInt64(slot)
+        let begin = tick & ~(1 << (6 * UInt64(level)) - 1)
+        comeDue(at: origin + begin * Self.tickMilliseconds)
+    }
+
+    /// Takes note that an entry could come out at this time.
+    @inlinable
+    @inline(__always)
+    mutating func comeDue(at time: UInt64) {
+        nextDue = min(nextDue, time)
+        nextLook = min(nextLook, time)
+    }
+
+    /// Finds out when to look next.
+    @inlinable
+    mutating func settle() {
+        if due != .max {
+            nextDue = 0
+        } else if let next = nextSlot() {
+            nextDue = origin + next.tick * Self.tickMilliseconds
+        } else {
+            nextDue = .max
+        }
+        nextLook = min(nextDue, origin + (elapsed + Self.lagTicks) * Self.tickMilliseconds)
+    }
+
+    /// The next token that is due, after having moved on to `now`.
+    @inlinable
+    @inline(never)
+    mutating func popDue(now: UInt64) -> Token? {
+        if due == .max {
+            advance(to: now)
+            settle()
+        }
+        guard due != .max else { return nil }
+        let index = due
+        let entry = entries[Int(index)]
+        due = entry.next
+        entries[Int(index)].next = firstFree
+        firstFree = index
+        pendingCount -= 1
+        if due == .max { settle() }
+        return entry.token
     }
 
     /// The earliest slot with entries and the tick at which it begins.
@@ -130,6 +181,7 @@ extension TimerWheel {
     /// Entries of a level share all higher digits with `elapsed` and are ahead of it in their own,
     /// so a lower level is always earlier and the lowest set bit is its earliest slot.
     @inlinable
+    @inline(__always)
     func nextSlot() -> (level: Int, slot: Int, tick: UInt64)? {
         for level in 0..<Self.levels where occupancy[level] != 0 {
             let slot = occupancy[level].trailingZeroBitCount

@@ -16,9 +16,7 @@ public struct Token: BitwiseCopyable, Hashable, Sendable {
     }
 
     @inlinable
-    public init(kind: UInt8, _ id: SlotID) {
-        self.init(kind: kind, slot: id.slot, generation: id.generation)
-    }
+    public init(kind: UInt8, _ id: SlotID) { raw = UInt64(kind) << 56 | id.raw }
 
     @inlinable
     public var kind: UInt8 { UInt8(truncatingIfNeeded: raw >> 56) }
@@ -31,5 +29,5 @@ public struct Token: BitwiseCopyable, Hashable, Sendable {
 
     /// Slot and generation without the kind.
     @inlinable
-    public var id: SlotID { SlotID(slot: slot, generation: generation) }
+    public var id: SlotID { SlotID(raw: raw & 0xFF_FFFF_FFFF_FFFF) }
 }

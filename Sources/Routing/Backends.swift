@@ -34,12 +34,13 @@ extension Table {
     ///
     /// An index of `backends`; -1 when no backend has a weight above 0, which is answered 500.
     public func backend(rule: Int32, random: UInt32) -> Int32 {
-        let row = rules[Int(rule)]
-        if row.weightSum == 0 { return -1 }
-        let first = Int(row.backends.start)
-        let last = first &+ Int(row.backends.count) &- 1
-        let point = UInt32(
-            truncatingIfNeeded: (UInt64(random) &* UInt64(row.weightSum)) &>> 32)
+        let sum = rules[Int(rule)].weightSum
+        if sum == 0 { return -1 }
+        let range = rules[Int(rule)].backends
+        let first = Int(range.start)
+        let last = first &+ Int(range.count) &- 1
+        if first == last { return Int32(truncatingIfNeeded: first) }
+        let point = UInt32(truncatingIfNeeded: (UInt64(random) &* UInt64(sum)) &>> 32)
         var at = first
         while at < last && backends[at].weightUpTo <= point { at &+= 1 }
         return Int32(truncatingIfNeeded: at)

@@ -10,6 +10,15 @@ struct HostIndex: BitwiseCopyable, Sendable {
     var wildcards: TextIndex
     /// The number of "every host"; -1 when there is none.
     var any: Int32
+    /// That number when there are no names, so that the host does not matter; else -1.
+    var only: Int32
+
+    init(exact: TextIndex, wildcards: TextIndex, any: Int32) {
+        self.exact = exact
+        self.wildcards = wildcards
+        self.any = any
+        only = exact.isEmpty && wildcards.isEmpty ? any : -1
+    }
 }
 
 /// Host names while a table is built.

@@ -66,8 +66,22 @@ public struct Table: ~Copyable, Sendable {
     /// fewer, no hostname. Only listeners of the same kind (TLS or not) are considered.
     public func listener(port: Int32, host: Span<UInt8>, isTLS: Bool) -> Int32 {
         if port < 0 { return -1 }
-        let row = ports[Int(port)]
-        return mostSpecific(isTLS ? row.tls : row.plain, host, 0..<host.count)
+        let only = isTLS ? ports[Int(port)].tls.only : ports[Int(port)].plain.only
+        return only >= 0 ? only : search(port: Int(port), isTLS, host, 0..<host.count)
+    }
+
+    /// The same for the host of a request.
+    public func listener(port: Int32, head: borrowing RequestHead, isTLS: Bool) -> Int32 {
+        if port < 0 { return -1 }
+        let only = isTLS ? ports[Int(port)].tls.only : ports[Int(port)].plain.only
+        return only >= 0 ? only : search(port: Int(port), isTLS, head.bytes, head.host.range)
+    }
+
+    @inline(never)
+    private func search(
+        port: Int, _ isTLS: Bool, _ bytes: Span<UInt8>, _ host: Range<Int>
+    ) -> Int32 {
+        mostSpecific(isTLS ? ports[port].tls : ports[port].plain, bytes, host)
     }
 
     // MARK: - Matches
@@ -79,9 +93,21 @@ public struct Table: ~Copyable, Sendable {
     /// whose rules match leaves the request to the next less specific one.
     public func match(listener: Int32, head: borrowing RequestHead) -> RouteMatch {
         if listener < 0 { return .none }
-        let index = listeners[Int(listener)].hosts
-        let host = head.host.range
+        let only = listeners[Int(listener)].only
+        if only >= 0, matches[Int(only)].isUnconditional {
+            return RouteMatch(
+                rule: matches[Int(only)].rule, prefixCount: 0, match: matches[Int(only)].match)
+        }
+        return search(listener: Int(listener), head)
+    }
+
+    /// The rule for a request whose host, path or fields matter.
+    @inline(never)
+    private func search(listener: Int, _ head: borrowing RequestHead) -> RouteMatch {
+        let index = listeners[listener].hosts
         var memo = FieldMemo()
+        if index.only >= 0 { return match(host: index.only, head, &memo) }
+        let host = head.host.range
         var row = indexes.find(
             index.exact, head.bytes, host.lowerBound, count: host.count, arena.span)
         var cursor = 0
@@ -230,6 +256,8 @@ public struct ListenerRow: BitwiseCopyable, Sendable {
     public let parameters: Int32
     /// Hosts of the attached routes.
     let hosts: HostIndex
+    /// First row of the one bucket for all hosts and paths; -1 when these matter.
+    let only: Int32
 }
 
 /// A rule, compiled.
@@ -281,6 +309,11 @@ struct HostRow: BitwiseCopyable, Sendable {
     let root: Int32
     /// Matches by regular expression; -1 when there are none.
     let patterns: Int32
+
+    /// `root` when there are no others, so that the path does not matter; else -1.
+    var only: Int32 {
+        exact.isEmpty && prefixes.isEmpty && patterns < 0 ? root : -1
+    }
 }
 
 /// One match in one bucket, or a switch that stands for many.

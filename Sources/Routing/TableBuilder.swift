@@ -138,9 +138,11 @@ public struct TableBuilder {
             let host = addHost(paths[name] ?? HostPaths())
             _ = index.add(name, host, &arena)
         }
+        let built = index.build(&indexes, arena)
         return ListenerRow(
             id: listener.id, isTLS: listener.isTLS, number: listener.number, tls: listener.tls,
-            parameters: listener.parameters, hosts: index.build(&indexes, arena))
+            parameters: listener.parameters, hosts: built,
+            only: built.only < 0 ? -1 : hosts[Int(built.only)].only)
     }
 
     /// Adds the rows of one host, paths by their text, so that equal input makes equal rows.

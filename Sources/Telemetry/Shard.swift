@@ -6,7 +6,7 @@ import Kernel
 /// Process-wide counters have fixed cells. Numbers by series are found through a small index that
 /// only the worker has; a row gets its cells on first use. Rows are bounded: when there is no more
 /// room, numbers go to the rows of `Series.other`. Writing allocates nothing, but that the index
-/// grows with its rows.
+/// grows with its rows and the remembered places with the series.
 public struct Shard: ~Copyable, Sendable {
     /// How many rows a shard has room for.
     public struct Capacity: Sendable, Equatable {
@@ -44,18 +44,15 @@ public struct Shard: ~Copyable, Sendable {
     /// Retired rows, to be used again by rows of the same width.
     private var freeNumbers = UniqueArray<UInt32>()
     private var freeHistograms = UniqueArray<UInt32>()
-    /// Upper bounds of all kinds of histograms, one after the other.
-    private let bounds: RigidArray<UInt64>
+    private let buckets = Buckets()
+    /// Where the numbers of a series are, by its id, as far as they were counted already.
+    private var places = UniqueArray<SeriesPlaces>()
 
     /// Makes the counters of a worker; their memory is never freed.
     public init(worker: Int, capacity: Capacity = Capacity()) {
         self.worker = worker
         layout = ShardLayout(capacity)
         cells = SharedCells(count: layout.cellCount)
-        var all = RigidArray<UInt64>(
-            capacity: Histogram.bucketCount * Histogram.Kind.allCases.count)
-        for kind in Histogram.Kind.allCases { all.append(copying: Histogram.bounds(kind)) }
-        bounds = all
         for column in Column.reserved { _ = makeRow(column) }
     }
 
@@ -65,9 +62,14 @@ public struct Shard: ~Copyable, Sendable {
     // MARK: - Writing
 
     /// Counts an exchange that has ended; `method` is the raw value of `HTTP.Method`.
-    @inline(__always)
     public mutating func countRequest(series: UInt32, method: UInt8, status: UInt16) {
-        cells.add(cell(.request(series: series, method: method, status: status)), 1)
+        let code = SeriesPlaces.code(method: method, status: status)
+        let at = Int(series)
+        if at < places.count, places[at].requestCode == code {
+            places[at].request.add(0, 1)
+        } else {
+            countAnother(series: series, method: method, status: status)
+        }
     }
 
     /// Counts a failed attempt.
@@ -80,13 +82,28 @@ public struct Shard: ~Copyable, Sendable {
         _ kind: Histogram.Kind, series: UInt32, nanoseconds: UInt64
     ) {
         let first = cell(.histogram(kind, series: series))
-        let base = Int(kind.rawValue) &* Histogram.bucketCount
-        var bucket = 0
-        while bucket < Histogram.bucketCount && nanoseconds > bounds[base &+ bucket] {
-            bucket &+= 1
-        }
-        cells.add(first &+ bucket, 1)
+        cells.add(first &+ buckets.bucket(kind, nanoseconds), 1)
         cells.add(first &+ Histogram.sumOffset, nanoseconds)
+    }
+
+    /// Adds the durations of an exchange that has ended, in nanoseconds; 0: not known.
+    public mutating func observe(
+        series: UInt32, requestDuration: UInt64, processing: UInt64, timeToFirstByte: UInt64
+    ) {
+        let at = Int(series)
+        guard at < places.count, let runs = places[at].durations,
+            min(processing, timeToFirstByte) != 0
+        else {
+            return observeEach(
+                series: series, requestDuration: requestDuration, processing: processing,
+                timeToFirstByte: timeToFirstByte)
+        }
+        let request = buckets.bucket(.requestDuration, requestDuration)
+        let own = buckets.bucket(.processing, processing)
+        let first = buckets.bucket(.timeToFirstByte, timeToFirstByte)
+        runs.request.add(requestDuration, bucket: request)
+        runs.processing.add(processing, bucket: own)
+        runs.firstByte.add(timeToFirstByte, bucket: first)
     }
 
     /// Adds to a counter.
@@ -120,13 +137,57 @@ public struct Shard: ~Copyable, Sendable {
             }
             hasFreed = true
         }
-        if hasFreed { rebuildIndex(size: index.count) }
+        if !hasFreed { return }
+        rebuildIndex(size: index.count)
+        // Others may have had to share the overflow and can have rows of their own now.
+        places.removeAll()
+    }
+
+    // MARK: - Places
+
+    /// Series with higher ids are looked for in the index each time.
+    private static var placesMax: Int { 65_536 }
+
+    /// Counts a request that ended in another way than the last one of its series.
+    @inline(never)
+    private mutating func countAnother(series: UInt32, method: UInt8, status: UInt16) {
+        let cell = cell(.request(series: series, method: method, status: status))
+        cells.add(cell, 1)
+        if hasPlaces(series) {
+            places[Int(series)].request = cells.run(from: cell)
+            places[Int(series)].requestCode = SeriesPlaces.code(method: method, status: status)
+        }
+    }
+
+    /// Adds those durations that are known, and remembers the histograms when that was all.
+    @inline(never)
+    private mutating func observeEach(
+        series: UInt32, requestDuration: UInt64, processing: UInt64, timeToFirstByte: UInt64
+    ) {
+        observe(.requestDuration, series: series, nanoseconds: requestDuration)
+        if processing != 0 { observe(.processing, series: series, nanoseconds: processing) }
+        if timeToFirstByte != 0 {
+            observe(.timeToFirstByte, series: series, nanoseconds: timeToFirstByte)
+        }
+        if processing == 0 || timeToFirstByte == 0 || !hasPlaces(series) { return }
+        places[Int(series)].durations = SeriesPlaces.Durations(
+            request: cells.run(from: cell(.histogram(.requestDuration, series: series))),
+            processing: cells.run(from: cell(.histogram(.processing, series: series))),
+            firstByte: cells.run(from: cell(.histogram(.timeToFirstByte, series: series))))
+    }
+
+    /// Whether the places of a series are remembered; makes room for them.
+    private mutating func hasPlaces(_ series: UInt32) -> Bool {
+        if series >= UInt32(Self.placesMax) { return false }
+        while places.count <= Int(series) {
+            places.append(SeriesPlaces(durations: nil, request: cells.run(from: 0)))
+        }
+        return true
     }
 
     // MARK: - Rows
 
     /// First cell of a row, made on first use.
-    @inline(__always)
     private mutating func cell(_ column: Column) -> Int {
         let mask = index.count &- 1
         var at = column.hash & mask
@@ -187,6 +248,36 @@ public struct Shard: ~Copyable, Sendable {
             let first = cells.load(layout.placeCell(row))
             if key != 0 { insert(Slot(key: key, cell: UInt32(first))) }
         }
+    }
+}
+
+/// Where the numbers of one series are that nearly every request adds to.
+private struct SeriesPlaces: BitwiseCopyable {
+    /// The histograms of an exchange that had an answer.
+    struct Durations: BitwiseCopyable {
+        var request: CellRun<20>
+        var processing: CellRun<20>
+        var firstByte: CellRun<20>
+    }
+
+    var durations: Durations?
+    /// The requests that ended like the one that was looked up last.
+    var request: CellRun<1>
+    /// How that was; `.max`, as no request ends, while `request` is anything.
+    var requestCode = UInt32.max
+
+    @inline(__always)
+    static func code(method: UInt8, status: UInt16) -> UInt32 {
+        UInt32(method) &<< 16 | UInt32(status)
+    }
+}
+
+extension CellRun<20> {
+    /// Adds a duration to a histogram whose cells these are.
+    @inline(__always)
+    fileprivate func add(_ nanoseconds: UInt64, bucket: Int) {
+        add(bucket, 1)
+        add(Histogram.sumOffset, nanoseconds)
     }
 }
 

@@ -117,6 +117,130 @@ import Testing
         #expect(written(capacity: 0) { ByteScan.append([UInt8]().span, to: &$0) } == [])
     }
 
+    /// Bytes that all differ from their neighbours, and from those of another seed.
+    private func pattern(_ count: Int, _ seed: Int) -> [UInt8] {
+        (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ seed) }
+    }
+
+    /// What is appended to `before` where exactly `room` bytes are free; nil when it does not fit.
+    private func appended(
+        _ before: [UInt8], room: Int, _ append: (inout OutputSpan<UInt8>) -> Bool
+    ) -> [UInt8]? {
+        written(capacity: before.count + room) { output in
+            for byte in before { output.append(byte) }
+            let isAppended = append(&output)
+            if !isAppended { #expect(output.count == before.count) }
+            return isAppended
+        }
+    }
+
+    @Test func `a copy of any length is whole, in the tightest room, and leaves its neighbours`() {
+        for count in Array(0...300) + [4_095, 4_096, 4_097] {
+            let input = pattern(count, 3)
+            for before in [0, 1, 7, 16, 33] {
+                let start = pattern(before, 90)
+                #expect(
+                    appended(start, room: count) { ByteScan.append(input.span, to: &$0) }
+                        == start + input, "\(count)")
+                #expect(
+                    appended(start, room: count + 2) {
+                        ByteScan.append(input.span, "\r\n", to: &$0)
+                    } == start + input + bytes("\r\n"), "\(count)")
+                if count == 0 { continue }
+                #expect(
+                    appended(start, room: count - 1) { ByteScan.append(input.span, to: &$0) }
+                        == nil)
+                #expect(
+                    appended(start, room: count + 1) {
+                        ByteScan.append(input.span, "\r\n", to: &$0)
+                    } == nil)
+            }
+        }
+    }
+
+    @Test func `copies in a group lie one behind the other`() {
+        var random = Seeded(22)
+        for first in 0...80 {
+            for second in [0, 1, 5, 15, 16, 17, 64, 65, 128, 129, first] {
+                let third = random.below(80)
+                let (a, b, c) = (pattern(first, 1), pattern(second, 2), pattern(third, 3))
+                let four = a + b + c + b
+                let five = a + b + bytes("name: ") + c + bytes("end")
+                for (room, fits) in [(0, true), (-1, false)] {
+                    #expect(
+                        appended([9], room: five.count + room) {
+                            ByteScan.append(
+                                a.span, b.span, "name: ", c.span, "end",
+                                to: &$0)
+                        } == (fits ? [9] + five : nil))
+                    if four.isEmpty { continue }
+                    #expect(
+                        appended([9], room: four.count + room) {
+                            ByteScan.append(
+                                a.span, b.span, c.span, b.span, to: &$0)
+                        } == (fits ? [9] + four : nil))
+                }
+            }
+        }
+    }
+
+    @Test func `a word's first bytes are appended`() {
+        let word: UInt64 = 0x0807_0605_0403_0201
+        for count in 0...8 {
+            #expect(
+                appended([9], room: count) {
+                    ByteScan.append(word: word, count: count, to: &$0)
+                } == [9] + (0..<count).map { UInt8($0 + 1) })
+            if count == 0 { continue }
+            #expect(
+                appended([9], room: count - 1) {
+                    ByteScan.append(word: word, count: count, to: &$0)
+                } == nil)
+        }
+    }
+
+    @Test func `the output's own bytes are copied behind it`() {
+        for count in 0...80 {
+            let before = pattern(100, 5)
+            let wanted = before + before[10..<(10 + count)] + bytes(", ")
+            #expect(
+                appended(before, room: count + 2) {
+                    ByteScan.appendOwn(10..<(10 + count), then: ", ", to: &$0)
+                } == wanted)
+            #expect(
+                appended(before, room: count + 1) {
+                    ByteScan.appendOwn(10..<(10 + count), then: ", ", to: &$0)
+                } == nil)
+        }
+        #expect(appended([1], room: 9) { ByteScan.appendOwn(0..<2, to: &$0) } == nil)
+    }
+
+    @Test func `hexadecimal digits are those of the standard library`() {
+        var random = Seeded(23)
+        for i in 0..<20_000 {
+            let number = random.next() >> UInt64(i % 64)
+            let digits = ByteScan.hexDigits(number)
+            let output =
+                written {
+                    ByteScan.append(word: digits.high, count: 8, to: &$0)
+                        && ByteScan.append(word: digits.low, count: 8, to: &$0)
+                } ?? []
+            let plain = String(number, radix: 16)
+            #expect(text(output) == String(repeating: "0", count: 16 - plain.count) + plain)
+            #expect(text(written { HeadWriter.append(hex: number, into: &$0) } ?? []) == plain)
+        }
+    }
+
+    @Test func `a part of a span is what it says`() {
+        let input = pattern(20, 0)
+        for from in 0...20 {
+            for to in from...20 {
+                let part = ByteScan.part(input.span, UInt32(from), UInt32(to))
+                check(text(part) == text(Array(input[from..<to])))
+            }
+        }
+    }
+
     @Test func `a literal gives its bytes`() {
         check(text(ByteScan.bytes("abc")) == "abc")
         check(text(ByteScan.bytes("a")) == "a")

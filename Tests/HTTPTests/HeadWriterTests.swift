@@ -226,4 +226,44 @@ struct Refused: Error {}
         #expect(text(output) == "1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nA: b\r\n\r\n")
         #expect(decode(output).content == "abcdefghijklmnopqrstuvwxyz")
     }
+
+    @Test(arguments: [1, 9, 10, 15, 16, 255, 256, 4_095, 4_096, 70_000])
+    func `a chunk is written whole or not at all`(_ count: Int) {
+        let content = [UInt8](repeating: 0x61, count: count)
+        let whole = bytes(String(count, radix: 16) + "\r\n") + content + bytes("\r\n")
+        #expect(
+            written(capacity: whole.count) { HeadWriter.append(chunk: content.span, into: &$0) }
+                == whole)
+        #expect(
+            written(capacity: whole.count - 1) { HeadWriter.append(chunk: content.span, into: &$0) }
+                == nil)
+    }
+
+    // MARK: - Dropped lines
+
+    /// Drops the lines of `order` and says what must be written then.
+    private func kept(_ lines: [String], without order: [Int]) -> String {
+        lines.indices.filter { !order.contains($0) }.map { lines[$0] + "\r\n" }.joined()
+    }
+
+    @Test func `whatever lines are dropped, in whatever order, the others are written`() throws {
+        let names = ["Host: a", "A: 1", "Accept: 2", "B: 3", "Cookie: 4", "C: 5"]
+        var random = Seeded(40)
+        for mask in 0..<64 {
+            var order = (0..<6).filter { mask >> $0 & 1 == 1 }
+            for _ in 0..<6 {
+                for i in order.indices { order.swapAt(i, random.below(order.count)) }
+                let fields = names.map { $0 + "\r\n" }.joined()
+                var head = try parsed("GET /a HTTP/1.1\r\n\(fields)\r\n")
+                for i in order { head.fields.remove(at: i) }
+                let wanted = kept(names, without: order)
+                check(text(write(head, .none)) == "GET /a HTTP/1.1\r\n\(wanted)\r\n")
+                var reply = try answer("HTTP/1.1 204 N\r\n\(fields)\r\n")
+                for i in order { reply.fields.remove(at: i) }
+                check(text(write(reply, .none)) == "HTTP/1.1 204 N\r\n\(wanted)\r\n")
+                check(reply.append(name: "d", value: bytes("6").span))
+                check(text(write(reply, .none)) == "HTTP/1.1 204 N\r\n\(wanted)d: 6\r\n\r\n")
+            }
+        }
+    }
 }

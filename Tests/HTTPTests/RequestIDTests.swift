@@ -32,6 +32,36 @@ import Testing
         check(RequestID.isValid(bytes(id(5, (6, 7))).span))
     }
 
+    /// The digits one by one, with hyphens after 8, 12, 16 and 20.
+    private func reference(_ milliseconds: UInt64, _ random: (UInt64, UInt64)) -> String {
+        let words = [
+            milliseconds << 16 | 7 << 12 | random.0 & 0xFFF, 2 << 62 | random.1 & (1 << 62 - 1),
+        ]
+        var digits = ""
+        for word in words {
+            for shift in stride(from: UInt64(60), through: 0, by: -4) {
+                digits += String(word >> shift & 15, radix: 16)
+                if [8, 13, 18, 23].contains(digits.count) { digits += "-" }
+            }
+        }
+        return digits
+    }
+
+    @Test func `a new identity has the digits of its bits`() {
+        var random = Seeded(30)
+        for _ in 0..<10_000 {
+            let milliseconds = random.next()
+            let bits = (random.next(), random.next())
+            let id = written {
+                RequestID.write(milliseconds: milliseconds, random: bits, into: &$0)
+            }
+            #expect(text(id ?? []) == reference(milliseconds, bits))
+            var additions = RequestAdditions(via: "1.1 a")
+            additions.makeRequestID(milliseconds: milliseconds, random: bits)
+            check(text(additions.requestID) == reference(milliseconds, bits))
+        }
+    }
+
     @Test func `nothing is written where 36 bytes do not fit`() {
         #expect(
             written(capacity: 35) { RequestID.write(milliseconds: 1, random: (2, 3), into: &$0) }

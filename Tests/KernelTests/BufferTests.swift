@@ -34,6 +34,30 @@ struct BufferTests {
         #expect(array(buffer.span) == [1, 2, 3, 4])
     }
 
+    @Test func `ranges of every length arrive whole and touch nothing else`() {
+        let bytes = (0..<100).map { UInt8($0 + 1) }
+        for count in 0...80 {
+            for offset in 0..<9 {
+                var buffer = Buffer(capacity: 128)
+                buffer.withFree { $0.append(repeating: 0xEE, count: 128) }
+                buffer.removeAll()
+                let before = bytes[..<offset]
+                let range = bytes[offset..<(offset + count)]
+                #expect(buffer.append(before.span) == offset)
+                #expect(buffer.append(range.span) == count)
+                #expect(array(buffer.span) == Array(bytes[..<(offset + count)]))
+                buffer.withFree { output in
+                    // Sound: the memory was written above.
+                    let rest = unsafe output.withUnsafeMutableBufferPointer { memory, used in
+                        used = memory.count
+                        return unsafe memory.allSatisfy { $0 == 0xEE }
+                    }
+                    check(rest)
+                }
+            }
+        }
+    }
+
     @Test func `room in front is used again`() {
         var buffer = Buffer(capacity: 4)
         #expect(buffer.append([1, 2, 3, 4].span) == 4)

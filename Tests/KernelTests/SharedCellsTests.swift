@@ -16,6 +16,36 @@ struct SharedCellsTests {
         #expect(cells.load(1) == 6)
     }
 
+    @Test func `a run adds to the cells it was made for`() {
+        let cells = SharedCells(count: 8)
+        let run: CellRun<3> = cells.run(from: 5)
+        run.add(0, 4)
+        run.add(2, 7)
+        run.add(2, 1)
+        #expect((0..<8).map { cells.load($0) } == [0, 0, 0, 0, 0, 4, 0, 8])
+        let one: CellRun<1> = cells.run(from: 0)
+        one.add(0, .max)
+        one.add(0, 2)
+        #expect(cells.load(0) == 1)
+    }
+
+    @Test func `a cell outside of a row or of a run ends the process`() async {
+        await #expect(processExitsWith: .failure) { SharedCells(count: 2).add(2, 1) }
+        await #expect(processExitsWith: .failure) { SharedCells(count: 2).add(-1, 1) }
+        await #expect(processExitsWith: .failure) {
+            let run: CellRun<3> = SharedCells(count: 4).run(from: 2)
+            run.add(0, 1)
+        }
+        await #expect(processExitsWith: .failure) {
+            let run: CellRun<3> = SharedCells(count: 4).run(from: -1)
+            run.add(0, 1)
+        }
+        await #expect(processExitsWith: .failure) {
+            let run: CellRun<3> = SharedCells(count: 4).run(from: 1)
+            run.add(Int(SharedCells(count: 9).load(0)) + 3, 1)
+        }
+    }
+
     @Test func `a reader sees counts grow and no update is lost`() throws {
         let cells = SharedCells(count: 2)
         let thread = try Thread.start(name: "counter") {

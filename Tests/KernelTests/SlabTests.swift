@@ -53,7 +53,7 @@ struct SlabTests {
         var slab = Slab<Int>(capacity: 1)
         _ = slab.remove(try insert(1, into: &slab))
         // Sound: slot 0 was used; as if it had been used nearly 2^24 times.
-        unsafe slab.header(0).pointee.state = 0xFF_FFFE
+        unsafe slab.header(0).pointee = Slab<Int>.free | 0xFF_FFFE << 32 | UInt64(UInt32.max)
         var generations: [UInt32] = []
         for value in 0..<4 {
             let id = try insert(value, into: &slab)
@@ -73,6 +73,46 @@ struct SlabTests {
         check(!slab.contains(SlotID(slot: 0, generation: 2)))
         check(!slab.isOccupied(1))
         check(!slab.isOccupied(.max))
+    }
+
+    @Test func `an element can be made where it will stand`() throws {
+        var slab = Slab<Int>(capacity: 2)
+        let first = slab.insert(making: { 7 })
+        let second = slab.insert(making: { 8 })
+        #expect(first == SlotID(slot: 0, generation: 1))
+        #expect(second == SlotID(slot: 1, generation: 1))
+        var isMade = false
+        let third = slab.insert(making: {
+            isMade = true
+            return 9
+        })
+        #expect(third == nil && !isMade)
+        #expect(slab.remove(try #require(first)) == 7)
+        #expect(slab.insert(making: { 10 }) == SlotID(slot: 0, generation: 2))
+        #expect(slab[0 as UInt32] == 10 && slab[1 as UInt32] == 8)
+        #expect(slab.count == 2)
+    }
+
+    @Test func `no id made by hand finds a free slot or one that was never used`() throws {
+        var slab = Slab<Int>(capacity: 4)
+        let first = try insert(1, into: &slab)
+        let second = try insert(2, into: &slab)
+        slab.destroy(first)
+        slab.destroy(second)
+        slab.destroy(second)
+        #expect(slab.count == 0)
+        // Links of the free list, and zeroes where nothing ever was, look like no id.
+        for slot: UInt32 in [0, 1, 2, 3, 4, .max] {
+            for generation: UInt32 in [0, 1, 2, 3, 0xFF_FFFF, .max] {
+                check(!slab.contains(SlotID(slot: slot, generation: generation)))
+            }
+            check(!slab.isOccupied(slot))
+        }
+        #expect(slab.generation(of: 0) == 2)
+        #expect(slab.generation(of: 3) == 0)
+        #expect(try insert(3, into: &slab) == SlotID(slot: 1, generation: 2))
+        #expect(try insert(4, into: &slab) == SlotID(slot: 0, generation: 2))
+        #expect(try insert(5, into: &slab) == SlotID(slot: 2, generation: 1))
     }
 
     @Test func `elements that cannot be copied are moved in, changed and moved out`() throws {

@@ -1,4 +1,5 @@
 // Addresses are read and written as RFC 4291 and RFC 5952 say, and nothing else is read.
+import BasicContainers
 import Kernel
 import Testing
 
@@ -84,6 +85,24 @@ struct SocketAddressTests {
         let second = try #require(SocketAddress(two, port: 2))
         #expect(first.agrees(with: second, bits: bits) == agree)
         #expect(second.agrees(with: first, bits: bits) == agree)
+    }
+
+    @Test func `every octet is written in decimal, with much room or just enough`() throws {
+        for octet in 0...255 as ClosedRange<Int> {
+            for place in 0..<4 {
+                var octets = [7, 42, 199, 0]
+                octets[place] = octet
+                let text = octets.map(String.init).joined(separator: ".")
+                let address = try #require(SocketAddress(text, port: 1))
+                for room in [text.utf8.count, text.utf8.count + 1, 16, 64]
+                where room >= text.utf8.count {
+                    var bytes = RigidArray<UInt8>(capacity: room + 1)
+                    bytes.append(0x21)
+                    bytes.edit { address.writeHost(into: &$0) }
+                    #expect(String(decoding: array(bytes.span), as: UTF8.self) == "!" + text)
+                }
+            }
+        }
     }
 
     @Test func `equal addresses hash alike and the port can change`() throws {

@@ -54,6 +54,39 @@ struct SocketTests {
         #expect(array(buffer.span) == [3, 4])
     }
 
+    @Test func `a buffer is read into behind what it holds`() throws {
+        let connection = try Connection.open()
+        var buffer = Buffer(capacity: 6)
+        #expect(connection.server.read(into: &buffer) == .wouldBlock)
+        check(buffer.isEmpty)
+        #expect(buffer.append([9, 8].span) == 2)
+        buffer.consume(1)
+        #expect(connection.client.write([1, 2, 3, 4, 5, 6].span) == .bytes(6))
+        waitUntil(connection.server.raw, [.readable])
+        #expect(connection.server.read(into: &buffer) == .bytes(4))
+        #expect(array(buffer.span) == [8, 1, 2, 3, 4])
+        buffer.removeAll()
+        connection.client.shutdownWrite()
+        waitUntil(connection.server.raw, [.peerClosed])
+        #expect(connection.server.read(into: &buffer) == .bytes(2))
+        #expect(connection.server.read(into: &buffer) == .end)
+        #expect(array(buffer.span) == [5, 6])
+    }
+
+    @Test func `reading into no room would look like the end, and ends the process`() async {
+        await #expect(processExitsWith: .failure) {
+            let connection = try Connection.open()
+            var buffer = Buffer()
+            _ = connection.server.read(into: &buffer)
+        }
+        await #expect(processExitsWith: .failure) {
+            let connection = try Connection.open()
+            var bytes = RigidArray<UInt8>(capacity: 1)
+            bytes.append(1)
+            _ = connection.server.read(into: &bytes)
+        }
+    }
+
     @Test func `peeked bytes can be read again`() throws {
         let connection = try Connection.open()
         #expect(connection.client.write([5, 6].span) == .bytes(2))

@@ -102,6 +102,55 @@ struct TimerWheelTests {
         }
     }
 
+    @Test(arguments: [1, 2, 3] as [UInt64])
+    func `whatever the order of calls, nobody waits past a deadline`(seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        var now: UInt64 = 1_000_003
+        var wheel = TimerWheel(now: now)
+        var waiting: [UInt32: UInt64] = [:]
+        for number in 0..<20_000 as Range<UInt32> {
+            switch random.next(below: 4) {
+            case 0:
+                let far: UInt32 = [20, 700, 40_000, 3_000_000][Int(random.next(below: 4))]
+                waiting[number] = now + UInt64(random.next(below: far))
+                wheel.schedule(token(Int(number)), at: waiting[number] ?? 0)
+            case 1:
+                // One at a time: more may be due, and more may be entered before they come out.
+                guard let found = wheel.popExpired(now: now) else {
+                    #expect(waiting.values.allSatisfy { $0 + 8 > now })
+                    continue
+                }
+                guard let deadline = waiting.removeValue(forKey: found.slot) else {
+                    Issue.record("A timer came out twice.")
+                    continue
+                }
+                #expect(deadline <= now)
+            default:
+                let step = random.next(below: [3, 30, 3000][Int(random.next(below: 3))])
+                now += UInt64(step)
+            }
+            let delay = wheel.nextDelay(now: now)
+            if let first = waiting.values.min() {
+                // A tick begins at most eight milliseconds after the deadline.
+                #expect(delay >= 0 && now + UInt64(delay) <= max(first + 8, now))
+            } else {
+                #expect(delay == -1)
+            }
+            if delay == 0 { check(wheel.hasWork(now: now)) }
+            #expect(wheel.count == waiting.count)
+        }
+    }
+
+    @Test func `without work a look is at most one turn of the wheel away`() {
+        var wheel = TimerWheel(now: 0)
+        wheel.schedule(token(1), at: 1 << 40)
+        for now in stride(from: UInt64(0), to: 100_000, by: 100) {
+            #expect(wheel.popExpired(now: now) == nil)
+            check(!wheel.hasWork(now: now))
+            check(wheel.hasWork(now: now + 513))
+        }
+    }
+
     @Test func `a deadline far away is brought forward, not lost`() {
         var wheel = TimerWheel(now: 0)
         wheel.schedule(token(1), at: .max)

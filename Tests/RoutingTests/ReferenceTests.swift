@@ -245,6 +245,8 @@ private struct Generator {
                     .match(Request(host: host))
                 let found = table.listener(port: 0, host: Array(host.utf8).span, isTLS: false)
                 #expect(Int(found) == expected ?? -1, "\(host) in \(names)")
+                let head = Request(host: host).head()
+                #expect(table.listener(port: 0, head: head, isTLS: false) == found)
             }
         }
     }

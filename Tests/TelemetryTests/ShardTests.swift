@@ -118,6 +118,48 @@ import Testing
         #expect(others.allSatisfy { $0 == 0 }, "nothing overflowed")
     }
 
+    @Test func `a series that had to share the overflow has its own rows after a retirement`() {
+        var shard = Shard(worker: 0, capacity: Shard.Capacity(numbers: 1, histograms: 3))
+        func count(_ series: UInt32, _ shard: inout Shard) {
+            shard.countRequest(series: series, method: 0, status: 200)
+            shard.observe(
+                series: series, requestDuration: 9, processing: 9, timeToFirstByte: 9)
+        }
+        for _ in 0..<3 {
+            count(1, &shard)
+            count(2, &shard)
+        }
+        shard.retire(series: 1)
+        for _ in 0..<2 { count(2, &shard) }
+        count(1, &shard)
+        let rows = sums(shard.reader)
+        let other = Series.other
+        #expect(rows[.request(series: 1, method: 0, status: 200)] == nil)
+        #expect(rows[.request(series: 2, method: 0, status: 200)] == [2])
+        #expect(rows[.request(series: other, method: .max, status: 0)] == [4])
+        for kind in [Histogram.Kind.requestDuration, .processing, .timeToFirstByte] {
+            #expect(rows[.histogram(kind, series: 2)]?[0] == 2)
+            #expect(rows[.histogram(kind, series: other)]?[0] == 4)
+        }
+    }
+
+    @Test(arguments: [0, 1, 65_535, 65_536, 1 << 31, .max - 1] as [UInt32])
+    func `requests of one series are told apart, whatever its id`(series: UInt32) {
+        var shard = Shard(worker: 0)
+        for i in 0..<60 {
+            shard.countRequest(
+                series: series, method: UInt8(i % 2), status: i % 3 == 0 ? 200 : 503)
+            shard.observe(
+                series: series, requestDuration: 2, processing: 3, timeToFirstByte: 4)
+        }
+        let rows = sums(shard.reader)
+        #expect(rows[.request(series: series, method: 0, status: 200)] == [10])
+        #expect(rows[.request(series: series, method: 1, status: 200)] == [10])
+        #expect(rows[.request(series: series, method: 0, status: 503)] == [20])
+        #expect(rows[.request(series: series, method: 1, status: 503)] == [20])
+        #expect(rows[.histogram(.processing, series: series)]?[Histogram.sumOffset] == 180)
+    }
+
     @Test func `retiring one series leaves the others`() {
         var shard = Shard(worker: 0)
         for series in 1...300 { shard.countRequest(series: UInt32(series), method: 0, status: 200) }

@@ -1,6 +1,34 @@
+/// Where a writer put the head of a request.
+public struct WrittenHead: BitwiseCopyable, Sendable {
+    /// All of the head, as offsets in the output; `.none` when it did not fit.
+    public let head: ByteRange
+    /// The value of the identity that was added; `.none` when none was.
+    public let requestID: ByteRange
+
+    /// What says that the head did not fit.
+    static var nothing: WrittenHead { WrittenHead() }
+
+    private init() {
+        head = .none
+        requestID = .none
+    }
+
+    /// A head from `start` to `end` whose additions begin at an offset.
+    @inline(__always)
+    init(_ start: Int, _ end: Int, additions: Int, _ parts: RequestAdditions.Parts) {
+        head = ByteRange(from: start, to: end)
+        let id = additions &+ RequestAdditions.requestIDStart
+        requestID =
+            parts.contains(.requestID) ? ByteRange(from: id, to: id &+ RequestID.count) : .none
+    }
+
+    /// Whether all of it was written; what the output holds otherwise is of no use.
+    @inlinable public var fits: Bool { !head.isNone }
+}
+
 /// Writes heads: the only producer of heads on a wire, and it can only write canonical ones.
 ///
-/// Every function returns false when its output did not fit; what is in `output` then is of no use.
+/// Every function says when its output did not fit; what is in `output` then is of no use.
 public enum HeadWriter {
     /// Writes a request head for HTTP/1.1.
     ///
@@ -10,39 +38,104 @@ public enum HeadWriter {
     public static func write(
         request: borrowing RequestHead, framing: BodyFraming, into output: inout OutputSpan<UInt8>
     ) -> Bool {
-        precondition(framing != .untilClose, "a request cannot end by closing")
-        var run = Run()
-        if request.isLineCanonical, request.target.start == request.methodText.count &+ 1 {
-            run.end = request.lineEnd
-        } else if !writeLine(request, &output) {
-            return false
+        let end = request.usualEnd(framing, without: [])
+        if end > 0 {
+            return ByteScan.append(
+                ByteScan.part(request.fields.bytes.span, 0, end), "\r\n", to: &output)
         }
-        if request.writesHost {
-            guard run.flush(request.fields, &output),
-                append("host: ", into: &output),
-                append(request.span(request.authority), into: &output),
-                append("\r\n", into: &output)
-            else { return false }
-        }
-        let keepsFraming = request.sentFraming == framing
-        var omitted = FieldLine.Traits.dropped
-        if request.writesHost { omitted.insert(.host) }
-        if !keepsFraming { omitted.insert(.framing) }
-        guard run.writeLines(request.fields, without: omitted, &output),
-            keepsFraming || write(framing: framing, into: &output)
-        else { return false }
-        return append("\r\n", into: &output)
+        return writeAny(request, framing, without: [], &output)
+            && Self.end(request, framing, &output)
     }
 
-    /// Writes a request line whose parts do not lie side by side.
+    /// Writes a request head for HTTP/1.1, with the lines that the gateway adds.
+    ///
+    /// The lines of `parts` come from `additions`, which has been given the client and, for
+    /// `.requestID`, a new identity; lines of the client's that they replace are left out.
+    /// `.forwarded` is for clients that are not trusted: nothing passes of what they say of earlier
+    /// hops, unknown `x-forwarded-` names included. With it comes X-Forwarded-Host with the
+    /// authority at `forwardedHost`, which the request came with, unless that is `.none`. For
+    /// trusted clients `Forwarded.apply` edits the head before. All else is as in
+    /// `write(request:framing:into:)`.
+    public static func write(
+        request: borrowing RequestHead, framing: BodyFraming,
+        adding parts: RequestAdditions.Parts, of additions: borrowing RequestAdditions,
+        forwardedHost: ByteRange, into output: inout OutputSpan<UInt8>
+    ) -> WrittenHead {
+        if parts.contains(.forwarded), !forwardedHost.isNone {
+            let end = request.usualEnd(framing, without: parts.replacedNames)
+            if end > 0 {
+                let start = output.count
+                let isWritten = ByteScan.append(
+                    ByteScan.part(request.fields.bytes.span, 0, end), additions.lines(parts),
+                    "x-forwarded-host: ", request.part(forwardedHost), "\r\n\r\n", to: &output)
+                if !isWritten { return .nothing }
+                return WrittenHead(start, output.count, additions: start &+ Int(end), parts)
+            }
+        }
+        return writeAny(
+            request, framing, additions.lines(parts), parts, forwardedHost, &output)
+    }
+
+    /// Writes any request head with lines that are added.
     @inline(never)
-    private static func writeLine(
+    private static func writeAny(
+        _ request: borrowing RequestHead, _ framing: BodyFraming, _ added: Span<UInt8>,
+        _ parts: RequestAdditions.Parts, _ forwardedHost: ByteRange,
+        _ output: inout OutputSpan<UInt8>
+    ) -> WrittenHead {
+        let start = output.count
+        guard writeAny(request, framing, without: parts.replacedNames, &output) else {
+            return .nothing
+        }
+        let additions = output.count
+        if !append(added, into: &output) { return .nothing }
+        if parts.contains(.forwarded), !forwardedHost.isNone {
+            guard append("x-forwarded-host: ", into: &output),
+                ByteScan.append(request.span(forwardedHost), "\r\n", to: &output)
+            else { return .nothing }
+        }
+        if !end(request, framing, &output) { return .nothing }
+        return WrittenHead(start, output.count, additions: additions, parts)
+    }
+
+    /// Writes all but additions, framing and empty line.
+    @inline(never)
+    private static func writeAny(
+        _ request: borrowing RequestHead, _ framing: BodyFraming, without names: FieldNames,
+        _ output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        var omitted: FieldLine.Traits = request.says(framing) ? .dropped : [.dropped, .framing]
+        var run = Run(0, request.lineEnd)
+        if !request.hasUsualLine || request.writesHost {
+            if !writeStart(request, &output) { return false }
+            run.start = run.end
+            if request.writesHost { omitted.insert(.host) }
+        }
+        return run.join(request.fields, without: omitted, names, &output)
+            && append(run.span(request.fields), into: &output)
+    }
+
+    /// Writes the framing field, unless it stands in the head, and the empty line.
+    private static func end(
+        _ request: borrowing RequestHead, _ framing: BodyFraming,
+        _ output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        if request.says(framing) { return append("\r\n", into: &output) }
+        precondition(framing != .untilClose, "a request cannot end by closing")
+        return append(framing: framing, into: &output) && append("\r\n", into: &output)
+    }
+
+    /// Writes a request line and, if it was replaced, Host.
+    @inline(never)
+    private static func writeStart(
         _ request: borrowing RequestHead, _ output: inout OutputSpan<UInt8>
     ) -> Bool {
-        append(request.span(request.methodText), into: &output)
-            && append(" ", into: &output)
-            && append(request.span(request.target), into: &output)
-            && append(" HTTP/1.1\r\n", into: &output)
+        let isWritten = ByteScan.append(
+            request.span(request.methodText), ByteScan.bytes(" "), request.span(request.target),
+            ByteScan.bytes(" HTTP/1.1\r\n"), to: &output)
+        if !request.writesHost || !isWritten { return isWritten }
+        return append("host: ", into: &output)
+            && ByteScan.append(request.span(request.authority), "\r\n", to: &output)
     }
 
     /// Writes a response head for a client of `version`, which is HTTP/1.0 or 1.1.
@@ -57,20 +150,34 @@ public enum HeadWriter {
         into output: inout OutputSpan<UInt8>
     ) -> Bool {
         precondition(version != .http10 || framing != .chunked, "HTTP/1.0 knows no chunks")
-        var run = Run()
-        if response.isLineCanonical {
-            run.end = response.lineEnd
-        } else if !writeLine(response, &output) {
-            return false
+        if !closes, version != .http10, response.isLineCanonical,
+            framing.isSaid(by: response.sentFraming)
+        {
+            let end = response.fields.runEnd(without: [])
+            if end > 0 {
+                return ByteScan.append(
+                    ByteScan.part(response.fields.bytes.span, 0, end), "\r\n", to: &output)
+            }
         }
-        let keepsFraming = response.sentFraming == framing
+        return writeAny(response, to: version, framing, closes: closes, &output)
+    }
+
+    /// Writes any response head.
+    @inline(never)
+    private static func writeAny(
+        _ response: borrowing ResponseHead, to version: Version, _ framing: BodyFraming,
+        closes: Bool, _ output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let keepsFraming = framing.isSaid(by: response.sentFraming)
         let closes = closes || framing == .untilClose
         let writesConnection = closes || version == .http10
-        var omitted = FieldLine.Traits.dropped
-        if writesConnection { omitted.insert(.connection) }
+        var omitted: FieldLine.Traits = writesConnection ? [.dropped, .connection] : .dropped
         if !keepsFraming { omitted.insert(.framing) }
-        guard run.writeLines(response.fields, without: omitted, &output),
-            keepsFraming || write(framing: framing, into: &output)
+        if !response.isLineCanonical, !writeLine(response, &output) { return false }
+        var run = Run(response.isLineCanonical ? 0 : response.lineEnd, response.lineEnd)
+        guard run.join(response.fields, without: omitted, [], &output),
+            append(run.span(response.fields), into: &output),
+            keepsFraming || append(framing: framing, into: &output)
         else { return false }
         if !writesConnection { return append("\r\n", into: &output) }
         return closes
@@ -87,15 +194,15 @@ public enum HeadWriter {
             append(decimal: UInt64(clamping: response.status), into: &output),
             append(" ", into: &output)
         else { return false }
-        let isReasonWritten =
-            response.reason.isNone
-            ? append(Status.reason(response.status), into: &output)
-            : append(response.span(response.reason), into: &output)
-        return isReasonWritten && append("\r\n", into: &output)
+        return response.reason.isNone
+            ? ByteScan.append(
+                ByteScan.bytes(Status.reason(response.status)), "\r\n", to: &output)
+            : ByteScan.append(response.span(response.reason), "\r\n", to: &output)
     }
 
     /// Writes the one framing field of `framing`, or none.
-    private static func write(
+    @inline(never)
+    private static func append(
         framing: BodyFraming, into output: inout OutputSpan<UInt8>
     ) -> Bool {
         switch framing {
@@ -107,44 +214,63 @@ public enum HeadWriter {
         }
     }
 
-    /// Bytes that lie side by side and are copied at once.
+    /// Bytes of a head that lie side by side and are copied at once.
     private struct Run: BitwiseCopyable {
-        var start: UInt32 = 0
-        var end: UInt32 = 0
+        var start: UInt32
+        var end: UInt32
 
-        /// Writes all lines without a trait of `omitted`, joining those that lie side by side.
-        @inline(__always)
-        mutating func writeLines(
-            _ fields: borrowing FieldSection, without omitted: FieldLine.Traits,
-            _ output: inout OutputSpan<UInt8>
-        ) -> Bool {
-            for i in 0..<fields.lines.count {
-                let line = fields.lines[i]
-                if !line.traits.isDisjoint(with: omitted) { continue }
-                if line.isCanonical {
-                    if line.name.start != end || start == end {
-                        if !flush(fields, &output) { return false }
-                        start = line.name.start
-                    }
-                    end = line.lineEnd
-                } else {
-                    if !flush(fields, &output) || !HeadWriter.rewrite(fields, line, &output) {
-                        return false
-                    }
-                }
-            }
-            return flush(fields, &output)
+        init(_ start: UInt32, _ end: UInt32) {
+            self.start = start
+            self.end = end
         }
 
-        /// Copies the run and begins an empty one.
+        /// The bytes, which are still to be copied.
         @inline(__always)
-        mutating func flush(
-            _ fields: borrowing FieldSection, _ output: inout OutputSpan<UInt8>
+        @_lifetime(borrow fields)
+        func span(_ fields: borrowing FieldSection) -> Span<UInt8> {
+            ByteScan.part(fields.bytes.span, start, end)
+        }
+
+        /// Takes all lines without a trait of `omitted` or one of `names`, and writes them but for
+        /// the last run.
+        mutating func join(
+            _ fields: borrowing FieldSection, without omitted: FieldLine.Traits,
+            _ names: FieldNames, _ output: inout OutputSpan<UInt8>
         ) -> Bool {
-            if start == end { return true }
-            let run = ByteRange(start: start, count: end &- start)
-            start = end
-            return append(fields.span(run), into: &output)
+            if fields.count > 0, fields.isReady(without: omitted, names) {
+                if fields.traits.contains(.gap) {
+                    end = fields.gap.lowerBound
+                    if !append(span(fields), into: &output) { return false }
+                    start = fields.gap.upperBound
+                }
+                end = fields.lines[fields.count - 1].lineEnd
+                return true
+            }
+            return joinEach(fields, without: omitted, names, &output)
+        }
+
+        /// The same where lines are left out or do not lie side by side.
+        private mutating func joinEach(
+            _ fields: borrowing FieldSection, without omitted: FieldLine.Traits,
+            _ names: FieldNames, _ output: inout OutputSpan<UInt8>
+        ) -> Bool {
+            let present = names.intersection(fields.names)
+            let looksAtOthers = present.contains(.otherForwarding)
+            for i in 0..<fields.count {
+                let line = fields.lines[i]
+                if !line.traits.isDisjoint(with: omitted) { continue }
+                if fields.isOne(of: present, i, looksAtOthers: looksAtOthers) { continue }
+                let lineStart = line.name.start
+                if lineStart == end && line.isCanonical {
+                    end = line.lineEnd
+                    continue
+                }
+                if !append(span(fields), into: &output) { return false }
+                start = lineStart
+                end = line.isCanonical ? line.lineEnd : lineStart
+                if !line.isCanonical, !HeadWriter.rewrite(fields, line, &output) { return false }
+            }
+            return true
         }
     }
 
@@ -153,10 +279,9 @@ public enum HeadWriter {
     private static func rewrite(
         _ fields: borrowing FieldSection, _ line: FieldLine, _ output: inout OutputSpan<UInt8>
     ) -> Bool {
-        append(fields.span(line.name), into: &output)
-            && append(": ", into: &output)
-            && append(fields.span(line.value), into: &output)
-            && append("\r\n", into: &output)
+        ByteScan.append(
+            fields.span(line.name), ByteScan.bytes(": "), fields.span(line.value),
+            ByteScan.bytes("\r\n"), to: &output)
     }
 
     // MARK: - Parts
@@ -191,15 +316,17 @@ public enum HeadWriter {
 
     /// Appends a number in hexadecimal digits without leading zeros.
     public static func append(hex: UInt64, into output: inout OutputSpan<UInt8>) -> Bool {
-        let digits = max(1, (67 - hex.leadingZeroBitCount) / 4)
-        if output.freeCapacity < digits { return false }
-        var shift = digits * 4
-        while shift > 0 {
-            shift -= 4
-            let digit = UInt8(truncatingIfNeeded: hex >> UInt64(shift)) & 0x0F
-            output.append(digit < 10 ? 0x30 + digit : 0x57 + digit)
+        let digits = ByteScan.hexDigits(hex)
+        let count = max(1, (67 - hex.leadingZeroBitCount) / 4)
+        if output.freeCapacity < count { return false }
+        var low = digits.low
+        if count < 8 {
+            low >>= UInt64(truncatingIfNeeded: (8 - count) * 8)
+        } else {
+            let high = digits.high >> UInt64(truncatingIfNeeded: (16 - count) * 8)
+            _ = ByteScan.append(word: high, count: count - 8, to: &output)
         }
-        return true
+        return ByteScan.append(word: low, count: min(count, 8), to: &output)
     }
 
     /// Appends the header of a chunk of `count` bytes, which is not 0; its bytes and CRLF follow.
@@ -208,6 +335,14 @@ public enum HeadWriter {
     ) -> Bool {
         precondition(count > 0, "a chunk of no bytes would end the content")
         return append(hex: UInt64(count), into: &output) && append("\r\n", into: &output)
+    }
+
+    /// Appends `content`, which is not empty, as one chunk; false when it does not fit.
+    public static func append(
+        chunk content: Span<UInt8>, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        append(chunkOf: content.count, into: &output)
+            && ByteScan.append(content, "\r\n", to: &output)
     }
 
     /// Appends the last chunk; trailer lines and an empty line must follow.
@@ -221,10 +356,10 @@ public enum HeadWriter {
     ) -> Bool {
         let colon = ByteScan.first(0x3A, line, from: 0, to: line.count)
         if colon == line.count { return false }
-        return append(line.extracting(0..<colon), into: &output)
-            && append(": ", into: &output)
-            && append(FieldValue.trimmed(line.extracting((colon + 1)...)), into: &output)
-            && append("\r\n", into: &output)
+        return ByteScan.append(
+            line.extracting(0..<colon), ByteScan.bytes(": "),
+            FieldValue.trimmed(line.extracting((colon + 1)...)), ByteScan.bytes("\r\n"),
+            to: &output)
     }
 
     /// Appends a date as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7), from seconds since
@@ -285,5 +420,46 @@ private struct CivilDate {
         day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
         month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
         year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    }
+}
+
+extension RequestHead {
+    /// Whether the kept framing lines say this framing as a writer would.
+    @inline(__always)
+    fileprivate func says(_ framing: BodyFraming) -> Bool { framing.isSaid(by: sentFraming) }
+
+    /// Whether the request line stands in the head as it is written.
+    @inline(__always)
+    fileprivate var hasUsualLine: Bool {
+        isLineCanonical && target.start == methodText.count &+ 1
+    }
+
+    /// Offset after the last line if request line and lines are written with `framing` as they
+    /// stand, without any of `names`; 0 when some of them are not.
+    @inline(__always)
+    fileprivate func usualEnd(_ framing: BodyFraming, without names: FieldNames) -> UInt32 {
+        hasUsualLine && !writesHost && says(framing) ? fields.runEnd(without: names) : 0
+    }
+
+    /// The bytes of a range that is not `.none`.
+    @inline(__always)
+    @_lifetime(borrow self)
+    fileprivate func part(_ range: ByteRange) -> Span<UInt8> {
+        ByteScan.part(fields.bytes.span, range.start, range.start &+ range.count)
+    }
+}
+
+extension BodyFraming {
+    /// Whether the lines that say `sent` say this framing, too; none says `.untilClose`.
+    @inline(__always)
+    fileprivate func isSaid(by sent: BodyFraming?) -> Bool {
+        guard let sent else { return false }
+        switch self {
+        case .none: if case .none = sent { return true }
+        case .chunked: if case .chunked = sent { return true }
+        case .length(let count): if case .length(let other) = sent { return count == other }
+        case .untilClose: break
+        }
+        return false
     }
 }

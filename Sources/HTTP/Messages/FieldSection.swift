@@ -109,6 +109,8 @@ public struct FieldSection: ~Copyable, Sendable {
     @usableFromInline var places = InlineArray<64, UInt32>(repeating: 0)
     /// The traits that any line has.
     var traits: FieldLine.Traits = []
+    /// The lines that were dropped, if there is the trait of it and they lie side by side.
+    var gap: Range<UInt32> = 0..<0
 
     init(byteCapacity: Int, lineCapacity: Int) {
         bytes = RigidArray(capacity: byteCapacity)
@@ -202,8 +204,19 @@ public struct FieldSection: ~Copyable, Sendable {
     /// Drops one line.
     @inline(__always)
     mutating func drop(_ index: Int) {
+        let line = lines[index]
+        if line.isDropped { return }
         lines[index].isDropped = true
-        traits.insert(.dropped)
+        if !traits.contains(.gap) {
+            gap = line.name.start..<line.lineEnd
+            traits.insert(.gap)
+        } else if line.name.start == gap.upperBound {
+            gap = gap.lowerBound..<line.lineEnd
+        } else if line.lineEnd == gap.lowerBound {
+            gap = line.name.start..<gap.upperBound
+        } else {
+            traits.insert(.dropped)
+        }
     }
 
     /// Drops all lines from memory; the bytes stay.
@@ -227,15 +240,48 @@ public struct FieldSection: ~Copyable, Sendable {
         if isForwarding { names.insert(.otherForwarding) }
     }
 
+    /// Drops every line of these names; `.otherForwarding` stands for all that it says.
+    @inline(__always)
+    mutating func dropEach(_ dropped: FieldNames) {
+        let present = dropped.intersection(names)
+        if present.isDisjoint(with: repeated.union(.otherForwarding)) {
+            var left = present.rawValue
+            while left != 0 {
+                drop(Int(places[left.trailingZeroBitCount & 63]))
+                left &= left &- 1
+            }
+        } else {
+            dropSome(present)
+        }
+    }
+
+    /// Drops every line of these names, of which one has two lines or is not known.
+    @inline(never)
+    private mutating func dropSome(_ dropped: FieldNames) {
+        let looksAtOthers = dropped.contains(.otherForwarding)
+        for i in 0..<lines.count where isOne(of: dropped, i, looksAtOthers: looksAtOthers) {
+            drop(i)
+        }
+    }
+
+    /// Whether the line at `index` has one of some names; `looksAtOthers`: unknown ones count too.
+    @inline(__always)
+    func isOne(of names: FieldNames, _ index: Int, looksAtOthers: Bool) -> Bool {
+        let id = lines[index].id
+        if names.contains(id) { return true }
+        return looksAtOthers && id == .other
+            && Forwarded.isForwardingName(bytes.span, lines[index].name.range)
+    }
+
     /// Drops every line of this name.
     public mutating func remove(_ id: FieldName) {
-        if !names.contains(id) { return }
-        for i in 0..<lines.count where lines[i].id == id { drop(i) }
+        if names.contains(id) { dropEach(FieldNames(id)) }
     }
 
     /// Drops every line of this name, which must be in small letters.
     public mutating func remove(named name: Span<UInt8>) {
         let id = FieldName.recognise(name)
+        if !names.contains(id) { return }
         for i in 0..<lines.count where isNamed(i, name, id) { drop(i) }
     }
 
@@ -274,8 +320,10 @@ public struct FieldSection: ~Copyable, Sendable {
     /// Drops every line of this name, in small letters, and adds one; false when it does not fit.
     public mutating func set(name: Span<UInt8>, value: Span<UInt8>) -> Bool {
         let before = lines.count
+        let namesBefore = names
         if !append(name: name, value: value) { return false }
         let id = FieldName.recognise(name)
+        if !namesBefore.contains(id) { return true }
         for i in 0..<before where isNamed(i, name, id) { drop(i) }
         return true
     }
@@ -283,7 +331,9 @@ public struct FieldSection: ~Copyable, Sendable {
     /// Drops every line of this name and adds one; false when it does not fit.
     public mutating func set(_ id: FieldName, value: Span<UInt8>) -> Bool {
         let before = lines.count
+        let isReplaced = names.contains(id)
         if !append(id, value: value) { return false }
+        if !isReplaced { return true }
         for i in 0..<before where lines[i].id == id { drop(i) }
         return true
     }
@@ -293,9 +343,8 @@ public struct FieldSection: ~Copyable, Sendable {
         if !hasRoom(name.count + value.count + 4) { return false }
         let start = bytes.count
         bytes.edit { output in
-            _ =
-                ByteScan.append(name, to: &output) && ByteScan.append(": ", to: &output)
-                && ByteScan.append(value, to: &output) && ByteScan.append("\r\n", to: &output)
+            _ = ByteScan.append(
+                name, ByteScan.bytes(": "), value, ByteScan.bytes("\r\n"), to: &output)
         }
         record(id, start, nameCount: name.count)
         return true
@@ -311,8 +360,8 @@ public struct FieldSection: ~Copyable, Sendable {
         let start = bytes.count
         bytes.edit { output in
             _ =
-                ByteScan.append(prefix, to: &output) && ByteScan.append(value, to: &output)
-                && ByteScan.append("\r\n", to: &output)
+                ByteScan.append(prefix, to: &output)
+                && ByteScan.append(value, "\r\n", to: &output)
         }
         record(id, start, nameCount: nameCount)
         return true
@@ -341,8 +390,7 @@ public struct FieldSection: ~Copyable, Sendable {
         bytes.edit { output in
             _ =
                 ByteScan.append(prefix, to: &output)
-                && ByteScan.appendOwn(value.range, to: &output)
-                && ByteScan.append("\r\n", to: &output)
+                && ByteScan.appendOwn(value.range, then: "\r\n", to: &output)
         }
         record(id, start, nameCount: nameCount)
         return true
@@ -353,6 +401,8 @@ public struct FieldSection: ~Copyable, Sendable {
     func hasRoom(_ count: Int) -> Bool { !lines.isFull && bytes.freeCapacity >= count }
 
     /// Records the line that was written from `start` to the end as `name: value` CRLF.
+    ///
+    /// From then on the lines do not lie side by side any more.
     @inline(__always)
     mutating func record(_ id: FieldName, _ start: Int, nameCount: Int) {
         let end = bytes.count
@@ -362,6 +412,26 @@ public struct FieldSection: ~Copyable, Sendable {
             lineEnd: end, id: id, isDropped: false, isCanonical: true)
         let isForwarding = id == .other && Forwarded.isForwardingName(bytes.span, line.name.range)
         take(line, isForwarding: isForwarding)
+        traits.insert(.apart)
+    }
+
+    /// Offset after the last kept line if all kept lines are written as they are, in one run, and
+    /// none of them has one of `names`; otherwise, or without any, 0.
+    @inline(__always)
+    func runEnd(without names: FieldNames) -> UInt32 {
+        let count = lines.count
+        if count == 0 || !isReady(without: [], names) { return 0 }
+        let end = lines[count &- 1].lineEnd
+        if !traits.contains(.gap) { return end }
+        return gap.upperBound == end ? gap.lowerBound : 0
+    }
+
+    /// Whether all lines lie side by side, but for those in `gap`, and are to be written as they
+    /// are, if all without one of `traits` and `names` are to be written.
+    @inline(__always)
+    func isReady(without traits: FieldLine.Traits, _ names: FieldNames) -> Bool {
+        self.traits.isDisjoint(with: traits.union([.dropped, .unusual, .apart]))
+            && self.names.isDisjoint(with: names)
     }
 
     /// Whether the line is kept and has this name.
@@ -371,16 +441,25 @@ public struct FieldSection: ~Copyable, Sendable {
         return line.id == id && !line.isDropped
     }
 
-    /// Copies own bytes to the end; the caller has made room.
-    mutating func appendOwn(_ range: ByteRange) {
-        bytes.edit { output in _ = ByteScan.appendOwn(range.range, to: &output) }
+    /// Copies own bytes and then `end` to the end; the caller has made room.
+    mutating func appendOwn(_ range: ByteRange, then end: StaticString = "") {
+        bytes.edit { output in _ = ByteScan.appendOwn(range.range, then: end, to: &output) }
     }
 
     /// Copies bytes to the end; `.none` when they do not fit.
     mutating func keep(_ source: Span<UInt8>) -> ByteRange {
-        if bytes.freeCapacity < source.count { return .none }
         let start = bytes.count
-        bytes.append(copying: source)
-        return ByteRange(start..<bytes.count)
+        let isKept = bytes.edit { output in ByteScan.append(source, to: &output) }
+        return isKept ? ByteRange(start..<bytes.count) : .none
     }
+}
+
+// Of a section.
+extension FieldLine.Traits {
+    /// Lines were added, so that not all lie side by side.
+    @inline(__always)
+    static var apart: FieldLine.Traits { FieldLine.Traits(rawValue: 32) }
+    /// Lines were dropped after parsing; with `dropped`, not only those that `gap` tells.
+    @inline(__always)
+    static var gap: FieldLine.Traits { FieldLine.Traits(rawValue: 64) }
 }

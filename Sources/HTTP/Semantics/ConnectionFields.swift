@@ -78,16 +78,17 @@ public struct KeptOptions: OptionSet, Sendable, BitwiseCopyable {
     public static var upgrade: KeptOptions { KeptOptions(rawValue: 2) }
 }
 
-extension FieldName {
-    /// Whether the field belongs to one connection whatever Connection says.
-    var isOfConnection: Bool {
-        switch self {
-        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .upgrade, .http2Settings:
-            true
-        default: false
-        }
+extension FieldNames {
+    /// The names that belong to one connection whatever Connection says.
+    @inline(__always)
+    static var ofConnection: FieldNames {
+        FieldNames(.connection).union(FieldNames(.keepAlive)).union(FieldNames(.proxyConnection))
+            .union(FieldNames(.te)).union(FieldNames(.trailer)).union(FieldNames(.upgrade))
+            .union(FieldNames(.http2Settings))
     }
+}
 
+extension FieldName {
     /// Whether Connection may name this field and have it dropped.
     ///
     /// Not what routes, frames, authorises or tells of the client: else a client could make the
@@ -106,9 +107,10 @@ extension FieldName {
 
 extension FieldSection {
     /// Drops connection-specific lines and, where Connection names others, those.
+    @inline(never)
     mutating func removeConnectionFields(naming: Bool) {
         if naming { removeNamed() }
-        for i in 0..<lines.count where lines[i].id.isOfConnection { drop(i) }
+        dropEach(.ofConnection)
     }
 
     /// Drops every line that Connection names and may have dropped.
@@ -153,6 +155,7 @@ extension FieldSection {
     }
 
     /// Tells the next hop what is kept; false when it does not fit.
+    @inline(never)
     mutating func restate(trailers: Bool, upgrade: Bool) -> Bool {
         if !trailers && !upgrade { return true }
         if trailers, !appendChecked(.te, nameCount: 2, line: "te: trailers\r\n") { return false }
@@ -175,7 +178,10 @@ extension RequestHead {
     /// Expect stays: whoever answers it calls `remove(.expect)`.
     @discardableResult
     public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
+        // Whatever Connection names and whatever is kept comes from such lines, too.
+        if fields.names.isDisjoint(with: .ofConnection) { return true }
         fields.removeConnectionFields(naming: namesFields)
+        if kept.isEmpty { return true }
         return fields.restate(
             trailers: kept.contains(.trailers) && acceptsTrailers,
             upgrade: kept.contains(.upgrade) && upgrade == .websocket)
@@ -189,7 +195,9 @@ extension ResponseHead {
     /// fit.
     @discardableResult
     public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
+        if fields.names.isDisjoint(with: .ofConnection) { return true }
         fields.removeConnectionFields(naming: namesFields)
+        if kept.isEmpty { return true }
         return fields.restate(
             trailers: false,
             upgrade: kept.contains(.upgrade) && status == 101 && upgrade == .websocket)

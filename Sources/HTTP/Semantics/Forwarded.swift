@@ -11,7 +11,7 @@ public enum Forwarded {
     public static func apply(
         to head: inout RequestHead, client: Span<UInt8>, isSecure: Bool, isTrusted: Bool
     ) -> Bool {
-        if !isTrusted { removeAll(&head.fields) }
+        if !isTrusted, !head.fields.names.isDisjoint(with: names) { head.fields.dropEach(names) }
         if !appendFor(&head.fields, client, continues: isTrusted) { return false }
         if !isTrusted || head.value(.xForwardedProto) == nil {
             let isWritten =
@@ -29,20 +29,12 @@ public enum Forwarded {
             .xForwardedHost, prefix: "x-forwarded-host: ", own: head.authority)
     }
 
-    /// Drops every field that tells of earlier hops.
+    /// The names of all fields that tell of earlier hops, unknown `x-forwarded-` ones included.
     @inline(__always)
-    private static func removeAll(_ fields: inout FieldSection) {
-        for i in 0..<fields.lines.count {
-            let line = fields.lines[i]
-            switch line.id {
-            case .xForwardedFor, .xForwardedProto, .xForwardedHost, .xForwardedPort, .forwarded,
-                .xRealIP:
-                fields.drop(i)
-            case .other where isForwardingName(fields.bytes.span, line.name.range):
-                fields.drop(i)
-            default: break
-            }
-        }
+    static var names: FieldNames {
+        FieldNames(.xForwardedFor).union(FieldNames(.xForwardedProto))
+            .union(FieldNames(.xForwardedHost)).union(FieldNames(.xForwardedPort))
+            .union(FieldNames(.forwarded)).union(FieldNames(.xRealIP)).union(.otherForwarding)
     }
 
     /// Writes X-Forwarded-For as one line: what was there, if it is continued, and the client.
@@ -71,11 +63,9 @@ public enum Forwarded {
         for i in 0..<before where fields.isKept(i, .xForwardedFor) {
             fields.drop(i)
             if fields.lines[i].value.isEmpty { continue }
-            fields.appendOwn(fields.lines[i].value)
-            fields.bytes.append(copying: ByteScan.bytes(", "))
+            fields.appendOwn(fields.lines[i].value, then: ", ")
         }
-        fields.bytes.append(copying: client)
-        fields.bytes.append(copying: ByteScan.bytes("\r\n"))
+        fields.bytes.edit { _ = ByteScan.append(client, "\r\n", to: &$0) }
         fields.record(.xForwardedFor, start, nameCount: 15)
         return true
     }

@@ -23,30 +23,29 @@ public enum RequestID {
     public static func write(
         milliseconds: UInt64, random: (UInt64, UInt64), into output: inout OutputSpan<UInt8>
     ) -> Bool {
-        if output.freeCapacity < count { return false }
-        let high = milliseconds &<< 16 | 0x7000 | random.0 & 0x0FFF
-        let low = random.1 & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-        appendDigits(high, 64, 32, &output)
-        output.append(0x2D)
-        appendDigits(high, 32, 16, &output)
-        output.append(0x2D)
-        appendDigits(high, 16, 0, &output)
-        output.append(0x2D)
-        appendDigits(low, 64, 48, &output)
-        output.append(0x2D)
-        appendDigits(low, 48, 0, &output)
-        return true
+        ByteScan.append(Text(milliseconds: milliseconds, random: random), to: &output)
     }
 
-    /// Appends the hexadecimal digits of the bits from `from` down to `to`.
-    private static func appendDigits(
-        _ word: UInt64, _ from: UInt64, _ to: UInt64, _ output: inout OutputSpan<UInt8>
-    ) {
-        var shift = from
-        while shift > to {
-            shift -= 4
-            let digit = UInt8(truncatingIfNeeded: word &>> shift) & 0x0F
-            output.append(digit < 10 ? 0x30 &+ digit : 0x57 &+ digit)
+    /// The 36 bytes of a UUID as words, first byte lowest.
+    struct Text: BitwiseCopyable {
+        let first: UInt64
+        let second: UInt64
+        let third: UInt64
+        let fourth: UInt64
+        let last: UInt32
+
+        /// A UUID of version 7: eight digits, and three times four and twelve after hyphens.
+        @inline(__always)
+        init(milliseconds: UInt64, random: (UInt64, UInt64)) {
+            let high = milliseconds &<< 16 | 0x7000 | random.0 & 0x0FFF
+            let low = random.1 & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+            let (a, b) = ByteScan.hexDigits(high)
+            let (c, d) = ByteScan.hexDigits(low)
+            first = a
+            second = (b &<< 8) & 0xFF_FFFF_FF00 | (b &>> 32) &<< 48 | 0x2D00_0000_002D
+            third = (b &>> 48) | (c & 0xFFFF_FFFF) &<< 24 | 0x2D00_0000_002D_0000
+            fourth = (c &>> 32) | (d &<< 32)
+            last = UInt32(truncatingIfNeeded: d &>> 32)
         }
     }
 }

@@ -29,15 +29,19 @@ struct StepRange: BitwiseCopyable, Sendable {
 /// What filters of a rule or of a backend ask for.
 public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     public let rawValue: UInt8
+    @inlinable
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// The request head is edited.
+    @inlinable
     public static var requestFilters: RowFlags { RowFlags(rawValue: 1) }
     /// The response head is edited.
+    @inlinable
     public static var responseFilters: RowFlags { RowFlags(rawValue: 2) }
     /// The answer is a redirect; a rule that has this is answered before a backend is chosen.
     public static var redirect: RowFlags { RowFlags(rawValue: 4) }
     /// A filter cannot be processed: the answer is 500, the request is never passed on.
+    @inlinable
     public static var failedFilter: RowFlags { RowFlags(rawValue: 8) }
     /// Host is rewritten, which wins over what a cluster says about Host.
     public static var rewritesHost: RowFlags { RowFlags(rawValue: 16) }
@@ -58,15 +62,36 @@ public enum FilterOutcome: Equatable, Sendable {
 }
 
 extension Table {
+    /// What the filters of a rule and of its backend ask for together; `backend` is -1 for none.
+    @inlinable
+    @inline(__always)
+    func flags(rule: Int32, backend: Int32) -> RowFlags {
+        let own: RowFlags = backend < 0 ? [] : backends[Int(backend)].flags
+        return rules[Int(rule)].flags.union(own)
+    }
+
     /// Edits the request head by the filters of the rule, then by those of the backend.
     ///
     /// `backend` is -1 when none is chosen yet, as for a rule with `RowFlags.redirect`. `scratch`
     /// is emptied and used for a new path and for Location; 16 KiB are enough for the default
     /// limits of heads. Call it once per head: it edits what it is given. A backend that rewrites
     /// the path does so instead of its rule. Nothing is allocated.
+    @inlinable
+    @inline(__always)
     public func applyRequestFilters(
         rule: Int32, backend: Int32, match: RouteMatch, listener: Int32,
         head: inout RequestHead, scratch: inout RigidArray<UInt8>
+    ) -> FilterOutcome {
+        let asked = flags(rule: rule, backend: backend)
+        if asked.isDisjoint(with: [.requestFilters, .failedFilter]) { return .forward }
+        return edit(rule, backend, match, listener, &head, &scratch)
+    }
+
+    @usableFromInline
+    @inline(never)
+    func edit(
+        _ rule: Int32, _ backend: Int32, _ match: RouteMatch, _ listener: Int32,
+        _ head: inout RequestHead, _ scratch: inout RigidArray<UInt8>
     ) -> FilterOutcome {
         let row = rules[Int(rule)]
         var keepsPath = false
@@ -95,9 +120,18 @@ extension Table {
     /// Edits the response head by the filters of the rule, then by those of the backend, if any.
     ///
     /// False when the edited head exceeds its capacity: answer 502. Nothing is allocated.
+    @inlinable
+    @inline(__always)
     public func applyResponseFilters(
         rule: Int32, backend: Int32, head: inout ResponseHead
     ) -> Bool {
+        let asked = flags(rule: rule, backend: backend)
+        return asked.contains(.responseFilters) ? edit(rule, backend, &head) : true
+    }
+
+    @usableFromInline
+    @inline(never)
+    func edit(_ rule: Int32, _ backend: Int32, _ head: inout ResponseHead) -> Bool {
         for i in rules[Int(rule)].response.range where !apply(steps[i], &head) { return false }
         if backend < 0 { return true }
         for i in backends[Int(backend)].response.range where !apply(steps[i], &head) {
