@@ -19,7 +19,11 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+// `syscall` of libc without its variable arguments, which Swift cannot call: the number and six registers.
+long system_call(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");

@@ -110,13 +110,14 @@ public struct Loop: ~Copyable {
     /// A time-out of 0 does not wait, one below zero waits without end.
     public mutating func wait(timeoutMilliseconds: Int32) -> Int {
         // Sound: the system fills at most `capacity` events, all in memory this value owns.
-        let count = unsafe epoll_wait(
-            descriptor.raw, events, Int32(truncatingIfNeeded: capacity), timeoutMilliseconds)
+        let count = unsafe SystemCall.wait(
+            descriptor.raw, events, capacity, timeoutMilliseconds)
         if count < 0 {
-            precondition(errno == EINTR, "Waiting on a valid epoll instance fails only by signals.")
+            let isSignal = count == -Int(EINTR)
+            precondition(isSignal, "Waiting on a valid epoll instance fails only by signals.")
             ready = 0
         } else {
-            ready = Int(count)
+            ready = count
         }
         return ready
     }

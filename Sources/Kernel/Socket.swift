@@ -77,7 +77,7 @@ extension Socket {
         let memory = unsafe buffer.base + Int(buffer.end)
         let raw = raw
         // Sound: as above.
-        let result = SystemCall.run { unsafe recv(raw, memory, free, 0) }
+        let result = unsafe SystemCall.receive(raw, memory, free, 0)
         // At most `free`, so no overflow.
         if result > 0 { buffer.end &+= UInt32(truncatingIfNeeded: result) }
         return SystemCall.reading(result)
@@ -106,7 +106,7 @@ extension Socket {
             // Sound: the span's memory, of which `used` bytes are in use.
             guard let memory = buffer.baseAddress, free > 0 else { Socket.refuseNoRoom() }
             // Sound: the free rest of the memory, with its size.
-            let result = SystemCall.run { unsafe recv(raw, memory + used, free, flags) }
+            let result = unsafe SystemCall.receive(raw, memory + used, free, flags)
             // At most `free`, so no overflow.
             if result > 0 { count = used &+ result }
             return SystemCall.reading(result)
@@ -128,10 +128,8 @@ extension Socket {
         // Sound: as inside.
         return unsafe bytes.withUnsafeBufferPointer { buffer in
             // Sound: the span's own bytes, read during the call only.
-            SystemCall.writing(
-                SystemCall.run {
-                    unsafe send(raw, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
-                })
+            unsafe SystemCall.writing(
+                SystemCall.send(raw, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL)))
         }
     }
 
@@ -172,8 +170,8 @@ extension Socket {
             // Sound: as above.
             unsafe message.msg_iovlen = 2
             // Sound: as above.
-            return SystemCall.writing(
-                SystemCall.run { unsafe sendmsg(raw, &message, Int32(MSG_NOSIGNAL)) })
+            return unsafe SystemCall.writing(
+                SystemCall.send(raw, &message, Int32(MSG_NOSIGNAL)))
         }
     }
 

@@ -30,6 +30,55 @@ enum SystemCall {
     @inline(__always)
     static func run(_ body: () -> Int32) -> Int32 { Int32(truncatingIfNeeded: run { Int(body()) }) }
 
+    // The calls of each request go to the system without libc's own functions: those are cancellation points, and
+    // in a program with threads each costs forty instructions more for the case that somebody cancels this one.
+
+    /// `recv`: bytes, 0 at the end, or below zero the negated `errno`.
+    @inline(__always)
+    static func receive(
+        _ descriptor: Int32, _ memory: UnsafeMutablePointer<UInt8>, _ count: Int, _ flags: Int32
+    ) -> Int {
+        run {
+            system_call(
+                Int(SYS_recvfrom), Int(descriptor), Int(bitPattern: memory), count, Int(flags), 0,
+                0)
+        }
+    }
+
+    /// `send`: bytes, or below zero the negated `errno`.
+    @inline(__always)
+    static func send(
+        _ descriptor: Int32, _ memory: UnsafePointer<UInt8>?, _ count: Int, _ flags: Int32
+    ) -> Int {
+        run {
+            system_call(
+                Int(SYS_sendto), Int(descriptor), Int(bitPattern: memory), count, Int(flags), 0, 0)
+        }
+    }
+
+    /// `sendmsg`: bytes, or below zero the negated `errno`.
+    @inline(__always)
+    static func send(
+        _ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>, _ flags: Int32
+    ) -> Int {
+        run {
+            system_call(
+                Int(SYS_sendmsg), Int(descriptor), Int(bitPattern: message), Int(flags), 0, 0, 0)
+        }
+    }
+
+    /// `epoll_wait`, not repeated when a signal interrupts it: events, or below zero the negated `errno`.
+    @inline(__always)
+    static func wait(
+        _ descriptor: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int,
+        _ timeoutMilliseconds: Int32
+    ) -> Int {
+        let result = system_call(
+            Int(SYS_epoll_pwait), Int(descriptor), Int(bitPattern: events), capacity,
+            Int(timeoutMilliseconds), 0, 8)
+        return result < 0 ? -Int(errno) : result
+    }
+
     /// Runs a call that must succeed or throw.
     @inline(__always)
     @discardableResult

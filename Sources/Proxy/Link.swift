@@ -88,7 +88,7 @@ struct Link: ~Copyable {
 
     /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.
     mutating func read(
-        into bytes: inout RigidArray<UInt8>, _ cipher: inout CipherBuffers,
+        into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
     ) -> LinkRead {
         if session != nil { return readSealed(into: &bytes, &cipher, &pool) }
@@ -107,7 +107,7 @@ struct Link: ~Copyable {
     }
 
     private mutating func readSealed(
-        into bytes: inout RigidArray<UInt8>, _ cipher: inout CipherBuffers,
+        into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
     ) -> LinkRead {
         cipher.input.removeAll()
@@ -163,7 +163,7 @@ struct Link: ~Copyable {
 
     /// Decrypts ciphertext that is at hand.
     mutating func open(
-        _ ciphertext: Span<UInt8>, into bytes: inout RigidArray<UInt8>,
+        _ ciphertext: Span<UInt8>, into bytes: inout Buffer,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkRead {
         var from = 0
@@ -171,7 +171,7 @@ struct Link: ~Copyable {
         while true {
             cipher.output.removeAll()
             let rest = ciphertext.extracting(from..<ciphertext.count)
-            let result = bytes.edit { plaintext in
+            let result = bytes.withFree { plaintext in
                 cipher.output.edit { reply in
                     session!.read(ciphertext: rest, into: &plaintext, reply: &reply)
                 }

@@ -29,6 +29,7 @@ extension Worker {
     }
 
     /// Looks at every slot whose entry has come up.
+    @inline(never)
     mutating func expire() {
         while let token = timers.popExpired(now: now) {
             let id = token.id

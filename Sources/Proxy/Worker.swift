@@ -81,7 +81,7 @@ public struct Worker: ~Copyable {
     var timeouts = Timeouts()
 
     // Scratch: valid within one handler.
-    var input = RigidArray<UInt8>(capacity: Scratch.plaintextBytes)
+    var input = Buffer(capacity: Scratch.plaintextBytes)
     var output = RigidArray<UInt8>(capacity: Scratch.outputBytes)
     var cipher = CipherBuffers()
     var buffers: BufferPool
@@ -151,7 +151,7 @@ public struct Worker: ~Copyable {
         readClock()
         for index in 0..<count { handle(loop.event(index)) }
         if !ready.isEmpty { runReady() }
-        expire()
+        if timers.hasWork(now: now) { expire() }
     }
 
     mutating func readClock() {

@@ -77,7 +77,7 @@ extension Worker {
                 enqueue(downstream: id)
                 return
             }
-            var bytes = RigidArray<UInt8>()
+            var bytes = Buffer()
             swap(&bytes, &input)
             bytes.removeAll()
             let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
@@ -169,7 +169,7 @@ extension Worker {
         while downstreams.contains(id) {
             if downstreams[id].phase == .discarding, useDiscardStash(id) { return }
             guard downstreams[id].link.isReadable else { return }
-            var bytes = RigidArray<UInt8>()
+            var bytes = Buffer()
             swap(&bytes, &input)
             bytes.removeAll()
             let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)

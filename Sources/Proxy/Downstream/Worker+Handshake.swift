@@ -104,7 +104,7 @@ extension Worker {
     /// Opens what came behind the handshake in the same read, then reads requests.
     private mutating func openEarly(_ id: SlotID, _ rest: Span<UInt8>) {
         if rest.count > 0 {
-            var plain = RigidArray<UInt8>()
+            var plain = Buffer()
             swap(&plain, &input)
             plain.removeAll()
             let result = downstreams[id].link.open(rest, into: &plain, &cipher, &buffers)

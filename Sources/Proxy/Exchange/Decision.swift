@@ -81,8 +81,7 @@ extension Generation {
         let listener =
             port < 0
             ? -1
-            : snapshot.table.listener(
-                port: port, host: head.span(head.host), isTLS: origin.isTLS)
+            : snapshot.table.listener(port: port, head: head, isTLS: origin.isTLS)
         guard listener >= 0 else {
             decision.reply = .noListener
             return

@@ -149,11 +149,10 @@ extension Exchange {
     mutating func tell(_ shard: inout Shard, ended: Ended, now: UInt64, clientClosed: UInt16) {
         let status = self.status == 0 ? clientClosed : self.status
         shard.countRequest(series: backendSeries, method: method.rawValue, status: status)
-        shard.observe(.requestDuration, series: series, nanoseconds: now &- began)
-        if processing != 0 { shard.observe(.processing, series: series, nanoseconds: processing) }
-        if firstByte != 0 {
-            shard.observe(.timeToFirstByte, series: series, nanoseconds: firstByte &- began)
-        }
+        // 0 means that there is none: an answer in the tick of its request took 1 ns.
+        shard.observe(
+            series: series, requestDuration: now &- began, processing: processing,
+            timeToFirstByte: firstByte == 0 ? 0 : max(firstByte &- began, 1))
         shard.add(.receivedBytes, receivedBytes &+ UInt64(headBytes))
         shard.add(.sentBytes, sentToClient &+ UInt64(sentHeadBytes))
         if ended == .done { shard.add(.completed, 1) }

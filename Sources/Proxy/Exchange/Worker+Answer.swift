@@ -19,7 +19,7 @@ extension Worker {
                 enqueue(upstream: upstream)
                 return
             }
-            var bytes = RigidArray<UInt8>()
+            var bytes = Buffer()
             swap(&bytes, &input)
             bytes.removeAll()
             let result = upstreams[upstream].link.read(into: &bytes, &cipher, &buffers)

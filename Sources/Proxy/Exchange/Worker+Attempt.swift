@@ -154,7 +154,7 @@ extension Worker {
 
     /// Session tickets come behind the handshake; a byte of content would be an answer that nobody asked for.
     private mutating func openEarly(upstream: SlotID, _ rest: Span<UInt8>) -> Bool {
-        var plain = RigidArray<UInt8>()
+        var plain = Buffer()
         swap(&plain, &input)
         plain.removeAll()
         let result = upstreams[upstream].link.open(rest, into: &plain, &cipher, &buffers)
@@ -295,7 +295,7 @@ extension Worker {
                 enqueue(downstream: downstream)
                 break
             }
-            var bytes = RigidArray<UInt8>()
+            var bytes = Buffer()
             swap(&bytes, &input)
             bytes.removeAll()
             let result = downstreams[downstream].link.read(into: &bytes, &cipher, &buffers)

@@ -281,7 +281,7 @@ extension Worker {
     private mutating func readBehindRequest(_ id: SlotID) -> Bool {
         var left = Scratch.readBytes
         while left > 0 {
-            var bytes = RigidArray<UInt8>()
+            var bytes = Buffer()
             swap(&bytes, &input)
             bytes.removeAll()
             let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)

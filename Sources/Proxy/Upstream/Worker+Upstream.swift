@@ -59,7 +59,7 @@ extension Worker {
 
     /// A pooled connection spoke or ended: only TLS may say something that is not content.
     private mutating func checkIdle(_ id: SlotID) {
-        var bytes = RigidArray<UInt8>()
+        var bytes = Buffer()
         swap(&bytes, &input)
         bytes.removeAll()
         let result = upstreams[id].link.read(into: &bytes, &cipher, &buffers)
