@@ -4,10 +4,10 @@ import Glibc
 /// An IPv4 or IPv6 address with a port; plain bits, no pointers.
 public struct SocketAddress: BitwiseCopyable, Hashable, Sendable, CustomStringConvertible {
     /// The address in network order, read as two big-endian words; IPv4 in the lower 32 bits.
-    let upper: UInt64
-    let lower: UInt64
+    @usableFromInline let upper: UInt64
+    @usableFromInline let lower: UInt64
     /// The interface of a link-local IPv6 address; zero: none.
-    let scope: UInt32
+    @usableFromInline let scope: UInt32
     /// The port in the machine's order.
     public var port: UInt16
     public let isIPv6: Bool
@@ -44,6 +44,13 @@ public struct SocketAddress: BitwiseCopyable, Hashable, Sendable, CustomStringCo
         if !isIPv6 { return UInt32(truncatingIfNeeded: lower) }
         guard upper == 0, lower >> 32 == 0xffff else { return nil }
         return UInt32(truncatingIfNeeded: lower)
+    }
+
+    /// Whether both are the same address, whatever their ports.
+    @inlinable @inline(__always)
+    public func isSameHost(as other: SocketAddress) -> Bool {
+        lower == other.lower && upper == other.upper && isIPv6 == other.isIPv6
+            && scope == other.scope
     }
 
     /// `1.2.3.4:80` or `[::1]:80`.

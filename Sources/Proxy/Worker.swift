@@ -96,8 +96,10 @@ public struct Worker: ~Copyable {
     var client = RigidArray<UInt8>(capacity: 64)
     /// A fresh request identity.
     var requestID = RigidArray<UInt8>(capacity: 128)
-    /// What the gateway adds to Via.
-    let via: RigidArray<UInt8>
+    /// What the gateway adds to a request, and the client that it says.
+    var additions = RequestAdditions(via: "1.1 ai-gateway")
+    var additionsClient = SocketAddress.any(v6: true, port: 0)
+    var additionsAreSecure = false
 
     // What is told.
     var shard: Shard
@@ -133,9 +135,6 @@ public struct Worker: ~Copyable {
         exchanges = Slab(capacity: options.connectionsMax)
         buffers = BufferPool(budget: options.budget)
         self.shard = shard
-        var via = RigidArray<UInt8>(capacity: 16)
-        via.edit { _ = HeadWriter.append("1.1 ai-gateway", into: &$0) }
-        self.via = via
     }
 
     /// Serves until a drain has ended or a stop came.

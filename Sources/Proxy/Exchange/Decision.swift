@@ -17,6 +17,8 @@ struct Decision: BitwiseCopyable {
     /// The backend's cluster and its row in the worker's `ClusterSet`.
     var clusterID = UInt32.max
     var cluster: Int32 = -1
+    /// The authority that the request came with, in its head.
+    var authority = ByteRange.none
     /// `timeouts.request` and `timeouts.backendRequest` of the rule; 0: none.
     var requestMilliseconds: UInt32 = 0
     var attemptMilliseconds: UInt32 = 0
@@ -77,6 +79,7 @@ extension Generation {
         _ clusters: borrowing ClusterSet, random: UInt32
     ) {
         decision = Decision()
+        decision.authority = head.authority
         let port = snapshot.table.portIndex(id: origin.portID)
         let listener =
             port < 0

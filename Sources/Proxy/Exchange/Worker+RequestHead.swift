@@ -39,44 +39,79 @@ extension Worker {
     /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(__always)
     mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
-        if !prepareHead(slot, endpoint: endpoint) {
+        requestHead.removeConnectionFields()
+        if requestHead.expectsContinue { requestHead.remove(.expect) }
+        var parts: RequestAdditions.Parts = [.requestID, .forwarded]
+        if requestHead.fields.names.contains(.xRequestID), keepsRequestID(slot) {
+            parts.remove(.requestID)
+        } else {
+            let bits = (random.next(), random.next())
+            additions.makeRequestID(milliseconds: wallMilliseconds, random: bits)
+        }
+        guard nameClient(exchanges[slot].downstream, &parts), nameHost(slot, endpoint: endpoint)
+        else {
             decision.reply = .headTooLargeAfterFilters
             return false
         }
-        if Self.write(requestHead, &exchanges[slot]) { return true }
+        if Self.write(requestHead, decision, parts, additions, &exchanges[slot]) { return true }
         while enlarge(slot) {
-            if Self.write(requestHead, &exchanges[slot]) { return true }
+            if Self.write(requestHead, decision, parts, additions, &exchanges[slot]) {
+                return true
+            }
         }
         decision.reply = .overloaded
         return false
     }
 
-    /// Drops what belongs to the client's connection and says who asked.
-    private mutating func prepareHead(_ slot: SlotID, endpoint: Int32) -> Bool {
-        let id = exchanges[slot].downstream
-        requestHead.removeConnectionFields()
-        if requestHead.expectsContinue { requestHead.remove(.expect) }
-        client.removeAll()
-        let peer = downstreams[id].peer
-        client.edit { peer.writeHost(into: &$0) }
-        let isSecure = downstreams[id].isTLS
-        let trusted = isTrusted(peer, parameters: decision.parameters)
-        guard
-            requestHead.tell(client, isSecure: isSecure, isTrusted: trusted),
-            requestHead.append(.via, via), nameRequest()
+    /// Whether the client's own x-request-id is usable; then it is remembered.
+    @inline(never)
+    private mutating func keepsRequestID(_ slot: SlotID) -> Bool {
+        guard let value = requestHead.value(.xRequestID),
+            RequestID.isValid(requestHead.span(value)),
+            requestHead.fields.occurrences(.xRequestID) == 1
         else { return false }
-        return nameHost(slot, endpoint: endpoint)
+        exchanges[slot].record.requestID = Self.keep(
+            value, 128, requestHead, &exchanges[slot].buffer)
+        return true
     }
 
-    /// Keeps a usable x-request-id, else makes one.
-    private mutating func nameRequest() -> Bool {
-        if let value = requestHead.value(.xRequestID),
-            RequestID.isValid(requestHead.span(value)), requestHead.fields.occurrences(.xRequestID) == 1
-        {
-            return true
+    /// Says who asked; false when there is no room for it.
+    @inline(__always)
+    private mutating func nameClient(
+        _ id: SlotID, _ parts: inout RequestAdditions.Parts
+    ) -> Bool {
+        let peer = downstreams[id].peer
+        let isSecure = downstreams[id].isTLS
+        if isSecure != additionsAreSecure || !peer.isSameHost(as: additionsClient) {
+            nameOtherClient(peer, isSecure)
         }
-        makeRequestID()
-        return requestHead.set(.xRequestID, requestID)
+        if !generations[current].settings[Int(decision.parameters)].trustsPeers { return true }
+        return nameTrustedClient(peer, isSecure, &parts)
+    }
+
+    /// The next additions are for another client than the last.
+    @inline(never)
+    private mutating func nameOtherClient(_ peer: SocketAddress, _ isSecure: Bool) {
+        client.removeAll()
+        client.edit { peer.writeHost(into: &$0) }
+        additions.setClient(client, isSecure: isSecure)
+        additionsClient = peer
+        additionsAreSecure = isSecure
+    }
+
+    /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.
+    @inline(never)
+    private mutating func nameTrustedClient(
+        _ peer: SocketAddress, _ isSecure: Bool, _ parts: inout RequestAdditions.Parts
+    ) -> Bool {
+        guard
+            generations[current].snapshot.parameters[Int(decision.parameters)].trustedProxies
+                .contains(peer)
+        else { return true }
+        parts.remove(.forwarded)
+        client.removeAll()
+        client.edit { peer.writeHost(into: &$0) }
+        return requestHead.tell(client, isSecure: isSecure)
     }
 
     /// Writes a fresh identity into `requestID`.
@@ -112,20 +147,27 @@ extension Worker {
         }
     }
 
-    /// Writes the head behind the log's strings; false, and those only, when it does not fit.
+    /// Writes the head behind the log's strings; false when it does not fit.
     @inline(__always)
     private static func write(
-        _ head: borrowing RequestHead, _ exchange: inout Exchange
+        _ head: borrowing RequestHead, _ decision: borrowing Decision,
+        _ parts: RequestAdditions.Parts, _ additions: borrowing RequestAdditions,
+        _ exchange: inout Exchange
     ) -> Bool {
-        if exchange.record.requestID.isNone, let value = head.value(.xRequestID) {
-            exchange.record.requestID = keep(value, 128, head, &exchange.buffer)
-        }
         let start = exchange.buffer.count
-        let fits = exchange.buffer.withFree { output in
-            HeadWriter.write(request: head, framing: head.framing, into: &output)
+        let authority = decision.authority
+        let written = exchange.buffer.withFree { output in
+            HeadWriter.write(
+                request: head, framing: head.framing, adding: parts, of: additions,
+                forwardedHost: authority, into: &output)
         }
         exchange.record.head = ByteRange(start..<exchange.buffer.count)
-        return fits
+        if !written.requestID.isNone {
+            exchange.record.requestID = ByteRange(
+                start: UInt32(truncatingIfNeeded: start) &+ written.requestID.start,
+                count: written.requestID.count)
+        }
+        return written.fits
     }
 
     /// Takes a larger buffer for a head that did not fit; what stands before the head is kept.
@@ -140,12 +182,5 @@ extension Worker {
         swap(&larger, &exchanges[slot].buffer)
         buffers.give(larger)
         return true
-    }
-
-    /// Whether forwarding fields of this peer are believed.
-    private func isTrusted(_ peer: SocketAddress, parameters: Int32) -> Bool {
-        if !generations[current].settings[Int(parameters)].trustsPeers { return false }
-        return generations[current].snapshot.parameters[Int(parameters)].trustedProxies
-            .contains(peer)
     }
 }

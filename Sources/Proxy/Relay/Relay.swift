@@ -76,9 +76,10 @@ enum Relay {
     ) {
         if content.isEmpty { return }
         output.edit { out in
-            if chunked { _ = HeadWriter.append(chunkOf: content.count, into: &out) }
-            _ = HeadWriter.append(content, into: &out)
-            if chunked { _ = HeadWriter.append("\r\n", into: &out) }
+            _ =
+                chunked
+                ? HeadWriter.append(chunk: content, into: &out)
+                : HeadWriter.append(content, into: &out)
         }
     }
 
