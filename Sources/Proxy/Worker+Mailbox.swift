@@ -54,11 +54,17 @@ extension Worker {
     }
 
     /// An exchange no longer needs the table that decided about it.
+    @inline(__always)
     mutating func release(generation: Int32) {
         if generation < 0 { return }
-        let slot = UInt32(generation)
-        generations[slot].users -= 1
-        if slot != current, generations[slot].users == 0 { _ = generations.remove(slot: slot) }
+        let slot = UInt32(truncatingIfNeeded: generation)
+        generations[slot].users &-= 1
+        if slot != current { dropUnused(generation: slot) }
+    }
+
+    @inline(never)
+    private mutating func dropUnused(generation slot: UInt32) {
+        if generations[slot].users == 0 { _ = generations.remove(slot: slot) }
     }
 
     private mutating func install(_ set: consuming ClusterSet) {

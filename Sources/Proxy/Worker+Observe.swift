@@ -32,9 +32,9 @@ extension Worker {
         }
         line.bytesReceived = exchanges[id].receivedBytes
         line.bytesSent = exchanges[id].sentToClient
-        line.series = exchanges[id].series
-        line.backendSeries = exchanges[id].backendSeries
-        line.listener = exchanges[id].listenerID
+        line.series = exchanges[id].decision.series
+        line.backendSeries = exchanges[id].decision.backendSeries
+        line.listener = exchanges[id].decision.listenerID
         line.status =
             exchanges[id].status == 0 ? Self.clientClosed : exchanges[id].status
         line.retries = exchanges[id].attempts > 0 ? exchanges[id].attempts - 1 : 0
@@ -45,7 +45,7 @@ extension Worker {
             line.client = downstreams[downstream].peer
             line.isTLS = downstreams[downstream].isTLS
         }
-        line.endpoint = address(ofEndpoint: exchanges[id].endpointID, exchanges[id].clusterID)
+        line.endpoint = address(ofEndpoint: exchanges[id].endpointID, exchanges[id].decision.clusterID)
         let method = exchanges[id].method
         let texts = exchanges[id].record
         var buffer = Buffer()

@@ -272,6 +272,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     public let backendTimeoutMilliseconds: UInt32
     /// What filters ask for.
     public let flags: RowFlags
+    /// The backend, where there is no choice; -1: `Table.backend(rule:random:)` chooses.
+    public let onlyBackend: Int32
     /// First backend and number of backends, in `Table.backends`.
     let backends: StepRange
     /// Sum of all weights.

@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Kernel
 import Routing
 import Runtime
 
@@ -76,7 +77,7 @@ extension Generation {
     /// Listener, rule, backend and cluster of a request, or the answer that the gateway makes itself.
     borrowing func decide(
         _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
-        _ clusters: borrowing ClusterSet, random: UInt32
+        _ clusters: borrowing ClusterSet, _ random: inout RandomSource
     ) {
         decision = Decision()
         decision.authority = head.authority
@@ -99,7 +100,7 @@ extension Generation {
         } else {
             decision.match = snapshot.table.match(listener: listener, head: head)
             if decision.match.rule >= 0 {
-                chooseBackend(&decision, clusters, random)
+                chooseBackend(&decision, clusters, &random)
             } else {
                 decision.reply = .noRoute
             }
@@ -132,7 +133,8 @@ extension Generation {
 
     @inline(__always)
     private borrowing func chooseBackend(
-        _ decision: inout Decision, _ clusters: borrowing ClusterSet, _ random: UInt32
+        _ decision: inout Decision, _ clusters: borrowing ClusterSet,
+        _ random: inout RandomSource
     ) {
         let rule = snapshot.table.rules[Int(decision.match.rule)]
         decision.series = rule.series
@@ -143,7 +145,11 @@ extension Generation {
             decision.reply = .failedFilter
             return
         }
-        decision.backend = snapshot.table.backend(rule: decision.match.rule, random: random)
+        decision.backend = rule.onlyBackend
+        if decision.backend < 0 {
+            decision.backend = snapshot.table.backend(
+                rule: decision.match.rule, random: UInt32(truncatingIfNeeded: random.next()))
+        }
         guard decision.backend >= 0 else {
             if !rule.flags.contains(.redirect) { decision.reply = .noBackend }
             return

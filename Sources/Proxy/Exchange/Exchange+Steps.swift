@@ -48,8 +48,8 @@ extension Exchange {
         sentBytes = false
         usedPooled = false
         connectBegan = nanoseconds
-        if attemptMilliseconds == 0 { return false }
-        attemptDeadline = now &+ UInt64(attemptMilliseconds)
+        if decision.attemptMilliseconds == 0 { return false }
+        attemptDeadline = now &+ UInt64(decision.attemptMilliseconds)
         return true
     }
 
@@ -94,7 +94,7 @@ extension Exchange {
         scansEnd = facts.isStream
         return AnswerPlan(
             version: version, framing: answerFraming, closes: closesClient,
-            reframes: answerReframes, hasFilters: hasResponseFilters,
+            reframes: answerReframes, hasFilters: decision.flags.contains(.responseFilters),
             holdsMuch: buffer.capacity > 16 * 1024)
     }
 
@@ -148,10 +148,10 @@ extension Exchange {
     /// Counts the exchange, which has ended, and its times.
     mutating func tell(_ shard: inout Shard, ended: Ended, now: UInt64, clientClosed: UInt16) {
         let status = self.status == 0 ? clientClosed : self.status
-        shard.countRequest(series: backendSeries, method: method.rawValue, status: status)
+        shard.countRequest(series: decision.backendSeries, method: method.rawValue, status: status)
         // 0 means that there is none: an answer in the tick of its request took 1 ns.
         shard.observe(
-            series: series, requestDuration: now &- began, processing: processing,
+            series: decision.series, requestDuration: now &- began, processing: processing,
             timeToFirstByte: firstByte == 0 ? 0 : max(firstByte &- began, 1))
         shard.add(.receivedBytes, receivedBytes &+ UInt64(headBytes))
         shard.add(.sentBytes, sentToClient &+ UInt64(sentHeadBytes))

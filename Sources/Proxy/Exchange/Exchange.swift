@@ -51,19 +51,12 @@ struct Exchange: ~Copyable {
     private let byAddress = ByAddress()
 
     // Decisions.
+    let decision: Decision
     /// The generation of the documents that decided; -1 once it is released.
     var generation: Int32
-    let rule: Int32
-    let backend: Int32
-    let parameters: Int32
-    let clusterID: UInt32
     var endpointID = UInt32.max
-    let listenerID: UInt32
-    let series: UInt32
-    let backendSeries: UInt32
     /// Free of side effects, so that it may move to another endpoint.
     var isInference = false
-    let hasResponseFilters: Bool
 
     // Directions.
     var phase = ExchangePhase.connecting
@@ -93,8 +86,6 @@ struct Exchange: ~Copyable {
 
     // Attempts.
     var attempts: UInt8 = 0
-    /// `timeouts.backendRequest` of the rule; 0: none.
-    let attemptMilliseconds: UInt32
     /// Host in the head is the endpoint's own and changes with it.
     var namesEndpoint = false
     var isWaiting = false
@@ -138,23 +129,15 @@ struct Exchange: ~Copyable {
     /// An exchange as the decision about its head has it.
     @inline(__always)
     init(
-        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
         _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
         began: UInt64
     ) {
         self.downstream = downstream
+        self.decision = decision
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
-        rule = decision.match.rule
-        backend = decision.backend
-        parameters = decision.parameters
-        clusterID = decision.clusterID
-        listenerID = decision.listenerID
-        series = decision.series
-        backendSeries = decision.backendSeries
-        attemptMilliseconds = decision.attemptMilliseconds
-        hasResponseFilters = decision.flags.contains(.responseFilters)
         method = head.method
         version = head.version
         keepsAlive = head.keepsAlive

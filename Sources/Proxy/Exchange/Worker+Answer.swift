@@ -190,8 +190,8 @@ extension Worker {
     @inline(never)
     private mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
         Self.applyResponseFilters(
-            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].rule,
-            backend: exchanges[exchange].backend, &responseHead)
+            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.match.rule,
+            backend: exchanges[exchange].decision.backend, &responseHead)
     }
 
     private static func applyResponseFilters(
@@ -209,7 +209,7 @@ extension Worker {
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
-        if let type = responseHead.value(.contentType) {
+        if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(responseHead.span(type))
         }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
@@ -249,10 +249,10 @@ extension Worker {
     private mutating func pass(
         _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
     ) -> Int {
-        let part = exchanges[id].answerPart(bytes, headBytes: head.count)
         let downstream = exchanges[id].downstream
-        let content = bytes.extracting(0..<part.upTo)
-        if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
+        let (part, result) = Self.pass(
+            &exchanges[id], to: &downstreams[downstream].link, head, bytes, &cipher, &buffers)
+        if result == .failed {
             clientIsGone(downstream)
             return bytes.count
         }
@@ -267,6 +267,16 @@ extension Worker {
             relayed(id, upstream, downstream)
         }
         return part.upTo
+    }
+
+    @inline(__always)
+    private static func pass(
+        _ exchange: inout Exchange, to link: inout Link, _ head: Span<UInt8>,
+        _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+    ) -> (Relay.Part, LinkWrite) {
+        let part = exchange.answerPart(bytes, headBytes: head.count)
+        let content = bytes.extracting(0..<part.upTo)
+        return (part, link.send(head, then: content, &cipher, &buffers))
     }
 
     @inline(never)

@@ -47,7 +47,7 @@ extension Worker {
         guard
             let upstream = upstreams.insert(
                 Upstream(
-                    socket, endpointID: endpoint.id, clusterID: exchanges[id].clusterID))
+                    socket, endpointID: endpoint.id, clusterID: exchanges[id].decision.clusterID))
         else {
             fail(id, .overloaded)
             return
@@ -71,7 +71,7 @@ extension Worker {
 
     /// An exchange that waited has its turn: again from the choice of an endpoint.
     mutating func resumeAttempt(_ id: SlotID) {
-        guard let row = chooseEndpoint(cluster: exchanges[id].clusterID, avoiding: .max) else {
+        guard let row = chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max) else {
             fail(id, .noEndpoint)
             return
         }
@@ -177,7 +177,7 @@ extension Worker {
         upstreams[upstream].phase = .active
         exchanges[id].connected = nowNanoseconds
         shard.observe(
-            .upstreamConnect, series: exchanges[id].backendSeries,
+            .upstreamConnect, series: exchanges[id].decision.backendSeries,
             nanoseconds: nowNanoseconds &- upstreams[upstream].began)
         _ = sendRequest(id, upstream, Span(), overPooled: false)
         if exchanges.contains(id), !exchanges[id].requestDone {

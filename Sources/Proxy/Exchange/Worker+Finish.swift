@@ -15,22 +15,34 @@ extension Worker {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
         observe(id, .done)
-        exchanges[id].upstream = .none
-        if !leftover, exchanges[id].leavesUpstreamClean, upstreams[upstream].isClean {
+        let end = Self.finish(
+            &exchanges[id], &upstreams[upstream], &downstreams[downstream], leftover: leftover,
+            isDraining: isDraining, lingerBytesMax: lingerBytesMax)
+        if end.keepsUpstream {
             release(upstream: upstream)
         } else {
             letGo(upstream)
         }
-        let next = exchanges[id].afterAnswer(
-            downstreams[downstream], isDraining: isDraining, lingerBytesMax: lingerBytesMax)
-        if next == .discard { downstreams[downstream].discard = exchanges[id].request }
         remove(id)
-        downstreams[downstream].exchange = .none
-        if next == .awaitNext {
+        if end.next == .awaitNext {
             awaitRequest(downstream)
         } else {
-            goOnOrEnd(downstream, next)
+            goOnOrEnd(downstream, end.next)
         }
+    }
+
+    /// Parts an exchange from its connections and says what becomes of both.
+    @inline(__always)
+    private static func finish(
+        _ exchange: inout Exchange, _ upstream: inout Upstream, _ client: inout Downstream,
+        leftover: Bool, isDraining: Bool, lingerBytesMax: Int
+    ) -> (keepsUpstream: Bool, next: AfterAnswer) {
+        exchange.upstream = .none
+        client.exchange = .none
+        let next = exchange.afterAnswer(
+            client, isDraining: isDraining, lingerBytesMax: lingerBytesMax)
+        if next == .discard { client.discard = exchange.request }
+        return (!leftover && exchange.leavesUpstreamClean && upstream.isClean, next)
     }
 
     /// What a client's connection does after an answer that is not simply followed by the next request.
@@ -94,7 +106,7 @@ extension Worker {
 
     /// The answer broke off: the client's connection is cut so that it cannot take the answer for a whole one.
     mutating func cut(_ id: SlotID, _ reason: UpstreamFailure) {
-        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
         let downstream = exchanges[id].downstream
         let text = reason.text
         observe(id, reason == .idleTimeout ? .idleTimeout : .truncated, text.utf8Span.span)
@@ -106,10 +118,10 @@ extension Worker {
 
     /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
-        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
         guard mayRetry(id),
             let row = chooseEndpoint(
-                cluster: exchanges[id].clusterID, avoiding: exchanges[id].endpointID),
+                cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
             renameHost(id, endpoint: row)
         else {
             answerFailure(id, reason)
@@ -130,7 +142,7 @@ extension Worker {
 
     private func mayRetry(_ id: SlotID) -> Bool {
         if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
-        let row = clusters.row(ofCluster: exchanges[id].clusterID)
+        let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
         if row < 0 { return false }
         let limits = limits(of: id)
         let attempt = FailedAttempt(
@@ -181,7 +193,7 @@ extension Worker {
 
     /// The exchange fails for good before an answer began.
     mutating func fail(_ id: SlotID, _ reason: UpstreamFailure) {
-        shard.countUpstreamFailure(series: exchanges[id].backendSeries, reason: reason)
+        shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
         answerFailure(id, reason)
     }
 

@@ -39,9 +39,8 @@ extension Worker {
             decision = Decision()
             decision.reply = .noListener
         } else {
-            let random = UInt32(truncatingIfNeeded: random.next())
             let origin = downstreams[id].origin
-            Self.decide(&decision, requestHead, from: origin, generations, current, clusters, random)
+            Self.decide(&decision, requestHead, from: origin, generations, current, clusters, &random)
         }
     }
 
@@ -49,9 +48,9 @@ extension Worker {
     private static func decide(
         _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
         _ generations: borrowing Slab<Generation>, _ generation: UInt32,
-        _ clusters: borrowing ClusterSet, _ random: UInt32
+        _ clusters: borrowing ClusterSet, _ random: inout RandomSource
     ) {
-        generations[generation].decide(&decision, head, from: origin, clusters, random: random)
+        generations[generation].decide(&decision, head, from: origin, clusters, &random)
     }
 
     /// Makes the exchange of the request in `requestHead`; nil when there is no room.

@@ -160,7 +160,7 @@ extension Worker {
 
     /// Puts an exchange at the end of its cluster's queue; false when the queue is full.
     mutating func wait(_ exchange: SlotID) -> Bool {
-        let cluster = Int(exchanges[exchange].clusterID)
+        let cluster = Int(exchanges[exchange].decision.clusterID)
         if Int(queues[cluster].count) >= limits(of: exchange).upstreamPendingMax { return false }
         exchanges[exchange].nextWaiting = .none
         exchanges[exchange].isWaiting = true
@@ -179,7 +179,7 @@ extension Worker {
     mutating func stopWaiting(_ exchange: SlotID) {
         guard exchanges[exchange].isWaiting else { return }
         exchanges[exchange].isWaiting = false
-        let cluster = Int(exchanges[exchange].clusterID)
+        let cluster = Int(exchanges[exchange].decision.clusterID)
         let next = exchanges[exchange].nextWaiting
         var previous = SlotID.none
         var at = queues[cluster].first
@@ -208,7 +208,7 @@ extension Worker {
     func limits(of exchange: SlotID) -> Limits {
         if exchanges[exchange].generation < 0 { return Limits() }
         let generation = UInt32(exchanges[exchange].generation)
-        return generations[generation].snapshot.parameters[Int(exchanges[exchange].parameters)]
+        return generations[generation].snapshot.parameters[Int(exchanges[exchange].decision.parameters)]
             .limits
     }
 }
