@@ -51,7 +51,7 @@ public struct Loop: ~Copyable {
     @usableFromInline var ready = 0
     /// How many events one wait can report.
     public let capacity: Int
-    private let descriptor: Descriptor
+    @usableFromInline let descriptor: Descriptor
 
     public init(capacity: Int = 256) throws(SystemError) {
         precondition(capacity > 0, "A batch holds an event.")
@@ -108,6 +108,7 @@ public struct Loop: ~Copyable {
     /// Waits for events: how many there are now; 0 on time-out or an interruption by a signal.
     ///
     /// A time-out of 0 does not wait, one below zero waits without end.
+    @inlinable @inline(__always)
     public mutating func wait(timeoutMilliseconds: Int32) -> Int {
         // Sound: the system fills at most `capacity` events, all in memory this value owns.
         let count = unsafe SystemCall.wait(

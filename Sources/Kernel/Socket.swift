@@ -70,6 +70,7 @@ extension Socket {
     /// Receives behind the unread bytes, where there must be room.
     ///
     /// They are not moved for more room: into an empty buffer all of its capacity can be read.
+    @inlinable @inline(__always)
     public func read(into buffer: inout Buffer) -> IOResult {
         let free = Int(buffer.room &- buffer.end)
         precondition(free > 0, "Reading into no room would look like the end.")
@@ -123,6 +124,7 @@ extension Socket {
 
 extension Socket {
     /// Sends as much as the system takes now; `.bytes` may be less than there is.
+    @inlinable @inline(__always)
     public func write(_ bytes: Span<UInt8>) -> IOResult {
         let raw = raw
         // Sound: as inside.
@@ -134,6 +136,7 @@ extension Socket {
     }
 
     /// Sends two ranges by one call, such as a head and the first content.
+    @inlinable @inline(__always)
     public func write(_ first: Span<UInt8>, then second: Span<UInt8>) -> IOResult {
         if second.isEmpty { return write(first) }
         if first.isEmpty { return write(second) }
@@ -147,7 +150,8 @@ extension Socket {
         }
     }
 
-    private func transmit(
+    @inlinable @inline(__always)
+    func transmit(
         _ one: UnsafeBufferPointer<UInt8>, _ two: UnsafeBufferPointer<UInt8>
     ) -> IOResult {
         guard let first = one.baseAddress, let second = two.baseAddress else {

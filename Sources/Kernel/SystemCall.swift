@@ -15,9 +15,10 @@ public enum IOResult: Equatable, Sendable {
 }
 
 /// The one gate to the system: EINTR is retried, would-block is a value.
+@usableFromInline
 enum SystemCall {
     /// Runs a call until it is not interrupted; the result or, below zero, the negated `errno`.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func run(_ body: () -> Int) -> Int {
         while true {
             let result = body()
@@ -27,14 +28,14 @@ enum SystemCall {
         }
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     static func run(_ body: () -> Int32) -> Int32 { Int32(truncatingIfNeeded: run { Int(body()) }) }
 
     // The calls of each request go to the system without libc's own functions: those are cancellation points, and
     // in a program with threads each costs forty instructions more for the case that somebody cancels this one.
 
     /// `recv`: bytes, 0 at the end, or below zero the negated `errno`.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func receive(
         _ descriptor: Int32, _ memory: UnsafeMutablePointer<UInt8>, _ count: Int, _ flags: Int32
     ) -> Int {
@@ -46,7 +47,7 @@ enum SystemCall {
     }
 
     /// `send`: bytes, or below zero the negated `errno`.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func send(
         _ descriptor: Int32, _ memory: UnsafePointer<UInt8>?, _ count: Int, _ flags: Int32
     ) -> Int {
@@ -57,7 +58,7 @@ enum SystemCall {
     }
 
     /// `sendmsg`: bytes, or below zero the negated `errno`.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func send(
         _ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>, _ flags: Int32
     ) -> Int {
@@ -68,7 +69,7 @@ enum SystemCall {
     }
 
     /// `epoll_wait`, not repeated when a signal interrupts it: events, or below zero the negated `errno`.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func wait(
         _ descriptor: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int,
         _ timeoutMilliseconds: Int32
@@ -80,7 +81,7 @@ enum SystemCall {
     }
 
     /// Runs a call that must succeed or throw.
-    @inline(__always)
+    @inlinable @inline(__always)
     @discardableResult
     static func check(_ call: StaticString, _ body: () -> Int32) throws(SystemError) -> Int32 {
         let result: Int32 = run(body)
@@ -89,7 +90,7 @@ enum SystemCall {
     }
 
     /// The result of a read: zero is the end.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func reading(_ result: Int) -> IOResult {
         if result > 0 { return .bytes(result) }
         if result == 0 { return .end }
@@ -97,14 +98,14 @@ enum SystemCall {
     }
 
     /// The result of a write: zero is zero bytes.
-    @inline(__always)
+    @inlinable @inline(__always)
     static func writing(_ result: Int) -> IOResult {
         if result >= 0 { return .bytes(result) }
         return failure(result)
     }
 
-    @inline(__always)
-    private static func failure(_ result: Int) -> IOResult {
+    @inlinable @inline(__always)
+    static func failure(_ result: Int) -> IOResult {
         let code = Int32(truncatingIfNeeded: -result)
         return code == EAGAIN ? .wouldBlock : .failed(code)
     }

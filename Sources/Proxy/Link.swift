@@ -192,44 +192,57 @@ struct Link: ~Copyable {
     }
 
     /// Sends `head` and then `content`, in one system call where the socket takes them.
+    @inline(__always)
     mutating func send(
         _ head: Span<UInt8>, then content: Span<UInt8>,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {
         if content.isEmpty { return send(head, &cipher, &pool) }
         if head.isEmpty { return send(content, &cipher, &pool) }
-        if session != nil { return seal(head, then: content, &cipher, &pool) }
-        if isCongested {
-            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
-        }
-        switch socket.write(head, then: content) {
-        case .bytes(let count):
-            if count == head.count + content.count { return .taken }
-            if count < head.count {
-                if stash(head.extracting(count..<head.count), &pool) == .failed {
-                    return .failed
-                }
-                return stash(content, &pool)
-            }
-            return stash(content.extracting((count - head.count)..<content.count), &pool)
-        case .wouldBlock:
-            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
-        case .end, .failed: return .failed
-        }
+        if session != nil || isCongested { return sendOtherwise(head, content, &cipher, &pool) }
+        let result = socket.write(head, then: content)
+        if case .bytes(let count) = result, count == head.count &+ content.count { return .taken }
+        return keepRest(result, head, content, &pool)
     }
 
     /// Sends bytes.
+    @inline(__always)
     mutating func send(
         _ content: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {
-        if session != nil { return seal(content, &cipher, &pool) }
-        if isCongested { return stash(content, &pool) }
         if content.isEmpty { return .taken }
-        switch socket.write(content) {
+        if session != nil || isCongested { return sendOtherwise(content, Span(), &cipher, &pool) }
+        let result = socket.write(content)
+        if case .bytes(let count) = result, count == content.count { return .taken }
+        return keepRest(result, content, Span(), &pool)
+    }
+
+    /// Seals bytes, or puts them behind those that are stuck.
+    @inline(never)
+    private mutating func sendOtherwise(
+        _ head: Span<UInt8>, _ content: Span<UInt8>,
+        _ cipher: inout CipherBuffers, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        if session == nil {
+            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
+        }
+        if content.isEmpty { return seal(head, &cipher, &pool) }
+        return seal(head, then: content, &cipher, &pool)
+    }
+
+    /// Keeps what a write did not take.
+    @inline(never)
+    private mutating func keepRest(
+        _ result: IOResult, _ head: Span<UInt8>, _ content: Span<UInt8>, _ pool: inout BufferPool
+    ) -> LinkWrite {
+        switch result {
         case .bytes(let count):
-            if count == content.count { return .taken }
-            return stash(content.extracting(count..<content.count), &pool)
-        case .wouldBlock: return stash(content, &pool)
+            let fromHead = min(count, head.count)
+            let rest = head.extracting(fromHead..<head.count)
+            if stash(rest, &pool) == .failed { return .failed }
+            return stash(content.extracting((count - fromHead)..<content.count), &pool)
+        case .wouldBlock:
+            return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
         case .end, .failed: return .failed
         }
     }

@@ -153,7 +153,8 @@ public struct Worker: ~Copyable {
         if timers.hasWork(now: now) { expire() }
     }
 
-    mutating func readClock() {
+    @inline(__always)
+    private mutating func readClock() {
         nowNanoseconds = Clock.monotonicNanoseconds()
         now = nowNanoseconds / 1_000_000
         if now &- wallRead >= 1_000 {
