@@ -87,6 +87,7 @@ struct Link: ~Copyable {
     }
 
     /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.
+    @inline(__always)
     mutating func read(
         into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
@@ -106,6 +107,7 @@ struct Link: ~Copyable {
         }
     }
 
+    @inline(never)
     private mutating func readSealed(
         into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool

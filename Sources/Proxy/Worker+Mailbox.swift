@@ -27,9 +27,11 @@ extension Worker {
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
-        if previous != .max, generations[previous].users == 0 {
-            _ = generations.remove(slot: previous)
+        if previous != .max {
+            generations[previous].users = currentUsers
+            if currentUsers == 0 { _ = generations.remove(slot: previous) }
         }
+        currentUsers = 0
     }
 
     /// Heads are parsed before their listener is known: by the widest limits of all listeners.
@@ -37,7 +39,9 @@ extension Worker {
         var widest = HeadLimits.request
         var answers = HeadLimits.response
         connectionsMax = 0
+        trustsPeers = false
         for row in 0..<generations[current].snapshot.parameters.count {
+            if generations[current].settings[row].trustsPeers { trustsPeers = true }
             let limits = generations[current].snapshot.parameters[row].limits
             let isFirst = row == 0
             connectionsMax = max(connectionsMax, limits.clientConnectionsMax)
@@ -57,13 +61,16 @@ extension Worker {
     @inline(__always)
     mutating func release(generation: Int32) {
         if generation < 0 { return }
-        let slot = UInt32(truncatingIfNeeded: generation)
-        generations[slot].users &-= 1
-        if slot != current { dropUnused(generation: slot) }
+        if generation == Int32(truncatingIfNeeded: current) {
+            currentUsers &-= 1
+        } else {
+            release(old: UInt32(truncatingIfNeeded: generation))
+        }
     }
 
     @inline(never)
-    private mutating func dropUnused(generation slot: UInt32) {
+    private mutating func release(old slot: UInt32) {
+        generations[slot].users -= 1
         if generations[slot].users == 0 { _ = generations.remove(slot: slot) }
     }
 

@@ -69,6 +69,10 @@ public struct Worker: ~Copyable {
     // What the documents say.
     var generations = Slab<Generation>(capacity: 65_536)
     var current = UInt32.max
+    /// Exchanges that need the current generation.
+    var currentUsers = 0
+    /// Forwarding fields of some peers of some listener are believed.
+    var trustsPeers = false
     var clusters = ClusterSet([])
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
@@ -151,6 +155,7 @@ public struct Worker: ~Copyable {
         for index in 0..<count { handle(loop.event(index)) }
         if !ready.isEmpty { runReady() }
         if timers.hasWork(now: now) { expire() }
+        shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
     }
 
     @inline(__always)

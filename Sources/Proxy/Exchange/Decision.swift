@@ -18,6 +18,11 @@ struct Decision: BitwiseCopyable {
     /// The backend's cluster and its row in the worker's `ClusterSet`.
     var clusterID = UInt32.max
     var cluster: Int32 = -1
+    var firstEndpoint: Int32 = 0
+    var endpointCount: Int32 = 0
+    var isModelServer = false
+    /// Which Host the endpoint sees.
+    var hostHeader = HostHeaderKind.preserve
     /// The authority that the request came with, in its head.
     var authority = ByteRange.none
     /// `timeouts.request` and `timeouts.backendRequest` of the rule; 0: none.
@@ -25,6 +30,15 @@ struct Decision: BitwiseCopyable {
     var attemptMilliseconds: UInt32 = 0
     /// What filters of the rule and of the backend ask for.
     var flags: RowFlags = []
+
+    @inline(__always)
+    mutating func note(_ cluster: borrowing ClusterRow) {
+        firstEndpoint = cluster.firstEndpoint
+        endpointCount = cluster.endpointCount
+        isModelServer = cluster.isModelServer
+        // A host that a filter named wins over what the cluster says.
+        hostHeader = flags.contains(.rewritesHost) ? .preserve : cluster.hostHeaderKind
+    }
 
 }
 
@@ -53,6 +67,7 @@ struct Generation: ~Copyable {
     let snapshot: Snapshot
     /// By the rows of `snapshot.parameters`.
     let settings: RigidArray<ExchangeSettings>
+    /// Exchanges that need it, once a newer one has come; the newest's are `Worker.currentUsers`.
     var users = 0
 
     init(_ snapshot: consuming Snapshot) {
@@ -165,8 +180,8 @@ extension Generation {
         }
         decision.clusterID = backend.value
         decision.cluster = clusters.row(ofCluster: backend.value)
-        if decision.flags.contains(.redirect) { return }
-        if decision.cluster < 0 || clusters.clusters[Int(decision.cluster)].endpointCount == 0 {
+        if decision.cluster >= 0 { decision.note(clusters.clusters[Int(decision.cluster)]) }
+        if decision.endpointCount == 0, !decision.flags.contains(.redirect) {
             decision.reply = .noEndpoint
         }
     }

@@ -43,66 +43,67 @@ struct ExchangeTimes: BitwiseCopyable {
 
 /// One request and its answers: what was decided, how far each direction is, what is to be told at the end.
 struct Exchange: ~Copyable {
+    // What it is given. What begins with a constant stands apart, side by side, so that few stores make it.
     let downstream: SlotID
-    var upstream = SlotID.none
-    /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
-    var record = ExchangeRecord()
-    private let byAddress = ByAddress()
-
-    // Decisions.
     let decision: Decision
+    let began: UInt64
+    /// Most content that the request may have.
+    let contentBytesMax: UInt64
+    /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
+    var times: ExchangeTimes
     /// The generation of the documents that decided; -1 once it is released.
     var generation: Int32
-    var endpointID = UInt32.max
-    /// Free of side effects, so that it may move to another endpoint.
-    var isInference = false
-
-    // Directions.
-    var phase = ExchangePhase.connecting
+    /// Bytes of the request's head.
+    let headBytes: UInt32
+    var request: ContentReader
     let method: Method
     let version: Version
     var keepsAlive: Bool
     var expectsContinue: Bool
     /// The client takes trailers (`TE: trailers`).
     let acceptsTrailers: Bool
-    var request: ContentReader
+    /// The client may end its sending side and still get its answer.
+    let allowsHalfClose: Bool
     var requestDone: Bool
+    private let byAddress = ByAddress()
+
+    // Directions.
+    var phase = ExchangePhase.connecting
     /// The backend took no more of the request; its answer may still come.
     var requestBroken = false
     /// The request's chunked content is framed anew: it carries extensions or trailers.
     var requestReframes = false
     var requestTrailers = false
-    var response = ContentReader(.none)
-    /// How the client gets the content: as it came, chunked anew, or until the end of the connection.
-    var answerFraming = BodyFraming.none
     var answerReframes = false
     var answerTrailers = false
     var closesClient = false
     var upstreamReusable = true
-    /// The stream told its own end (`data: [DONE]`, `message_stop`, `"done":true`).
-    var streamEnd = StreamEndScanner()
     var scansEnd = false
 
     // Attempts.
-    var attempts: UInt8 = 0
+    /// Free of side effects, so that it may move to another endpoint.
+    var isInference = false
     /// Host in the head is the endpoint's own and changes with it.
     var namesEndpoint = false
     var isWaiting = false
     /// The attempt went over a connection from the pool.
     var usedPooled = false
-    /// The client may end its sending side and still get its answer.
-    let allowsHalfClose: Bool
     /// Counted against the budget of retries.
     var isRetry = false
     var holdsContent = true
     var sentBytes = false
+    var attempts: UInt8 = 0
     var interimAnswers: UInt8 = 0
+    var status: UInt16 = 0
+    /// Bytes of the heads sent to the client.
+    var sentHeadBytes: UInt32 = 0
+    var endpointID = UInt32.max
+    var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
-
-    /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
-    var times: ExchangeTimes
+    /// Strings for the log, the head as sent, and content that is kept for another attempt.
+    var buffer = Buffer()
+    var record = ExchangeRecord()
 
     // Deadlines, worker milliseconds; 0: none.
     var requestDeadline: UInt64 = 0
@@ -110,21 +111,20 @@ struct Exchange: ~Copyable {
     var timer = Deadline()
 
     // What is told at the end; nanoseconds of the worker's clock.
-    let began: UInt64
     var firstByte: UInt64 = 0
     var connected: UInt64 = 0
     /// The gateway's own share so far: from the request's arrival to its sending, and the same for the answer's head.
     var processing: UInt64 = 0
     var connectBegan: UInt64 = 0
-    var status: UInt16 = 0
-    /// Bytes of the request's head, and of the heads sent to the client.
-    let headBytes: UInt32
-    var sentHeadBytes: UInt32 = 0
-    /// Most content that the request may have.
-    let contentBytesMax: UInt64
     /// Bytes of content as framed on the wire.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
+
+    var response = ContentReader(.none)
+    /// How the client gets the content: as it came, chunked anew, or until the end of the connection.
+    var answerFraming = BodyFraming.none
+    /// The stream told its own end (`data: [DONE]`, `message_stop`, `"done":true`).
+    var streamEnd = StreamEndScanner()
 
     /// An exchange as the decision about its head has it.
     @inline(__always)

@@ -1,3 +1,5 @@
+import HTTP
+
 /// Where Host stands in a head that `HeadWriter` wrote.
 enum HostLine {
     /// Range of Host's value in `bytes`, in the head that begins at `start`; empty at `start` when there is none.
@@ -15,6 +17,12 @@ enum HostLine {
             line = end + 2
         }
         return start..<start
+    }
+
+    /// The request line, of a head that `HeadWriter` wrote.
+    @_lifetime(copy head)
+    static func requestLine(of head: Span<UInt8>) -> Span<UInt8> {
+        head.extracting(0..<ByteScan.first(0x0D, head, from: 0, to: head.count))
     }
 
     private static func isHost(_ bytes: Span<UInt8>, _ at: Int) -> Bool {

@@ -362,6 +362,5 @@ extension Worker {
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }
         exchanges.destroy(id)
-        shard.set(.activeExchanges, UInt64(exchanges.count))
     }
 }

@@ -79,7 +79,7 @@ extension Worker {
         var buffer = Buffer()
         swap(&buffer, &exchanges[id].buffer)
         let record = exchanges[id].record
-        dialect = Dialect(path: buffer.span.extracting(record.path.range))
+        dialect = Dialect(path: HostLine.requestLine(of: buffer.span.extracting(record.head.range)))
         requestID.append(copying: buffer.span.extracting(record.requestID.range))
         swap(&buffer, &exchanges[id].buffer)
         let closes =

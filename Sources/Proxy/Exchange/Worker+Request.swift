@@ -22,7 +22,7 @@ extension Worker {
             answerLocally(id, .overloaded, decision)
             return 0
         }
-        keepStrings(slot)
+        if options.log != nil { keepStrings(slot) }
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
@@ -67,9 +67,8 @@ extension Worker {
             return nil
         }
         swap(&buffer, &exchanges[slot].buffer)
-        generations[current].users &+= 1
+        currentUsers &+= 1
         downstreams[id].begin(slot)
-        shard.set(.activeExchanges, UInt64(exchanges.count))
         if decision.requestMilliseconds != 0 {
             exchanges[slot].requestDeadline = now &+ UInt64(decision.requestMilliseconds)
             updateDeadline(exchange: slot)
@@ -131,9 +130,13 @@ extension Worker {
     /// Chooses the endpoint of the first attempt and writes the head for it; else `decision.reply` says why not.
     @inline(__always)
     private mutating func chooseEndpoint(_ slot: SlotID) -> Int32? {
-        guard let endpoint = chooseEndpoint(clusterRow: decision.cluster, avoiding: .max) else {
-            decision.reply = .noEndpoint
-            return nil
+        var endpoint = decision.firstEndpoint
+        if decision.endpointCount != 1 {
+            guard let chosen = chooseEndpoint(clusterRow: decision.cluster, avoiding: .max) else {
+                decision.reply = .noEndpoint
+                return nil
+            }
+            endpoint = chosen
         }
         if !writeHead(slot, endpoint: endpoint) { return nil }
         return endpoint

@@ -6,27 +6,18 @@ import Runtime
 
 /// The head as the backend gets it.
 extension Worker {
-    /// Copies what the access log and local answers tell of the request, bounded, before filters change it.
-    @inline(__always)
-    mutating func keepStrings(_ slot: SlotID) {
-        Self.keepPath(requestHead, &exchanges[slot])
-        if options.log != nil { Self.keepStrings(requestHead, &exchanges[slot]) }
-    }
-
-    @inline(__always)
-    private static func keepPath(_ head: borrowing RequestHead, _ exchange: inout Exchange) {
-        exchange.record.path = keep(head.path, 2048, head, &exchange.buffer)
-    }
-
+    /// Copies what the access log tells of the request, bounded, before filters change it.
     @inline(never)
+    mutating func keepStrings(_ slot: SlotID) { Self.keepStrings(requestHead, &exchanges[slot]) }
+
     private static func keepStrings(_ head: borrowing RequestHead, _ exchange: inout Exchange) {
+        exchange.record.path = keep(head.path, 2048, head, &exchange.buffer)
         exchange.record.authority = keep(head.authority, 256, head, &exchange.buffer)
         if let agent = head.value(.userAgent) {
             exchange.record.userAgent = keep(agent, 256, head, &exchange.buffer)
         }
     }
 
-    @inline(__always)
     private static func keep(
         _ range: ByteRange, _ limit: Int, _ head: borrowing RequestHead, _ buffer: inout Buffer
     ) -> ByteRange {
@@ -85,8 +76,7 @@ extension Worker {
         if isSecure != additionsAreSecure || !peer.isSameHost(as: additionsClient) {
             nameOtherClient(peer, isSecure)
         }
-        if !generations[current].settings[Int(decision.parameters)].trustsPeers { return true }
-        return nameTrustedClient(peer, isSecure, &parts)
+        return !trustsPeers || nameTrustedClient(peer, isSecure, &parts)
     }
 
     /// The next additions are for another client than the last.
@@ -127,24 +117,23 @@ extension Worker {
     /// Host as the cluster wants it, unless a URLRewrite filter named one.
     @inline(__always)
     private mutating func nameHost(_ slot: SlotID, endpoint: Int32) -> Bool {
-        let cluster = Int(decision.cluster)
-        if clusters.clusters[cluster].isModelServer {
+        if decision.isModelServer {
             exchanges[slot].times =
                 generations[current].settings[Int(decision.parameters)].modelServer
             exchanges[slot].isInference = requestHead.method == .post
         }
-        switch clusters.clusters[cluster].hostHeaderKind {
-        case .preserve: return true
-        case .name:
-            if decision.flags.contains(.rewritesHost) { return true }
+        return decision.hostHeader == .preserve || renameHost(slot, endpoint: endpoint)
+    }
+
+    @inline(never)
+    private mutating func renameHost(_ slot: SlotID, endpoint: Int32) -> Bool {
+        if decision.hostHeader == .name {
             return requestHead.setAuthority(
-                clusters.arena, clusters.clusters[cluster].hostHeader)
-        case .endpoint:
-            if decision.flags.contains(.rewritesHost) { return true }
-            exchanges[slot].namesEndpoint = true
-            return requestHead.setAuthority(
-                clusters.arena, clusters.endpoints[Int(endpoint)].authority)
+                clusters.arena, clusters.clusters[Int(decision.cluster)].hostHeader)
         }
+        exchanges[slot].namesEndpoint = true
+        return requestHead.setAuthority(
+            clusters.arena, clusters.endpoints[Int(endpoint)].authority)
     }
 
     /// Writes the head behind the log's strings; false when it does not fit.

@@ -26,7 +26,7 @@ extension Worker {
     }
 
     /// The same by the cluster's row; -1: there is none.
-    @inline(__always)
+    @inline(never)
     mutating func chooseEndpoint(clusterRow row: Int32, avoiding tried: UInt32) -> Int32? {
         guard row >= 0 else { return nil }
         let cluster = clusters.clusters[Int(row)]
