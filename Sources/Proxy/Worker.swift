@@ -86,7 +86,7 @@ public struct Worker: ~Copyable {
 
     // Scratch: valid within one handler.
     var input = Buffer(capacity: Scratch.plaintextBytes)
-    var output = RigidArray<UInt8>(capacity: Scratch.outputBytes)
+    var output = Buffer(capacity: Scratch.outputBytes)
     var cipher = CipherBuffers()
     var buffers: BufferPool
     var requestHead = RequestHead()

@@ -1,5 +1,5 @@
-import BasicContainers
 import HTTP
+import Kernel
 import Testing
 
 @testable import Proxy
@@ -11,7 +11,7 @@ import Testing
     ) -> (output: String, finished: Bool) {
         var reader = ContentReader(framing)
         var inTrailers = false
-        var output = RigidArray<UInt8>(capacity: 4096)
+        var output = Buffer(capacity: 4096)
         var waiting = Array(text.utf8.prefix(cut))
         var rest = Array(text.utf8.dropFirst(cut))
         var finished = false
@@ -26,7 +26,7 @@ import Testing
             rest = []
         }
         var bytes: [UInt8] = []
-        for at in 0..<output.count { bytes.append(output[at]) }
+        for at in 0..<output.count { bytes.append(output.span[at]) }
         return (String(decoding: bytes, as: UTF8.self), finished)
     }
 

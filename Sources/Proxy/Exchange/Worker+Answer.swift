@@ -138,10 +138,10 @@ extension Worker {
         if responseHead.status == 100 || exchanges[exchange].version == .http10 { return true }
         responseHead.removeConnectionFields()
         let downstream = exchanges[exchange].downstream
-        var head = RigidArray<UInt8>()
+        var head = Buffer()
         swap(&head, &output)
         head.removeAll()
-        let fits = head.edit { out in
+        let fits = head.withFree { out in
             HeadWriter.write(
                 response: responseHead, to: .http11, framing: .none, closes: false, into: &out)
         }
@@ -162,12 +162,12 @@ extension Worker {
     ) -> Int {
         let plan = decideAnswer(exchange, upstream)
         responseHead.removeConnectionFields()
-        var head = RigidArray<UInt8>()
+        var head = Buffer()
         swap(&head, &output)
         head.removeAll()
         let isWritten =
             (!plan.hasFilters || applyResponseFilters(exchange))
-            && head.edit { out in
+            && head.withFree { out in
                 HeadWriter.write(
                     response: responseHead, to: plan.version, framing: plan.framing,
                     closes: plan.closes, into: &out)
@@ -283,7 +283,7 @@ extension Worker {
     private mutating func reframe(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
-        var framed = RigidArray<UInt8>()
+        var framed = Buffer()
         swap(&framed, &output)
         framed.removeAll()
         let used = passReframed(id, upstream, &framed, bytes)
@@ -293,7 +293,7 @@ extension Worker {
 
     /// Decodes content and sends it framed anew, behind what stands in `framed` already.
     private mutating func passReframed(
-        _ id: SlotID, _ upstream: SlotID, _ framed: inout RigidArray<UInt8>,
+        _ id: SlotID, _ upstream: SlotID, _ framed: inout Buffer,
         _ bytes: Span<UInt8>
     ) -> Int {
         let downstream = exchanges[id].downstream

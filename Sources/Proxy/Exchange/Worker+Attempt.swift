@@ -370,7 +370,7 @@ extension Worker {
     /// Chunked content with extensions or trailers: decoded and framed anew.
     private mutating func reframeContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
         let upstream = exchanges[id].upstream
-        var framed = RigidArray<UInt8>()
+        var framed = Buffer()
         swap(&framed, &output)
         framed.removeAll()
         var reader = exchanges[id].request
@@ -397,10 +397,10 @@ extension Worker {
         let downstream = exchanges[id].downstream
         exchanges[id].expectsContinue = false
         if !downstreams[downstream].input.isEmpty || exchanges[id].version == .http10 { return }
-        var line = RigidArray<UInt8>()
+        var line = Buffer()
         swap(&line, &output)
         line.removeAll()
-        line.edit { _ = HeadWriter.append("HTTP/1.1 100 Continue\r\n\r\n", into: &$0) }
+        line.withFree { _ = HeadWriter.append("HTTP/1.1 100 Continue\r\n\r\n", into: &$0) }
         let result = downstreams[downstream].link.send(line.span, &cipher, &buffers)
         swap(&line, &output)
         if result == .failed { clientIsGone(downstream) }

@@ -79,7 +79,7 @@ extension Worker {
     /// Content that ends with the connection has ended: the client is told as its framing tells it.
     private mutating func answerUntilCloseEnded(_ id: SlotID) {
         if exchanges[id].answerFraming == .chunked {
-            var last = RigidArray<UInt8>()
+            var last = Buffer()
             swap(&last, &output)
             last.removeAll()
             Relay.end(&last, inTrailers: exchanges[id].answerTrailers)

@@ -50,11 +50,11 @@ extension Worker {
         let facts = LocalFacts(
             isHead: requestHead.method == .head, version: requestHead.version,
             closes: !requestHead.keepsAlive || isDraining)
-        var out = RigidArray<UInt8>()
+        var out = Buffer()
         swap(&out, &output)
         out.removeAll()
         let seconds = wallMilliseconds / 1000
-        out.edit { out in
+        out.withFree { out in
             LocalText.begin(status: status, facts, seconds: seconds, into: &out)
             _ = HeadWriter.append("location: ", into: &out)
             _ = HeadWriter.append(location.span, into: &out)
@@ -149,12 +149,12 @@ extension Worker {
     }
 
     private mutating func sendLocal(_ id: SlotID, _ reply: LocalReply, _ facts: LocalFacts) {
-        var out = RigidArray<UInt8>()
+        var out = Buffer()
         swap(&out, &output)
         out.removeAll()
         let seconds = wallMilliseconds / 1000
         let row = reply.row
-        out.edit { out in
+        out.withFree { out in
             LocalText.begin(status: row.status, facts, seconds: seconds, into: &out)
             _ = HeadWriter.append("x-gateway-error: ", into: &out)
             _ = HeadWriter.append(row.slug, into: &out)

@@ -1,5 +1,5 @@
-import BasicContainers
 import HTTP
+import Kernel
 
 /// How one direction's content is moved; chosen per message by what both ends speak.
 ///
@@ -45,7 +45,7 @@ enum Relay {
     /// written and trailer lines follow.
     static func reframe(
         _ reader: inout ContentReader, _ inTrailers: inout Bool, _ bytes: Span<UInt8>,
-        into output: inout RigidArray<UInt8>, chunked: Bool, trailers: Bool
+        into output: inout Buffer, chunked: Bool, trailers: Bool
     ) -> Reframed {
         var from = 0
         while true {
@@ -54,7 +54,7 @@ enum Relay {
                 append(bytes.extracting(range), to: &output, chunked: chunked)
             case .trailer(let range):
                 guard chunked, trailers else { continue }
-                output.edit { out in
+                output.withFree { out in
                     if !inTrailers { _ = HeadWriter.appendLastChunk(into: &out) }
                     _ = HeadWriter.append(trailer: bytes.extracting(range), into: &out)
                 }
@@ -72,10 +72,10 @@ enum Relay {
 
     /// Appends one slice of content.
     static func append(
-        _ content: Span<UInt8>, to output: inout RigidArray<UInt8>, chunked: Bool
+        _ content: Span<UInt8>, to output: inout Buffer, chunked: Bool
     ) {
         if content.isEmpty { return }
-        output.edit { out in
+        output.withFree { out in
             _ =
                 chunked
                 ? HeadWriter.append(chunk: content, into: &out)
@@ -84,8 +84,8 @@ enum Relay {
     }
 
     /// Appends the end of chunked content.
-    static func end(_ output: inout RigidArray<UInt8>, inTrailers: Bool) {
-        output.edit { out in
+    static func end(_ output: inout Buffer, inTrailers: Bool) {
+        output.withFree { out in
             if !inTrailers { _ = HeadWriter.appendLastChunk(into: &out) }
             _ = HeadWriter.append("\r\n", into: &out)
         }
