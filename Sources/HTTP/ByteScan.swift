@@ -258,33 +258,30 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Offset of the first byte in `from..<to` that ends a usual host; `to` when there is none, and
-    /// `from` near the end of the span.
+    /// Where the usual host at `start` ends, at the last before `start + count`; `start` when it is
+    /// another one. `count` is 1...16, and 17 bytes from `start` on are in the span.
     ///
-    /// A usual host has small letters, digits, `-`, and dots that no other dot follows.
+    /// A usual host has small letters, digits, `-`, and dots that are not at its ends and that no
+    /// other dot follows.
     @inline(__always)
-    static func usualHostEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
-        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+    static func usualHostEnd(_ bytes: Span<UInt8>, _ start: Int, count: Int) -> Int {
+        precondition(start >= 0 && start &+ 17 <= bytes.count && count <= 16)
         let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
         let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
         let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
         let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
         let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
         let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
-        var at = from
-        // The loads may pass `to` but not the span: what follows a host lies in the same head.
-        while at < to {
-            if at &+ 17 > bytes.count { return from }
-            let v = load16(bytes, at)
-            let next = load16(bytes, at &+ 1)
-            let isByte =
-                ((v &- letterA) .< letters) .| ((v &- zero) .< digits) .| (v .== hyphen)
-                .| ((v .== dot) .& (next .!= dot))
-            let lane = firstLane(.!isByte)
-            if lane < 16 { return min(at &+ lane, to) }
-            at &+= 16
-        }
-        return to
+        let v = load16(bytes, start)
+        let next = load16(bytes, start &+ 1)
+        let isByte =
+            ((v &- letterA) .< letters) .| ((v &- zero) .< digits) .| (v .== hyphen)
+            .| ((v .== dot) .& (next .!= dot))
+        let end = start &+ min(firstLane(.!isByte), count)
+        let first: UInt8 = loadWord(bytes, start)
+        // Where there is no byte before the end, the one before the start does no harm.
+        let last: UInt8 = start == 0 ? 0x2E : loadWord(bytes, end &- 1)
+        return first == 0x2E || last == 0x2E ? start : end
     }
 
     /// Offset of the first byte in `from..<to` that ends a plain path; `to` when there is none.
@@ -351,38 +348,6 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Offset of the first byte outside of 0x21...0x7E, or `#`, in `from..<to`; `to` when there is
-    /// none.
-    @inline(__always)
-    static func plainQueryEnd(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
-        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
-        let firstGraphic: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x21)
-        let graphics: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5E)
-        let hash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x23)
-        var at = from
-        while at &+ 16 <= to {
-            let v = load16(bytes, at)
-            let lane = firstLane(((v &- firstGraphic) .>= graphics) .| (v .== hash))
-            if lane < 16 { return at &+ lane }
-            at &+= 16
-        }
-        while at < to {
-            // Sound: at is inside from..<to, which was checked against the span.
-            let byte = unsafe bytes[unchecked: at]
-            if byte &- 0x21 >= 0x5E || byte == 0x23 { return at }
-            at &+= 1
-        }
-        return max(from, to)
-    }
-
-    /// Offset of the first byte that may be a control byte, TAB or above 0x7F, of the sixteen from
-    /// `from` on; the one after them when there is none.
-    @inline(__always)
-    static func firstSuspectOf16(_ bytes: Span<UInt8>, from: Int) -> Int {
-        precondition(from >= 0 && from &+ 16 <= bytes.count, "scan outside of the span")
-        return from &+ firstLane(suspect(load16(bytes, from)))
-    }
-
     /// The number that `count` bytes before `to` are, 1...8 of them; nil when one is no digit.
     @inline(__always)
     static func shortDecimal(_ bytes: Span<UInt8>, count: Int, to: Int) -> UInt64? {
@@ -422,118 +387,313 @@ public enum ByteScan {
         }
     }
 
+    // MARK: - Start lines
+
+    /// Where the parts of a usual request line lie: GET or POST, a path that is normal as it
+    /// stands, maybe a query, HTTP/1.1, CRLF.
+    struct RequestLine: BitwiseCopyable {
+        /// Offset of the path.
+        var start = 0
+        /// Offset after the path.
+        var stop = 0
+        /// Offset after path and query; 0 when the line is another one, or incomplete.
+        var end = 0
+    }
+
+    /// Reads the usual request line at the start of `bytes`.
+    ///
+    /// It ends at `limit` at the latest, up to which 16 bytes may be read from every offset; what
+    /// lies there and behind is never judged.
+    @inline(__always)
+    static func usualRequestLine(_ bytes: Span<UInt8>, limit: Int) -> RequestLine {
+        precondition(limit &+ 16 <= bytes.count, "line outside of the span")
+        if limit <= 0 { return RequestLine() }
+        var line = RequestLine()
+        let method: UInt64 = loadWord(bytes, 0)
+        if method & 0xFFFF_FFFF == 0x2054_4547 {
+            line.start = 4
+        } else if method & 0xFF_FFFF_FFFF == 0x20_5453_4F50 {
+            line.start = 5
+        } else {
+            return RequestLine()
+        }
+        let first: UInt8 = loadWord(bytes, line.start)
+        if first != 0x2F { return RequestLine() }
+        var at = line.start
+        if at >= limit { return RequestLine() }
+        var lanes = laneWord(endsPath(load16(bytes, at), next: load16(bytes, at &+ 1)))
+        while _slowPath(lanes == 0) {
+            at &+= 16
+            if at >= limit { return RequestLine() }
+            lanes = laneWord(endsPath(load16(bytes, at), next: load16(bytes, at &+ 1)))
+        }
+        line.stop = at &+ lanes.trailingZeroBitCount &>> 2
+        var end = line.stop
+        let mark: UInt8 = loadWord(bytes, end)
+        if mark == 0x3F {
+            if end >= limit { return RequestLine() }
+            lanes = laneWord(endsQuery(load16(bytes, end)))
+            while _slowPath(lanes == 0) {
+                end &+= 16
+                if end >= limit { return RequestLine() }
+                lanes = laneWord(endsQuery(load16(bytes, end)))
+            }
+            end &+= lanes.trailingZeroBitCount &>> 2
+        }
+        if end &+ 11 > limit { return RequestLine() }
+        let version: UInt64 = loadWord(bytes, end)
+        let lineEnd: UInt64 = loadWord(bytes, end &+ 3)
+        // " HTTP/1." and "TP/1.1\r\n"
+        if version != 0x2E31_2F50_5454_4820 || lineEnd != 0x0A0D_312E_312F_5054 {
+            return RequestLine()
+        }
+        line.end = end
+        return line
+    }
+
+    /// Lanes that end a plain path, as `plainPathEnd` says.
+    @inline(__always)
+    private static func endsPath(
+        _ v: SIMD16<UInt8>, next: SIMD16<UInt8>
+    ) -> SIMDMask<SIMD16<Int8>> {
+        let percent: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x25)
+        let backslash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5C)
+        let question: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x3F)
+        let slash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2F)
+        let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
+        let odd = (v .== percent) .| (v .== backslash) .| (v .== question)
+        return endsQuery(v) .| odd .| ((v .== slash) .& ((next .== slash) .| (next .== dot)))
+    }
+
+    /// Lanes outside of 0x21...0x7E, and those of `#`.
+    @inline(__always)
+    private static func endsQuery(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
+        let hash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x23)
+        // One more than a byte that is no graphic is negative or at most 0x21 as a signed byte.
+        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
+        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x22)
+        // Sound: both are sixteen bytes of any pattern.
+        return (unsafe unsafeBitCast(v &+ one, to: SIMD16<Int8>.self) .< bound) .| (v .== hash)
+    }
+
+    /// The status of a usual status line, and the offset of its CR: HTTP/1.1, a status of
+    /// 100...599, a reason of less than 16 bytes below 0x7F, CRLF; status 0 for another line.
+    ///
+    /// It ends at `limit` at the latest, up to which 16 bytes may be read from every offset.
+    @inline(__always)
+    static func usualStatusLine(
+        _ bytes: Span<UInt8>, limit: Int
+    ) -> (status: Int, control: Int) {
+        precondition(limit &+ 16 <= bytes.count, "line outside of the span")
+        if limit < 13 { return (0, 0) }
+        let version: UInt64 = loadWord(bytes, 0)
+        let word: UInt64 = loadWord(bytes, 8)
+        // A space, three digits of which the first is 1...5, a space.
+        let digits = word ^ 0x20_3030_3020
+        let hundreds = digits &>> 8 & 0xFF
+        let tens = digits &>> 16 & 0xFF
+        let ones = digits &>> 24 & 0xFF
+        if version != 0x312E_312F_5054_5448 || digits & 0xFF_0000_00FF != 0
+            || hundreds &- 1 >= 5 || tens > 9 || ones > 9
+        {
+            return (0, 0)
+        }
+        let suspects = laneWord(suspect(load16(bytes, 13)))
+        if suspects == 0 { return (0, 0) }
+        let control = 13 &+ suspects.trailingZeroBitCount &>> 2
+        let lineEnd: UInt16 = loadWord(bytes, control)
+        if control &+ 2 > limit || lineEnd != 0x0A0D { return (0, 0) }
+        return (Int(truncatingIfNeeded: hundreds &* 100 &+ tens &* 10 &+ ones), control)
+    }
+
+    /// A word, first byte lowest, which the caller has checked to be all in the span.
+    @inline(__always)
+    private static func loadWord<Word: FixedWidthInteger & BitwiseCopyable>(
+        _ bytes: Span<UInt8>, _ offset: Int
+    ) -> Word {
+        assert(
+            offset >= 0 && offset &+ MemoryLayout<Word>.size <= bytes.count,
+            "word outside of the span")
+        // Sound: the callers read at offsets up to a limit behind which the span, as they have
+        // checked, has 16 bytes more, or what they have loaded in a vector before.
+        return Word(
+            littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+                fromUncheckedByteOffset: offset, as: Word.self))
+    }
+
     // MARK: - Field lines
 
     /// Where the parts of a usual field line lie: a name of letters, digits and hyphens, a colon, a
     /// space, a value without white space at its ends, CRLF.
     struct Line: BitwiseCopyable {
-        var colon = 0
-        /// Offset of the CR.
+        /// Offset of the colon.
+        var nameEnd = 0
+        /// Offset of the CR; 0 when the line is another one, or incomplete.
         var control = 0
         var id = FieldName.other
         /// Whether the name is not known and begins with `x-forwarded-`.
         var isForwarding = false
     }
 
-    /// Appends the usual lines that lie side by side from `start` on, up to `limit` lines in all,
-    /// with their names and places; the result is the offset of the first line that is not usual.
+    /// Bounds of usual lines.
+    struct LineBounds: BitwiseCopyable {
+        /// Up to here 16 bytes may be read from every offset; what lies here and behind is never
+        /// judged.
+        var limit: Int
+        /// Lines have their CR before it, which is below `limit`.
+        var end: Int
+        /// Bytes of a line before its CR, 34 at least.
+        var most: Int
+    }
+
+    /// Appends the usual lines that lie side by side from `start` on, up to `room` lines in all,
+    /// with their names and places.
     ///
-    /// Lines end before `end`, which is below the count of the span, and hold `most` bytes at most
-    /// before CRLF.
-    @inline(__always)
+    /// The result is the offset after the empty line, or with `isEnd` false that of the first line
+    /// that is not usual. Not inlined: the loop needs all registers.
+    @inline(never)
     static func appendLines(
+        _ fields: inout FieldSection, upTo room: Int, _ bytes: Span<UInt8>, from start: Int,
+        _ bounds: LineBounds
+    ) -> (next: Int, isEnd: Bool) {
+        var names = fields.names
+        var repeated = fields.repeated
+        let next = appendLines(
+            &fields.lines, &fields.places, &names, &repeated, &fields.usualNames.rows, upTo: room,
+            bytes, from: start, bounds)
+        fields.names = names
+        fields.repeated = repeated
+        fields.traits.formUnion(FieldLine.Traits(of: names))
+        return next
+    }
+
+    @inline(__always)
+    private static func appendLines(
         _ lines: inout RigidArray<FieldLine>, _ places: inout InlineArray<64, UInt32>,
-        _ names: inout FieldNames, _ repeated: inout FieldNames, upTo limit: Int,
-        _ bytes: Span<UInt8>, from start: Int, end: Int, most: Int
-    ) -> Int {
-        precondition(start >= 0 && end < bytes.count, "lines outside of the span")
-        // Up to here 32 bytes lie before `end`.
-        let near = most < 32 ? -1 : end &- 32
-        let room = min(limit, lines.capacity)
+        _ names: inout FieldNames, _ repeated: inout FieldNames, _ table: inout NameTable.Rows,
+        upTo room: Int, _ bytes: Span<UInt8>, from start: Int, _ bounds: LineBounds
+    ) -> (next: Int, isEnd: Bool) {
+        // Six bytes before the end of a name are read, however short it is.
+        precondition(start >= 8 && bounds.limit &+ 16 <= bytes.count && bounds.end < bounds.limit)
+        let room = min(room, lines.capacity)
         var at = start
+        var isEnd = false
+        if start > bounds.limit { return (start, false) }
         lines.edit { output in
             // Sound: the loop ends at `room`, which is within the capacity, and every line before
             // `count` was initialised; lines need no deinitialisation.
             unsafe output.withUnsafeMutableBufferPointer { buffer, used in
                 guard let base = buffer.baseAddress else { return }
-                var line = Line()
                 var count = used
+                // `at` is at most the limit here: it follows two bytes that lie before it.
                 while count < room {
-                    if at > near || !usualLine(bytes, at: at, end: end, most: most, &line),
-                        !anyLine(bytes, at: at, end: end, most: most, &line)
-                    {
+                    let first: UInt64 = loadWord(bytes, at)
+                    if first & 0xFFFF == 0x0A0D {
+                        isEnd = at &+ 2 <= bounds.limit
+                        if isEnd { at &+= 2 }
                         break
                     }
+                    let line: Line
+                    if let usual = usualLine(bytes, at: at, first: first, bounds, &table) {
+                        line = usual
+                    } else {
+                        line = anyLine(bytes, at: at, end: bounds.end, most: bounds.most)
+                        if line.control == 0 { break }
+                        if line.isForwarding { names.insert(.otherForwarding) }
+                    }
                     unsafe (base + count).initialize(
-                        to: FieldLine(line.id, start: at, colon: line.colon, control: line.control))
+                        to: FieldLine(
+                            line.id, start: at, colon: line.nameEnd, control: line.control))
                     // Sound: the number of a name is below 64, as `FieldNames` needs it to be.
                     unsafe places[unchecked: Int(line.id.rawValue)] =
                         UInt32(truncatingIfNeeded: count)
                     count &+= 1
                     let name = FieldNames(line.id)
-                    repeated.formUnion(names.intersection(name))
+                    if !names.isDisjoint(with: name) { repeated.insert(name) }
                     names.insert(name)
-                    if line.isForwarding { names.insert(.otherForwarding) }
                     at = line.control &+ 2
                 }
                 used = count
             }
         }
-        return at
+        return (at, isEnd)
     }
 
-    /// Reads a usual field line at `at` whose name is known, of fewer than 16 bytes, and which does
-    /// not end in the last bytes before `end`; false when it is another line.
-    ///
-    /// The caller has checked that `at + 32` is not above `end`, and `end` below the span's count;
-    /// `most`, the bytes a line may hold before CRLF, is 32 at least.
+    /// Reads a usual line at `at`, of whose bytes `first` are eight, with a name of the table.
     @inline(__always)
     private static func usualLine(
-        _ bytes: Span<UInt8>, at: Int, end: Int, most: Int, _ line: inout Line
-    ) -> Bool {
-        assert(at >= 0 && at &+ 32 <= end && end < bytes.count, "line outside of the span")
-        let colonByte: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x3A)
-        let v = load16(bytes, at)
-        let colons = laneWord(v .== colonByte)
-        if colons == 0 { return false }
-        let count = colons.trailingZeroBitCount &>> 2
-        let colon = at &+ count
-        var from = at
-        var suspects = laneWord(suspect(v))
-        if suspects != 0 {
-            if suspects.trailingZeroBitCount &>> 2 < count { return false }
-        } else {
+        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ bounds: LineBounds,
+        _ table: inout NameTable.Rows
+    ) -> Line? {
+        guard let name = usualName(bytes, at: at, first: first, &table) else { return nil }
+        let nameEnd = at &+ name.count
+        let start = nameEnd &+ 2
+        if _slowPath(start >= bounds.limit) { return nil }
+        var from = start
+        // A name of 14 bytes at most, colon, space and 15 bytes are within every bound.
+        var suspects = laneWord(suspect(load16(bytes, from)))
+        while _slowPath(suspects == 0) {
             from &+= 16
+            if from >= bounds.limit || from &+ 16 > at &+ bounds.most { return nil }
             suspects = laneWord(suspect(load16(bytes, from)))
-            while suspects == 0 {
-                from &+= 16
-                if from &+ 16 > min(end, at &+ most) { return false }
-                suspects = laneWord(suspect(load16(bytes, from)))
-            }
         }
         let control = from &+ suspects.trailingZeroBitCount &>> 2
-        // No control byte precedes the colon, so a name that is equal with the bit of small
-        // letters set is equal but for case.
-        line.id = FieldName.recognise(bytes, at: at, count: count, first: word(bytes, at))
-        line.colon = colon
-        line.control = control
-        line.isForwarding = false
-        return line.id != .other && isUsual(bytes, colon: colon, control: control)
+        if _slowPath(control >= bounds.end) { return nil }
+        let lineEnd: UInt16 = loadWord(bytes, control)
+        if _slowPath(lineEnd != 0x0A0D) { return nil }
+        // The space and the first byte of the value, which is the CR where it is empty.
+        let firstOfValue: UInt16 = loadWord(bytes, start &- 1)
+        if _slowPath(firstOfValue < 0x2100) { return nil }
+        let lastOfValue: UInt8 = loadWord(bytes, control &- 1)
+        if _slowPath(lastOfValue == 0x20) { return nil }
+        return Line(nameEnd: nameEnd, control: control, id: name.id)
     }
 
-    /// Reads any usual field line before `end`; false when it is another line, or incomplete.
+    /// Where a name is looked for by its first four bytes: a number below 64.
+    @inline(__always)
+    static func slot(_ first: UInt32) -> Int {
+        // The factor gives the more usual names different numbers.
+        Int(truncatingIfNeeded: ((first | 0x2020_2020) &* 0x05C3_8D8B) &>> 26)
+    }
+
+    /// The name at `at`, which `first` begins, and its length, when the table has it and a colon
+    /// and a space follow.
+    @inline(__always)
+    private static func usualName(
+        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ table: inout NameTable.Rows
+    ) -> (id: FieldName, count: Int)? {
+        let slot = slot(UInt32(truncatingIfNeeded: first))
+        // Sound: a slot is below 64, and the table has twice as many rows.
+        let row = unsafe table[unchecked: slot]
+        if _fastPath(isName(bytes, at: at, first: first, row)) { return (row.id, Int(row.count)) }
+        // Sound: as above.
+        let other = unsafe table[unchecked: slot &+ 64]
+        if !isName(bytes, at: at, first: first, other) { return nil }
+        return (other.id, Int(other.count))
+    }
+
+    /// Whether the row's name, a colon and a space lie at `at`.
+    @inline(__always)
+    private static func isName(
+        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ row: NameTable.Row
+    ) -> Bool {
+        // What lies before a name that is shorter than six bytes has no bit in the mask.
+        if first & row.firstMask != row.first { return false }
+        let last: UInt64 = loadWord(bytes, at &+ Int(row.count) &- 6)
+        return last & row.lastMask == row.last
+    }
+
+    /// Reads any usual field line before `end`.
     ///
     /// Vectors that would pass the end of the span are the last ones in it, of which the lanes
     /// before the line do not count.
     @inline(never)
-    private static func anyLine(
-        _ bytes: Span<UInt8>, at: Int, end: Int, most: Int, _ line: inout Line
-    ) -> Bool {
+    static func anyLine(_ bytes: Span<UInt8>, at: Int, end: Int, most: Int) -> Line {
         precondition(at >= 0 && end < bytes.count, "line outside of the span")
         // Sound: at < end, which was just checked against the span.
-        if at >= end || (unsafe bytes[unchecked: at]) <= 0x20 { return false }
+        if at >= end || (unsafe bytes[unchecked: at]) <= 0x20 { return Line() }
         let last = bytes.count &- 16
-        if last < 0 { return false }
+        if last < 0 { return Line() }
         let base = min(at, last)
         let v = load16(bytes, base)
         let nameLane = firstLane(.!plainName(v), atLeast: at &- base)
@@ -544,14 +704,13 @@ public enum ByteScan {
         // Sound: colon < control < end, which was checked against the span.
         if colon == at || colon >= control || control >= end || control &- at > most
             || (unsafe bytes[unchecked: colon]) != 0x3A
+            || !isUsual(bytes, colon: colon, control: control)
         {
-            return false
+            return Line()
         }
-        line.colon = colon
-        line.control = control
-        line.id = FieldName.recognise(bytes, at: at, count: colon &- at)
-        line.isForwarding = line.id == .other && Forwarded.isForwardingName(bytes, at..<colon)
-        return isUsual(bytes, colon: colon, control: control)
+        let id = FieldName.recognise(bytes, at: at, count: colon &- at)
+        let isForwarding = id == .other && Forwarded.isForwardingName(bytes, at..<colon)
+        return Line(nameEnd: colon, control: control, id: id, isForwarding: isForwarding)
     }
 
     /// Lanes that may be control bytes: these, DEL, TAB and bytes above 0x7F.

@@ -77,6 +77,20 @@ public struct Buffer: ~Copyable {
         }
     }
 
+    /// The unread bytes and, where there is room, 16 zeros behind them, for readers of whole vectors.
+    @inlinable @inline(__always)
+    @_lifetime(&self)
+    public mutating func padded() -> Span<UInt8> {
+        if room &- end < 16 { return span }
+        // Sound: 16 bytes behind `end` are this buffer's own and free.
+        unsafe UnsafeMutableRawPointer(base + Int(end)).storeBytes(
+            of: SIMD2<UInt64>.zero, as: SIMD2<UInt64>.self)
+        // Sound: the unread bytes and the 16 that were just stored; access to the buffer is exclusive.
+        let span = unsafe Span(_unsafeStart: base + Int(start), count: count &+ 16)
+        // Sound: the memory lives as long as this value.
+        return unsafe _overrideLifetime(span, mutating: &self)
+    }
+
     /// Appends as much as fits and says how much that was.
     @inlinable
     public mutating func append(_ bytes: Span<UInt8>) -> Int {

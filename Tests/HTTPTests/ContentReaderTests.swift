@@ -12,7 +12,7 @@ import Testing
         check(reader.isFinished && reader.remaining == 0)
         check(reader.next(input.span, from: &from) == .end && from == 0)
         check(reader.relay(input.span, from: 0) == (0, .finished))
-        check(ContentReader(.length(0)).isFinished)
+        check(ContentReader(.length(0)).isFinished && ContentReader().remaining == 0)
     }
 
     @Test func `a length ends after its bytes, wherever they are cut`() {

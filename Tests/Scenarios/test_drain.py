@@ -90,6 +90,7 @@ def test_the_last_answer_of_a_draining_connection_says_close():
         wait_until(lambda: origin.requests, 5)
         gateway.signal()
         wait_until(lambda: ready(gateway) == 503, 5)
+        time.sleep(0.2)     # readiness goes first, the workers are told after it
         go.set()
         response = client.read()
         assert response.body == b"late" and "close" in (response.get("connection") or "").lower()

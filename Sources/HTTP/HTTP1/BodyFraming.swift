@@ -15,7 +15,6 @@ extension BodyFraming {
     ///
     /// Where two readers could differ the request is refused: both fields, a coding in HTTP/1.0,
     /// any coding but a single `chunked` (RFC 9112 §6.1 and §6.3 items 3 to 5).
-    @inline(__always)
     static func decide(_ head: inout RequestHead, _ text: Span<UInt8>) -> Malformed.Reason? {
         let names = head.fields.names
         if names.contains(.transferEncoding) {
@@ -38,7 +37,6 @@ extension BodyFraming {
     ///
     /// With both fields the coding counts, Content-Length is dropped and the connection not used
     /// again (RFC 9112 §6.3 item 3).
-    @inline(__always)
     static func decide(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
     ) -> Malformed.Reason? {
@@ -63,7 +61,6 @@ extension BodyFraming {
     }
 
     /// Decides for an answer that has Transfer-Encoding.
-    @inline(never)
     private static func takeCoding(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ isPlain: inout Bool
     ) -> Malformed.Reason? {
@@ -81,12 +78,26 @@ extension BodyFraming {
     }
 
     /// Takes the framing from an answer that has no content whatever its fields say.
-    @inline(never)
     private static func dropContent(_ head: inout ResponseHead) {
         // Without content a coding says nothing; a length tells what GET would have got.
         head.fields.remove(.transferEncoding)
         if head.status < 200 || head.status == 204 { head.fields.remove(.contentLength) }
         head.framing = .none
+    }
+
+    /// The value of the only Content-Length line if it is short and has no zeros before it.
+    @inline(__always)
+    static func usualLength(
+        _ fields: borrowing FieldSection, _ text: Span<UInt8>
+    ) -> UInt64? {
+        let value = fields.onlyLine(.contentLength).value
+        let count = Int(value.count)
+        // A line of this name has 16 bytes before its value.
+        if count &- 1 >= 8 || count == 0 { return nil }
+        guard
+            let length = ByteScan.shortDecimal(text, count: count, to: Int(value.start) &+ count)
+        else { return nil }
+        return count == 1 || text[Int(value.start)] != 0x30 ? length : nil
     }
 
     /// What the Content-Length lines say.
@@ -98,7 +109,6 @@ extension BodyFraming {
     }
 
     /// The one value of all Content-Length lines; repeats of the same value are dropped.
-    @inline(__always)
     private static func length(_ fields: inout FieldSection, _ text: Span<UInt8>) -> Length {
         let value = fields.firstLine(.contentLength).value
         guard let count = FieldValue.decimal(text, value.range) else {
@@ -112,7 +122,6 @@ extension BodyFraming {
     }
 
     /// Drops all Content-Length lines but the first; the refusal when one says another length.
-    @inline(never)
     private static func dropRepeats(
         of count: UInt64, _ fields: inout FieldSection, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
@@ -127,7 +136,6 @@ extension BodyFraming {
     }
 
     /// Whether a length has no zeros before it.
-    @inline(__always)
     private static func isLengthPlain(_ text: Span<UInt8>, _ value: ByteRange) -> Bool {
         value.count <= 1 || text[Int(value.start)] != 0x30
     }

@@ -30,7 +30,8 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
     }
 
     /// Where in the coding the next byte lies.
-    private enum State: UInt8, BitwiseCopyable {
+    @usableFromInline
+    enum State: UInt8, Sendable, BitwiseCopyable {
         /// At the first digit of a size.
         case size
         /// After at least one digit.
@@ -47,18 +48,18 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
         case broken
     }
 
-    private var state = State.size
-    private var digits: UInt8 = 0
-    private var reason = Malformed.Reason.chunkSize
-    private var trailerLines: UInt8 = 0
-    private var chunkExtensionBytes: UInt16 = 0
-    private var extensionBytes: UInt16 = 0
-    private var trailerBytes: UInt32 = 0
+    @usableFromInline var state = State.size
+    @usableFromInline var digits: UInt8 = 0
+    @usableFromInline var reason = Malformed.Reason.chunkSize
+    @usableFromInline var trailerLines: UInt8 = 0
+    @usableFromInline var chunkExtensionBytes: UInt16 = 0
+    @usableFromInline var extensionBytes: UInt16 = 0
+    @usableFromInline var trailerBytes: UInt32 = 0
     /// Bytes of the current chunk that are still to come.
-    private var remaining: UInt64 = 0
+    @usableFromInline var remaining: UInt64 = 0
 
     /// Makes a decoder at the start of chunked content.
-    public init() {}
+    @inlinable @inline(__always) public init() {}
 
     /// Whether the end was read.
     public var isFinished: Bool { state == .done }

@@ -1,18 +1,28 @@
 /// The content of one direction of an exchange, whatever its framing.
 public struct ContentReader: BitwiseCopyable, Sendable {
-    private enum Kind: UInt8, BitwiseCopyable {
+    @usableFromInline
+    enum Kind: UInt8, Sendable, BitwiseCopyable {
         case counted
         case chunked
         case untilClose
         case finished
     }
 
-    private var kind: Kind
-    private var count: UInt64 = 0
-    private var decoder = ChunkedDecoder()
+    @usableFromInline var kind: Kind
+    @usableFromInline var count: UInt64
+    @usableFromInline var decoder = ChunkedDecoder()
+
+    /// Makes a reader of no content.
+    @inlinable @inline(__always)
+    public init() {
+        kind = .finished
+        count = 0
+    }
 
     /// Makes a reader of content with this framing.
+    @inlinable @inline(__always)
     public init(_ framing: BodyFraming) {
+        count = 0
         switch framing {
         case .none: kind = .finished
         case .length(let length):
@@ -24,13 +34,13 @@ public struct ContentReader: BitwiseCopyable, Sendable {
     }
 
     /// Whether the content has ended.
-    public var isFinished: Bool { kind == .finished }
+    @inlinable public var isFinished: Bool { kind == .finished }
 
     /// Whether the framing is the chunked coding, and the end was not read yet.
-    public var isChunked: Bool { kind == .chunked }
+    @inlinable public var isChunked: Bool { kind == .chunked }
 
     /// Bytes that are still to come: known for a length, 0 at the end, nil otherwise.
-    public var remaining: UInt64? {
+    @inlinable public var remaining: UInt64? {
         switch kind {
         case .counted: count
         case .finished: 0
@@ -58,6 +68,7 @@ public struct ContentReader: BitwiseCopyable, Sendable {
 
     /// How far the bytes from `from` on may be forwarded exactly as they stand; see
     /// `ChunkedDecoder.relay`.
+    @inlinable @inline(__always)
     public mutating func relay(
         _ bytes: Span<UInt8>, from: Int
     ) -> (upTo: Int, state: ChunkedDecoder.RelayState) {
@@ -66,24 +77,35 @@ public struct ContentReader: BitwiseCopyable, Sendable {
         case .counted, .untilClose:
             let end = take(bytes, from)
             return (end, kind == .finished ? .finished : .more)
-        case .chunked:
-            let result = decoder.relay(bytes, from: from)
-            if result.state == .finished { kind = .finished }
-            return result
+        case .chunked: return relayChunks(bytes, from: from)
         }
     }
 
+    @usableFromInline @inline(never)
+    mutating func relayChunks(
+        _ bytes: Span<UInt8>, from: Int
+    ) -> (upTo: Int, state: ChunkedDecoder.RelayState) {
+        let result = decoder.relay(bytes, from: from)
+        if result.state == .finished { kind = .finished }
+        return result
+    }
+
     /// Takes what belongs to the content of the bytes from `from` on; the result is its end.
-    private mutating func take(_ bytes: Span<UInt8>, _ from: Int) -> Int {
+    @inlinable @inline(__always)
+    mutating func take(_ bytes: Span<UInt8>, _ from: Int) -> Int {
+        precondition(from >= 0 && from <= bytes.count, "content outside of the span")
         if kind == .untilClose { return bytes.count }
-        let taken = min(count, UInt64(bytes.count - from))
-        skip(Int(truncatingIfNeeded: taken))
-        return from + Int(truncatingIfNeeded: taken)
+        // No more than the bytes that there are, nor than what remains.
+        let taken = min(count, UInt64(truncatingIfNeeded: bytes.count &- from))
+        count &-= taken
+        if count == 0 { kind = .finished }
+        return from &+ Int(truncatingIfNeeded: taken)
     }
 
     /// Counts content bytes that were moved without being seen, as by splice.
     ///
     /// Traps for chunked content and for more bytes than remain: whoever splices knows the length.
+    @inlinable
     public mutating func skip(_ skipped: Int) {
         switch kind {
         case .counted:

@@ -1,36 +1,42 @@
 import BasicContainers
 
 extension HeadParser {
-    /// Reads a request head into `head`; see `RequestHead.parse`.
+    /// Reads the request head at the start of the first `count` bytes of `input` into `head`; see
+    /// `RequestHead.parse`.
     static func parseRequest(
-        _ head: inout RequestHead, _ input: Span<UInt8>, _ resumeAt: Int
+        _ head: inout RequestHead, _ input: Span<UInt8>, _ count: Int, _ resumeAt: Int
     ) -> HeadStep {
-        if resumeAt > 0, !isWorthParsing(input, resumeAt, head.limits) {
-            return .incomplete(scanned: input.count)
+        precondition(count <= input.count, "a head outside of the span")
+        if resumeAt > 0, !isWorthParsing(input.extracting(0..<count), resumeAt, head.limits) {
+            return .incomplete(scanned: count)
         }
-        let skipped: Int
-        switch emptyLines(input) {
-        case .ended(let count): skipped = count
-        case .incomplete: return .incomplete(scanned: input.count)
-        case .malformed(let reason): return .malformed(Malformed(reason))
-        }
-        let text = skipped == 0 ? input : input.extracting(skipped...)
-        switch parse(&head, text) {
-        case .ended(let count): return .complete(consumed: skipped + count)
-        case .incomplete: return .incomplete(scanned: input.count)
+        if count == 0 { return .incomplete(scanned: 0) }
+        if input[0] <= 0x20 { return parseBehindEmptyLines(&head, input, count) }
+        switch parse(&head, input, count) {
+        case .ended(let end): return .complete(consumed: end)
+        case .incomplete: return .incomplete(scanned: count)
         case .malformed(let reason): return .malformed(Malformed(reason))
         }
     }
 
     /// Skips a few empty lines, which old clients send after content (RFC 9112 §2.2).
-    @inline(__always)
-    private static func emptyLines(_ input: Span<UInt8>) -> Part {
-        if input.isEmpty { return .incomplete }
-        if input[0] > 0x20 { return .ended(0) }
-        return manyEmptyLines(input)
+    @inline(never)
+    private static func parseBehindEmptyLines(
+        _ head: inout RequestHead, _ input: Span<UInt8>, _ count: Int
+    ) -> HeadStep {
+        let skipped: Int
+        switch manyEmptyLines(input.extracting(0..<count)) {
+        case .ended(let count): skipped = count
+        case .incomplete: return .incomplete(scanned: count)
+        case .malformed(let reason): return .malformed(Malformed(reason))
+        }
+        switch parseRequest(&head, input.extracting(skipped...), count &- skipped, 0) {
+        case .complete(let consumed): return .complete(consumed: skipped &+ consumed)
+        case .incomplete: return .incomplete(scanned: count)
+        case .malformed(let reason): return .malformed(reason)
+        }
     }
 
-    @inline(never)
     private static func manyEmptyLines(_ input: Span<UInt8>) -> Part {
         var at = 0
         for _ in 0..<HeadLimits.emptyLinesMax {
@@ -47,8 +53,54 @@ extension HeadParser {
     }
 
     @inline(__always)
-    private static func parse(_ head: inout RequestHead, _ text: Span<UInt8>) -> Part {
+    private static func parse(
+        _ head: inout RequestHead, _ input: Span<UInt8>, _ count: Int
+    ) -> Part {
+        let line = ByteScan.usualRequestLine(input, limit: min(count, input.count &- 16))
+        if line.end == 0 || line.end &+ 9 > head.limits.requestLineBytes {
+            return parseAny(&head, input, count)
+        }
+        take(&head, line)
+        let end: Int
+        let bounds = FieldBounds(head.limits, start: line.end &+ 11)
+        switch parseFields(&head.fields, input, count, from: line.end &+ 11, bounds) {
+        case .ended(let offset): end = offset
+        case let other: return other
+        }
+        ByteScan.replace(&head.fields.bytes, by: input, upTo: end)
+        if let reason = decide(&head, input.extracting(0..<count)) { return .malformed(reason) }
+        return .ended(end)
+    }
+
+    /// Records what the usual request line says.
+    @inline(__always)
+    private static func take(_ head: inout RequestHead, _ line: ByteScan.RequestLine) {
         head.fields.removeAllLines()
+        head.method = line.start == 4 ? .get : .post
+        head.methodText = ByteRange(from: 0, to: line.start &- 1)
+        head.version = .http11
+        head.isLineCanonical = true
+        head.lineEnd = UInt32(truncatingIfNeeded: line.end &+ 11)
+        head.target = ByteRange(from: line.start, to: line.end)
+        head.path = ByteRange(from: line.start, to: line.stop)
+        head.query =
+            line.stop == line.end ? .none : ByteRange(from: line.stop &+ 1, to: line.end)
+        head.authority = .none
+        head.writesHost = false
+        head.upgrade = .none
+        head.acceptsTrailers = false
+        head.keepsAlive = true
+        head.namesFields = false
+        head.expectsContinue = false
+    }
+
+    /// Reads any request head that does not begin with an empty line.
+    @inline(never)
+    private static func parseAny(
+        _ head: inout RequestHead, _ input: Span<UInt8>, _ count: Int
+    ) -> Part {
+        head.fields.removeAllLines()
+        let text = input.extracting(0..<count)
         var line = RequestLine()
         let fieldsStart: Int
         switch requestLine(&head, text, &line) {
@@ -57,13 +109,13 @@ extension HeadParser {
         }
         let end: Int
         let bounds = FieldBounds(head.limits, start: fieldsStart)
-        switch parseFields(&head.fields, text, from: fieldsStart, bounds) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart, bounds) {
         case .ended(let offset): end = offset
         case let other: return other
         }
         ByteScan.replace(&head.fields.bytes, by: text, upTo: end)
         if let reason = Target.take(&head, text, line) { return .malformed(reason) }
-        if let reason = decide(&head, text) { return .malformed(reason) }
+        if let reason = decideAny(&head, text) { return .malformed(reason) }
         return .ended(end)
     }
 
@@ -75,12 +127,9 @@ extension HeadParser {
         var target = 0..<0
         /// First offset of the path where it is not plain or has a query: `?`, or what needs work.
         var stop = 0
-        /// Whether what follows `stop`, if that is `?`, holds no `#`.
-        var isPlain = false
     }
 
     /// Reads `method SP target SP version` and its line end.
-    @inline(__always)
     private static func requestLine(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ line: inout RequestLine
     ) -> Part {
@@ -90,23 +139,8 @@ extension HeadParser {
             return methodRefused(text, methodEnd, head.limits.requestLineBytes)
         }
         line.stop = ByteScan.plainPathEnd(text, from: start, to: text.count)
-        var end = line.stop
-        if end < text.count, text[end] == 0x3F {
-            end = ByteScan.plainQueryEnd(text, from: end, to: text.count)
-            line.isPlain = end == text.count || text[end] != 0x23
-        }
-        if end < text.count, text[end] != 0x20 {
-            end = ByteScan.graphicEnd(text, from: end, to: text.count)
-        }
+        let end = ByteScan.graphicEnd(text, from: line.stop, to: text.count)
         line.target = start..<end
-        if end &+ 11 <= text.count, end > start, end &+ 9 <= head.limits.requestLineBytes,
-            isUsualEnd(text, end)
-        {
-            head.version = .http11
-            head.isLineCanonical = true
-            head.lineEnd = UInt32(truncatingIfNeeded: end &+ 11)
-            return .ended(end &+ 11)
-        }
         return requestLineEnd(&head, text, line.target)
     }
 
@@ -156,26 +190,7 @@ extension HeadParser {
     }
 
     /// Reads the method; the result is the offset after it.
-    @inline(__always)
     private static func method(_ head: inout RequestHead, _ text: Span<UInt8>) -> Int {
-        if text.count >= 8 {
-            let word = ByteScan.load8(text, 0)
-            if word & 0xFFFF_FFFF == 0x2054_4547 {
-                head.method = .get
-                head.methodText = ByteRange(0..<3)
-                return 3
-            }
-            if word & 0xFF_FFFF_FFFF == 0x20_5453_4F50 {
-                head.method = .post
-                head.methodText = ByteRange(0..<4)
-                return 4
-            }
-        }
-        return anyMethod(&head, text)
-    }
-
-    @inline(never)
-    private static func anyMethod(_ head: inout RequestHead, _ text: Span<UInt8>) -> Int {
         var end = 0
         while end < text.count, Token.isTokenByte(text[end]) { end += 1 }
         head.method = Method(token: text.extracting(0..<end))
@@ -185,9 +200,39 @@ extension HeadParser {
 
     // MARK: - What the fields decide
 
-    /// Host, framing, persistence and expectations of a complete head.
+    /// Host, framing, persistence and expectations of a complete head with the usual request line.
     @inline(__always)
     private static func decide(
+        _ head: inout RequestHead, _ text: Span<UInt8>
+    ) -> Malformed.Reason? {
+        let names = head.fields.names
+        // The usual request: one Host, at most a length, no more of Connection than keep-alive.
+        let unusual = FieldNames(.te, .transferEncoding, .expect)
+        let single = FieldNames(.host, .contentLength, .connection)
+        if !names.contains(.host) || !names.isDisjoint(with: unusual)
+            || !head.fields.repeated.isDisjoint(with: single)
+        {
+            return decideAny(&head, text)
+        }
+        if names.contains(.connection), !ConnectionOptions.isKeepAlive(head.fields, text) {
+            return decideAny(&head, text)
+        }
+        var framing = BodyFraming.none
+        if names.contains(.contentLength) {
+            guard let length = BodyFraming.usualLength(head.fields, text) else {
+                return decideAny(&head, text)
+            }
+            framing = .length(length)
+        }
+        head.framing = framing
+        head.sentFraming = framing
+        head.authority = head.fields.onlyLine(.host).value
+        return takeHost(&head, text)
+    }
+
+    /// Host, framing, persistence and expectations of any complete head.
+    @inline(never)
+    private static func decideAny(
         _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
         if head.method == .connect { return .methodConnect }
@@ -200,11 +245,6 @@ extension HeadParser {
         head.sentFraming = .some(.none)
         head.expectsContinue = false
         let names = head.fields.names
-        if names.isDisjoint(
-            with: FieldNames(.connection, .te, .contentLength, .transferEncoding, .expect))
-        {
-            return nil
-        }
         if names.contains(.connection) { connection(&head, text) }
         if names.contains(.te) {
             head.acceptsTrailers = lists(head.fields, text, .te, "trailers")
@@ -214,7 +254,6 @@ extension HeadParser {
     }
 
     /// Reads Expect; that of HTTP/1.0 is ignored and not forwarded (RFC 9110 §10.1.1).
-    @inline(never)
     private static func expectation(
         _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
@@ -230,7 +269,6 @@ extension HeadParser {
     }
 
     /// Takes the authority from Host unless the target had one, and judges it.
-    @inline(__always)
     private static func host(
         _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {
@@ -263,14 +301,14 @@ extension HeadParser {
     static func takeHost(
         _ head: inout RequestHead, _ text: Span<UInt8>, base: Int = 0
     ) -> Malformed.Reason? {
-        let start = Int(head.authority.start)
-        let sent = (start &- base)..<(start &- base &+ Int(head.authority.count))
-        if let usual = Authority.parseUsual(text, sent) {
+        let start = Int(head.authority.start) &- base
+        let count = Int(head.authority.count)
+        if let usual = Authority.parseUsual(text, start, count: count) {
             head.hostPort = usual.port
-            head.host = ByteRange(from: base &+ sent.lowerBound, to: base &+ usual.end)
+            head.host = ByteRange(from: base &+ start, to: base &+ usual.end)
             return nil
         }
-        return takeUnusualHost(&head, text, sent, base)
+        return takeUnusualHost(&head, text, start..<(start &+ count), base)
     }
 
     /// Writes host and port of any authority.
@@ -292,7 +330,6 @@ extension HeadParser {
     }
 
     /// Reads Connection: persistence, an upgrade, and whether it names other fields.
-    @inline(never)
     private static func connection(
         _ head: inout RequestHead, _ text: Span<UInt8>
     ) {

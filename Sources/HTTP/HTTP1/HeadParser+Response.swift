@@ -1,72 +1,61 @@
 import BasicContainers
 
 extension HeadParser {
-    /// Reads a response head into `head`; see `ResponseHead.parse`.
+    /// Reads the response head at the start of the first `count` bytes of `input` into `head`; see
+    /// `ResponseHead.parse`.
     static func parseResponse(
-        _ head: inout ResponseHead, _ input: Span<UInt8>, _ resumeAt: Int, _ method: Method
+        _ head: inout ResponseHead, _ input: Span<UInt8>, _ count: Int, _ resumeAt: Int,
+        _ method: Method
     ) -> HeadStep {
-        if resumeAt > 0, !isWorthParsing(input, resumeAt, head.limits) {
-            return .incomplete(scanned: input.count)
+        precondition(count <= input.count, "a head outside of the span")
+        if resumeAt > 0, !isWorthParsing(input.extracting(0..<count), resumeAt, head.limits) {
+            return .incomplete(scanned: count)
         }
-        switch parse(&head, input, method) {
-        case .ended(let count): return .complete(consumed: count)
-        case .incomplete: return .incomplete(scanned: input.count)
+        switch parse(&head, input, count, method) {
+        case .ended(let end): return .complete(consumed: end)
+        case .incomplete: return .incomplete(scanned: count)
         case .malformed(let reason): return .malformed(Malformed(reason))
         }
     }
 
     @inline(__always)
     private static func parse(
-        _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
+        _ head: inout ResponseHead, _ input: Span<UInt8>, _ count: Int, _ method: Method
     ) -> Part {
         head.fields.removeAllLines()
         let fieldsStart: Int
-        switch statusLine(&head, text) {
+        switch statusLine(&head, input, count) {
         case .ended(let end): fieldsStart = end
         case let other: return other
         }
         let end: Int
         let bounds = FieldBounds(head.limits, start: fieldsStart)
-        switch parseFields(&head.fields, text, from: fieldsStart, bounds) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart, bounds) {
         case .ended(let offset): end = offset
         case let other: return other
         }
-        ByteScan.replace(&head.fields.bytes, by: text, upTo: end)
+        ByteScan.replace(&head.fields.bytes, by: input, upTo: end)
+        let text = input.extracting(0..<count)
         if let reason = decide(&head, text, method) { return .malformed(reason) }
         return .ended(end)
     }
 
     /// Reads the status line.
     @inline(__always)
-    private static func statusLine(_ head: inout ResponseHead, _ text: Span<UInt8>) -> Part {
-        // 29: "HTTP/1.1 200 " and sixteen bytes, within which a usual line ends.
-        if text.count >= 31, head.limits.requestLineBytes >= 29, isHTTP11(text, 0) {
-            let status = usualStatus(text)
-            let control = ByteScan.firstSuspectOf16(text, from: 13)
-            if status > 0, text[control] == 0x0D, text[control &+ 1] == 0x0A {
-                head.version = .http11
-                head.status = status
-                head.reason = ByteRange(from: 13, to: control)
-                head.isLineCanonical = true
-                head.lineEnd = UInt32(truncatingIfNeeded: control &+ 2)
-                return .ended(control &+ 2)
-            }
+    private static func statusLine(
+        _ head: inout ResponseHead, _ input: Span<UInt8>, _ count: Int
+    ) -> Part {
+        let line = ByteScan.usualStatusLine(input, limit: min(count, input.count &- 16))
+        // A usual line has fewer than 29 bytes before its CR.
+        if line.status == 0 || head.limits.requestLineBytes < 29 {
+            return anyStatusLine(&head, input.extracting(0..<count))
         }
-        return anyStatusLine(&head, text)
-    }
-
-    /// The status 100...599 that lies between spaces at 8 and 12; 0 when there is none.
-    @inline(__always)
-    private static func usualStatus(_ text: Span<UInt8>) -> Int {
-        let word = ByteScan.load8(text, 8)
-        // A space, three digits of which the first is 1...5, a space.
-        let digits = word ^ 0x20_3030_3020
-        if digits & 0xFF_F0F0_F0FF != 0 { return 0 }
-        let hundreds = Int(truncatingIfNeeded: digits &>> 8 & 0x0F)
-        let tens = Int(truncatingIfNeeded: digits &>> 16 & 0x0F)
-        let ones = Int(truncatingIfNeeded: digits &>> 24 & 0x0F)
-        if hundreds &- 1 >= 5 || hundreds == 0 || tens > 9 || ones > 9 { return 0 }
-        return hundreds &* 100 &+ tens &* 10 &+ ones
+        head.version = .http11
+        head.status = line.status
+        head.reason = ByteRange(from: 13, to: line.control)
+        head.isLineCanonical = true
+        head.lineEnd = UInt32(truncatingIfNeeded: line.control &+ 2)
+        return .ended(line.control &+ 2)
     }
 
     /// Reads `version SP status [SP reason]` and its line end (RFC 9112 §4).
@@ -104,18 +93,41 @@ extension HeadParser {
     private static func decide(
         _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
     ) -> Malformed.Reason? {
+        let names = head.fields.names
+        // The usual answer: a length that counts, and no more of Connection than keep-alive.
+        if head.version != .http11 || !names.contains(.contentLength)
+            || !names.isDisjoint(with: FieldNames(.transferEncoding, .keepAlive))
+            || !head.fields.repeated.isDisjoint(with: FieldNames(.contentLength, .connection))
+            || method == .head || Status.hasNoContent(head.status)
+        {
+            return decideAny(&head, text, method)
+        }
+        if names.contains(.connection), !ConnectionOptions.isKeepAlive(head.fields, text) {
+            return decideAny(&head, text, method)
+        }
+        guard let length = BodyFraming.usualLength(head.fields, text) else {
+            return decideAny(&head, text, method)
+        }
+        head.keepsAlive = true
+        head.namesFields = false
+        head.upgrade = .none
+        head.keepAliveTimeoutSeconds = nil
+        head.framing = .length(length)
+        head.sentFraming = .length(length)
+        return nil
+    }
+
+    /// Framing and persistence of any complete head.
+    @inline(never)
+    private static func decideAny(
+        _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
+    ) -> Malformed.Reason? {
         head.keepsAlive = head.version == .http11
         head.namesFields = false
         head.upgrade = .none
         head.keepAliveTimeoutSeconds = nil
         let names = head.fields.names
-        if names.contains(.connection) {
-            if ConnectionOptions.isKeepAlive(head.fields, text) {
-                head.keepsAlive = true
-            } else {
-                connection(&head, text)
-            }
-        }
+        if names.contains(.connection) { connection(&head, text) }
         if names.contains(.keepAlive) {
             head.keepAliveTimeoutSeconds = ConnectionOptions.timeoutSeconds(
                 text, head.fields.firstLine(.keepAlive).value.range)
@@ -124,7 +136,6 @@ extension HeadParser {
     }
 
     /// Reads Connection: persistence, an upgrade, and whether it names other fields.
-    @inline(never)
     private static func connection(_ head: inout ResponseHead, _ text: Span<UInt8>) {
         let options = ConnectionOptions(head.fields, text)
         if options.contains(.keepAlive) { head.keepsAlive = true }

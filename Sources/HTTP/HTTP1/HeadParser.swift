@@ -75,43 +75,90 @@ enum HeadParser {
     }
 
     /// Reads field lines from `start` to the empty line after them, whose end is the result.
+    ///
+    /// The head is in the first `count` bytes of `input`; what follows them is read and not judged.
     @inline(__always)
     static func parseFields(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, from start: Int, _ bounds: FieldBounds
+        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
+        _ bounds: FieldBounds
+    ) -> Part {
+        let usual = usualLines(&fields, input, count, from: start, bounds)
+        if usual.isEnd { return .ended(usual.next) }
+        return parseAnyFields(&fields, input, count, from: usual.next, bounds)
+    }
+
+    /// The same where the first line is not usual.
+    @inline(never)
+    private static func parseAnyFields(
+        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
+        _ bounds: FieldBounds
     ) -> Part {
         var at = start
         while true {
-            at = usualLines(&fields, text, from: at, bounds)
-            if at >= text.count { return .incomplete }
-            if text[at] == 0x0D || text[at] == 0x0A { return lineEnd(text, at) }
-            switch unusualLine(&fields, text, at, bounds) {
-            case .ended(let next): at = next
-            case let other: return other
+            switch anyLine(&fields, input.extracting(0..<count), at, bounds) {
+            case .next(let next): at = next
+            case .last(let next): return .ended(next)
+            case .incomplete: return .incomplete
+            case .malformed(let reason): return .malformed(reason)
+            }
+            let usual = usualLines(&fields, input, count, from: at, bounds)
+            if usual.isEnd { return .ended(usual.next) }
+            at = usual.next
+        }
+    }
+
+    /// What a line turned out to be.
+    private enum LineStep {
+        /// A field line; the next one begins at this offset.
+        case next(Int)
+        /// The empty line, which ends at this offset.
+        case last(Int)
+        case incomplete
+        case malformed(Malformed.Reason)
+
+        init(_ part: Part, isLast: Bool = false) {
+            switch part {
+            case .ended(let next): self = isLast ? .last(next) : .next(next)
+            case .incomplete: self = .incomplete
+            case .malformed(let reason): self = .malformed(reason)
             }
         }
     }
 
-    /// Reads usual lines; the result is the offset of the first one that is not.
+    /// Reads the line at `at`, whatever it is.
+    private static func anyLine(
+        _ fields: inout FieldSection, _ text: Span<UInt8>, _ at: Int, _ bounds: FieldBounds
+    ) -> LineStep {
+        if at >= text.count { return .incomplete }
+        if text[at] == 0x0D || text[at] == 0x0A {
+            return LineStep(lineEnd(text, at), isLast: true)
+        }
+        let end = min(text.count &- 1, bounds.section &+ 1)
+        let line = ByteScan.anyLine(text, at: at, end: end, most: bounds.line)
+        if line.control == 0 || fields.lines.count >= bounds.count {
+            return LineStep(unusualLine(&fields, text, at, bounds))
+        }
+        fields.take(
+            FieldLine(line.id, start: at, colon: line.nameEnd, control: line.control),
+            isForwarding: line.isForwarding)
+        return .next(line.control &+ 2)
+    }
+
+    /// Reads usual lines; see `ByteScan.appendLines`.
     @inline(__always)
     private static func usualLines(
-        _ fields: inout FieldSection, _ text: Span<UInt8>, from start: Int,
+        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
         _ bounds: FieldBounds
-    ) -> Int {
-        // A line must end before `end`, so that its LF is in the span and it is within the section.
-        let end = min(text.count &- 1, bounds.section &+ 1)
-        var names = fields.names
-        var repeated = fields.repeated
-        let next = ByteScan.appendLines(
-            &fields.lines, &fields.places, &names, &repeated, upTo: bounds.count, text,
-            from: start, end: end, most: bounds.line)
-        fields.names = names
-        fields.repeated = repeated
-        fields.traits.formUnion(FieldLine.Traits(of: names))
-        return next
+    ) -> (next: Int, isEnd: Bool) {
+        if bounds.line < 34 { return (start, false) }
+        let limit = min(count, input.count &- 16)
+        return ByteScan.appendLines(
+            &fields, upTo: bounds.count, input, from: start,
+            ByteScan.LineBounds(
+                limit: limit, end: min(limit &- 1, bounds.section &+ 1), most: bounds.line))
     }
 
     /// Reads the field line at `at`, which is not the usual one, or is broken or incomplete.
-    @inline(never)
     private static func unusualLine(
         _ fields: inout FieldSection, _ text: Span<UInt8>, _ at: Int, _ bounds: FieldBounds
     ) -> Part {
@@ -175,14 +222,6 @@ enum HeadParser {
         if word == 0x312E_312F_5054_5448 { return .success(.http11) }
         if word == 0x302E_312F_5054_5448 { return .success(.http10) }
         return unusualVersion(word)
-    }
-
-    /// Whether the 11 bytes from `at` on are ` HTTP/1.1` and CRLF.
-    @inline(__always)
-    static func isUsualEnd(_ text: Span<UInt8>, _ at: Int) -> Bool {
-        // " HTTP/1." and "TP/1.1\r\n"
-        ByteScan.load8(text, at) == 0x2E31_2F50_5454_4820
-            && ByteScan.load8(text, at &+ 3) == 0x0A0D_312E_312F_5054
     }
 
     /// Whether the 8 bytes from `at` on are exactly `HTTP/1.1`.

@@ -41,21 +41,23 @@ public enum Authority {
 
     /// Where the host of the usual authority ends, and its port; nil when `parse` must look at it.
     ///
-    /// The usual one has no capitals and no dot at its ends, and no empty port.
+    /// The usual one has 16 bytes at most, no capitals, no dot at its ends, and no empty port.
     @inline(__always)
     static func parseUsual(
-        _ bytes: Span<UInt8>, _ range: Range<Int>
+        _ bytes: Span<UInt8>, _ start: Int, count: Int
     ) -> (end: Int, port: UInt16?)? {
-        let start = range.lowerBound
-        let last = range.upperBound
-        let end = ByteScan.usualHostEnd(bytes, from: start, to: last)
-        if end == start || end &- start > hostBytesMax { return nil }
-        if bytes[start] == 0x2E || bytes[end &- 1] == 0x2E { return nil }
-        if end == last { return (end, nil) }
-        if bytes[end] != 0x3A || last &- end > 6 { return nil }
-        guard let port = FieldValue.decimal(bytes, (end &+ 1)..<last), port <= 65_535 else {
+        if count > 16 || start < 1 || start &+ 17 > bytes.count { return nil }
+        let end = ByteScan.usualHostEnd(bytes, start, count: count)
+        if end == start { return nil }
+        let portCount = start &+ count &- end
+        if portCount == 0 { return (end, nil) }
+        if portCount > 6 || portCount < 2 || start &+ count < 8 || bytes[end] != 0x3A {
             return nil
         }
+        guard
+            let port = ByteScan.shortDecimal(bytes, count: portCount &- 1, to: start &+ count),
+            port <= 65_535
+        else { return nil }
         return (end, UInt16(truncatingIfNeeded: port))
     }
 

@@ -232,3 +232,79 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         return .other
     }
 }
+
+/// The known names of 3 to 14 bytes, to be found by their first bytes and proved by two compares.
+///
+/// It is part of what is parsed into, so that no lookup goes through a lazily made global.
+struct NameTable: BitwiseCopyable, Sendable {
+    /// One name, with the colon and the space behind it.
+    struct Row: BitwiseCopyable, Sendable {
+        /// The first eight bytes, and their bits that are compared.
+        var first: UInt64 = 1
+        var firstMask: UInt64 = 0
+        /// The last six bytes of the name with colon and space, and their bits that are compared.
+        var last: UInt64 = 0
+        var lastMask: UInt64 = 0
+        /// Bytes of the name; 0 in a row without a name, which equals nothing.
+        var count: UInt32 = 0
+        var id = FieldName.other
+
+        init() {}
+
+        /// Makes the row of a name of 3 to 14 bytes.
+        init(_ name: FieldName) {
+            let text = ByteScan.bytes(name.text)
+            id = name
+            count = UInt32(text.count)
+            first = 0
+            for i in 0..<(text.count + 2) {
+                let byte: UInt8 =
+                    i < text.count ? text[i] : i == text.count ? 0x3A : 0x20
+                // The bit of small letters counts where there is no letter: CR is no hyphen.
+                let mask: UInt8 = byte &- 0x61 < 26 ? 0xDF : 0xFF
+                if i < 8 { Self.set(&first, &firstMask, i, byte, mask) }
+                let place = i - text.count + 6
+                if place >= 0 { Self.set(&last, &lastMask, place, byte, mask) }
+            }
+        }
+
+        private static func set(
+            _ word: inout UInt64, _ wordMask: inout UInt64, _ place: Int, _ byte: UInt8,
+            _ mask: UInt8
+        ) {
+            word |= UInt64(byte & mask) &<< UInt64(place * 8)
+            wordMask |= UInt64(mask) &<< UInt64(place * 8)
+        }
+    }
+
+    typealias Rows = InlineArray<128, Row>
+
+    /// The row of a slot, and 64 behind it that of another name of this slot.
+    var rows = Rows(repeating: Row())
+
+    /// These come first where names share a slot; a name that finds no row is found without one.
+    private static var mostUsual: [FieldName] {
+        [.host, .accept, .contentType, .contentLength, .userAgent, .connection, .server, .date]
+    }
+
+    init() {
+        for name in Self.mostUsual + FieldName.allCases { add(name) }
+    }
+
+    private mutating func add(_ name: FieldName) {
+        let text = ByteScan.bytes(name.text)
+        if text.count < 3 || text.count > 14 { return }
+        let row = Row(name)
+        var first = UInt32(truncatingIfNeeded: row.first)
+        // The mask took the bit of small letters away; a name of three bytes has its colon here.
+        first |= 0x2020_2020
+        let slot = ByteScan.slot(first)
+        for place in [slot, slot + 64] {
+            if rows[place].id == name { return }
+            if rows[place].count == 0 {
+                rows[place] = row
+                return
+            }
+        }
+    }
+}

@@ -107,6 +107,8 @@ public struct FieldSection: ~Copyable, Sendable {
     @usableFromInline var repeated: FieldNames = []
     /// Index of the last line of each name in `names`: of the only one, unless it is repeated.
     @usableFromInline var places = InlineArray<64, UInt32>(repeating: 0)
+    /// The names that a parser looks for first.
+    var usualNames = NameTable()
     /// The traits that any line has.
     var traits: FieldLine.Traits = []
     /// The lines that were dropped, if there is the trait of it and they lie side by side.
@@ -148,9 +150,12 @@ public struct FieldSection: ~Copyable, Sendable {
     /// The first line of this name, dropped or not; the name is in `names`.
     @inline(__always)
     func firstLine(_ id: FieldName) -> FieldLine {
-        if repeated.contains(id) { return lines[firstIndex(id)] }
-        return lines[Int(places[Int(id.rawValue & 63)])]
+        repeated.contains(id) ? lines[firstIndex(id)] : onlyLine(id)
     }
+
+    /// The line of this name, dropped or not; the name is in `names` and not in `repeated`.
+    @inline(__always)
+    func onlyLine(_ id: FieldName) -> FieldLine { lines[Int(places[Int(id.rawValue & 63)])] }
 
     /// Index of the first line of this name, dropped or not; the name is in `names`.
     @inline(never)

@@ -64,7 +64,15 @@ public struct RequestHead: ~Copyable, Sendable {
     /// lines before the request line are skipped (RFC 9112 §2.2). After anything but `.complete`
     /// the head holds nothing of use.
     public mutating func parse(_ input: Span<UInt8>, resumeAt: Int = 0) -> HeadStep {
-        HeadParser.parseRequest(&self, input, resumeAt)
+        HeadParser.parseRequest(&self, input, input.count, resumeAt)
+    }
+
+    /// The same for the first `count` bytes of `input`, behind which 16 bytes or more may be read.
+    ///
+    /// What those bytes are changes no result. It is faster: no byte is looked at alone only
+    /// because it is near the end of the input.
+    public mutating func parse(_ input: Span<UInt8>, count: Int, resumeAt: Int = 0) -> HeadStep {
+        HeadParser.parseRequest(&self, input, count, resumeAt)
     }
 
     // MARK: - Reading

@@ -48,7 +48,17 @@ public struct ResponseHead: ~Copyable, Sendable {
     public mutating func parse(
         _ input: Span<UInt8>, resumeAt: Int = 0, requestMethod: Method
     ) -> HeadStep {
-        HeadParser.parseResponse(&self, input, resumeAt, requestMethod)
+        HeadParser.parseResponse(&self, input, input.count, resumeAt, requestMethod)
+    }
+
+    /// The same for the first `count` bytes of `input`, behind which 16 bytes or more may be read.
+    ///
+    /// What those bytes are changes no result. It is faster: no byte is looked at alone only
+    /// because it is near the end of the input.
+    public mutating func parse(
+        _ input: Span<UInt8>, count: Int, resumeAt: Int = 0, requestMethod: Method
+    ) -> HeadStep {
+        HeadParser.parseResponse(&self, input, count, resumeAt, requestMethod)
     }
 
     /// Begins an answer of our own, without fields.

@@ -5,7 +5,6 @@ enum Target {
     /// Judges the target of a complete head and records target, path, query and authority.
     ///
     /// A normal path is used where it lies; another one is written anew after the head's bytes.
-    @inline(__always)
     static func take(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ line: HeadParser.RequestLine
     ) -> Malformed.Reason? {
@@ -14,25 +13,15 @@ enum Target {
         let target = line.target
         if text[target.lowerBound] != 0x2F { return takeOther(&head, text, target) }
         if head.method == .connect { return .methodConnect }
-        return takeOrigin(&head, text, target, line.stop, base: 0, isPlain: line.isPlain)
+        return takeOrigin(&head, text, target, line.stop, base: 0)
     }
 
-    /// Judges origin-form.
-    ///
-    /// It is plain up to `stop`, and with `isPlain` a query follows there and nothing else; `text`
-    /// lies at `base` in the head's bytes.
+    /// Judges origin-form, which is plain up to `stop`; `text` lies at `base` in the head's bytes.
     @inline(__always)
     static func takeOrigin(
         _ head: inout RequestHead, _ text: Span<UInt8>, _ target: Range<Int>, _ stop: Int,
-        base: Int, isPlain: Bool = false
+        base: Int
     ) -> Malformed.Reason? {
-        if isPlain {
-            let end = base &+ target.upperBound
-            head.target = ByteRange(from: base &+ target.lowerBound, to: end)
-            head.path = ByteRange(from: base &+ target.lowerBound, to: base &+ stop)
-            head.query = ByteRange(from: base &+ stop &+ 1, to: end)
-            return nil
-        }
         if stop == target.upperBound {
             head.target = ByteRange(start: UInt32(base), target)
             head.path = head.target

@@ -23,11 +23,10 @@ struct ConnectionOptions: OptionSet, BitwiseCopyable {
         }
     }
 
-    /// Whether there is one Connection line, which says `keep-alive`: by far the most usual one.
+    /// Whether the only Connection line says `keep-alive`: by far the most usual one.
     @inline(__always)
     static func isKeepAlive(_ fields: borrowing FieldSection, _ text: Span<UInt8>) -> Bool {
-        if fields.repeated.contains(.connection) { return false }
-        let value = fields.firstLine(.connection).value
+        let value = fields.onlyLine(.connection).value
         return value.count == 10 && isKeepAlive(text, Int(value.start))
     }
 

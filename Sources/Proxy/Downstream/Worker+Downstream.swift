@@ -83,7 +83,7 @@ extension Worker {
             let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
             left -= bytes.count
             switch result {
-            case .bytes: received(id, bytes.span)
+            case .bytes: received(id, bytes.count, of: bytes.padded())
             case .wouldBlock: break
             case .end, .failed: close(downstream: id)
             }
@@ -101,16 +101,16 @@ extension Worker {
         if exchange != .none, exchanges[exchange].takesContent { enqueue(downstream: id) }
     }
 
-    /// New bytes of a client between requests: used from where they are, or behind what was kept.
+    /// New bytes of a client between requests, `count` of `padded`: used from where they are, or behind what was kept.
     @inline(__always)
-    private mutating func received(_ id: SlotID, _ bytes: Span<UInt8>) {
+    private mutating func received(_ id: SlotID, _ count: Int, of padded: Span<UInt8>) {
         if !downstreams[id].input.isEmpty {
-            keep(downstream: id, bytes)
+            keep(downstream: id, padded.extracting(0..<count))
             return
         }
-        let used = useInput(id, bytes)
-        if used < bytes.count, downstreams.contains(id) {
-            keep(downstream: id, bytes.extracting(used..<bytes.count))
+        let used = useInput(id, count, of: padded)
+        if used < count, downstreams.contains(id) {
+            keep(downstream: id, padded.extracting(used..<count))
         }
     }
 
@@ -120,7 +120,7 @@ extension Worker {
         if waiting == 0 || waiting == Int(downstreams[id].headTried) { return false }
         var stash = Buffer()
         swap(&stash, &downstreams[id].input)
-        let used = useInput(id, stash.span)
+        let used = useInput(id, stash.count, of: stash.padded())
         restore(&stash, used: used, id)
         return used > 0
     }
@@ -140,25 +140,28 @@ extension Worker {
         if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
     }
 
-    /// Parses one head and begins its exchange; returns how many bytes were used.
-    private mutating func useInput(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
+    /// Parses one head at the start of `count` bytes of `padded` and begins its exchange; returns how many bytes
+    /// were used.
+    private mutating func useInput(
+        _ id: SlotID, _ count: Int, of padded: Span<UInt8>
+    ) -> Int {
         let scanned = Int(downstreams[id].headScanned)
-        switch requestHead.parse(bytes, resumeAt: scanned) {
+        switch requestHead.parse(padded, count: count, resumeAt: scanned) {
         case .complete(let consumed):
             downstreams[id].tookHead()
-            let rest = bytes.extracting(consumed..<bytes.count)
+            let rest = padded.extracting(consumed..<count)
             return consumed + beginExchange(id, headBytes: consumed, rest)
         case .incomplete(let scanned):
             // The head's time runs from its first byte, not from its last.
-            if downstreams[id].headTried == 0, !bytes.isEmpty {
+            if downstreams[id].headTried == 0, count > 0 {
                 setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
             }
             downstreams[id].headScanned = Int32(truncatingIfNeeded: scanned)
-            downstreams[id].headTried = Int32(truncatingIfNeeded: bytes.count)
+            downstreams[id].headTried = Int32(truncatingIfNeeded: count)
             return 0
         case .malformed(let problem):
             refuse(id, problem)
-            return bytes.count
+            return count
         }
     }
 

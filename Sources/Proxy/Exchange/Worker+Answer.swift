@@ -25,7 +25,7 @@ extension Worker {
             let result = upstreams[upstream].link.read(into: &bytes, &cipher, &buffers)
             left -= bytes.count
             switch result {
-            case .bytes: receivedAnswer(exchange, upstream, bytes.span)
+            case .bytes: receivedAnswer(exchange, upstream, bytes.count, of: bytes.padded())
             case .wouldBlock: break
             case .end(let clean): answerEnded(upstream, clean: clean)
             case .failed: answerEnded(upstream, clean: false)
@@ -46,12 +46,12 @@ extension Worker {
 
     @inline(__always)
     private mutating func receivedAnswer(
-        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) {
         if upstreams[upstream].input.isEmpty {
-            useAnswer(exchange, upstream, bytes)
+            useAnswer(exchange, upstream, count, of: padded)
         } else {
-            useKeptAnswer(exchange, upstream, bytes)
+            useKeptAnswer(exchange, upstream, padded.extracting(0..<count))
         }
     }
 
@@ -63,30 +63,30 @@ extension Worker {
         var kept = Buffer()
         swap(&kept, &upstreams[upstream].input)
         if buffers.append(bytes, to: &kept) {
-            useAnswer(exchange, upstream, kept.span)
+            useAnswer(exchange, upstream, kept.count, of: kept.padded())
         } else {
             answerEnded(upstream, clean: false)
         }
         buffers.reclaim(&kept)
     }
 
-    /// Uses bytes of an answer; what cannot be used yet is kept with the connection.
+    /// Uses `count` bytes of an answer; what cannot be used yet is kept with the connection.
     private mutating func useAnswer(
-        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) {
         var from = 0
         repeat {
             let before = from
-            let rest = bytes.extracting(from..<bytes.count)
             if exchanges[exchange].phase == .awaitingHead {
-                from &+= useHead(exchange, upstream, rest)
+                let rest = padded.extracting(from..<padded.count)
+                from &+= useHead(exchange, upstream, count &- from, of: rest)
             } else {
-                from &+= passContent(exchange, upstream, rest)
+                from &+= passContent(exchange, upstream, padded.extracting(from..<count))
             }
-            if from == bytes.count { return }
+            if from == count { return }
             if from == before { break }
         } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
-        keepAnswer(upstream, bytes.extracting(from..<bytes.count))
+        keepAnswer(upstream, padded.extracting(from..<count))
     }
 
     /// Keeps bytes of an answer that cannot be used yet.
@@ -105,17 +105,19 @@ extension Worker {
 
     @inline(__always)
     private mutating func useHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) -> Int {
         let scanned = Int(upstreams[upstream].headScanned)
         let method = exchanges[exchange].method
-        switch responseHead.parse(bytes, resumeAt: scanned, requestMethod: method) {
+        switch responseHead.parse(
+            padded, count: count, resumeAt: scanned, requestMethod: method)
+        {
         case .complete(let consumed):
             upstreams[upstream].headScanned = 0
             if responseHead.status < 200 {
                 return interim(exchange, upstream) ? consumed : 0
             }
-            let rest = bytes.extracting(consumed..<bytes.count)
+            let rest = padded.extracting(consumed..<count)
             return consumed &+ passHead(exchange, upstream, rest)
         case .incomplete(let scanned):
             upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
