@@ -85,7 +85,8 @@ public struct Worker: ~Copyable {
     var timeouts = Timeouts()
 
     // Scratch: valid within one handler.
-    var input = Buffer(capacity: Scratch.plaintextBytes)
+    /// What comes behind a handshake in the same read; input of connections stands in a buffer of `run`'s.
+    var early = Buffer(capacity: Scratch.plaintextBytes)
     var output = Buffer(capacity: Scratch.outputBytes)
     var cipher = CipherBuffers()
     var buffers: BufferPool
@@ -143,17 +144,19 @@ public struct Worker: ~Copyable {
 
     /// Serves until a drain has ended or a stop came.
     public mutating func run() {
-        while !isStopped { tick() }
+        // Every handler that reads is lent this: bytes in it cannot be read over while they are used.
+        var input = Buffer(capacity: Scratch.plaintextBytes)
+        while !isStopped { tick(&input) }
         closeEverything()
     }
 
     /// One turn of the loop.
-    mutating func tick() {
+    mutating func tick(_ input: inout Buffer) {
         let timeout = ready.isEmpty ? timers.nextDelay(now: now) : 0
         let count = loop.wait(timeoutMilliseconds: timeout)
         readClock()
-        for index in 0..<count { handle(loop.event(index)) }
-        if !ready.isEmpty { runReady() }
+        for index in 0..<count { handle(loop.event(index), &input) }
+        if !ready.isEmpty { runReady(&input) }
         if timers.hasWork(now: now) { expire() }
         shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
     }
@@ -172,13 +175,13 @@ public struct Worker: ~Copyable {
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
 
     @inline(__always)
-    private mutating func handle(_ event: Kernel.Event) {
+    private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {
         let id = event.token.id
         switch event.token.kind {
         case TokenKind.downstream:
-            if downstreams.contains(id) { downstreamEvent(id, event.readiness) }
+            if downstreams.contains(id) { downstreamEvent(id, event.readiness, &input) }
         case TokenKind.upstream:
-            if upstreams.contains(id) { upstreamEvent(id, event.readiness) }
+            if upstreams.contains(id) { upstreamEvent(id, event.readiness, &input) }
         case TokenKind.listener: accept(Int(event.token.slot))
         case TokenKind.mailbox: readMailbox()
         default: break
@@ -187,7 +190,7 @@ public struct Worker: ~Copyable {
 
     /// Goes on with connections that had used up their share of a tick, one round.
     @inline(never)
-    private mutating func runReady() {
+    private mutating func runReady(_ input: inout Buffer) {
         ready.begin()
         while let token = ready.next() {
             let id = token.id
@@ -195,15 +198,15 @@ public struct Worker: ~Copyable {
             case TokenKind.downstream:
                 if downstreams.contains(id) {
                     downstreams[id].isQueued = false
-                    downstreamReady(id)
+                    downstreamReady(id, &input)
                 }
             case TokenKind.upstream:
                 if upstreams.contains(id) {
                     upstreams[id].isQueued = false
-                    upstreamReady(id)
+                    upstreamReady(id, &input)
                 }
             case TokenKind.exchange:
-                if exchanges.contains(id) { resumeAttempt(id) }
+                if exchanges.contains(id) { resumeAttempt(id, &input) }
             default: break
             }
         }

@@ -7,40 +7,44 @@ import Telemetry
 /// A client connection's events: what came, what can go, what took too long.
 extension Worker {
     @inline(__always)
-    mutating func downstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+    mutating func downstreamEvent(
+        _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
+    ) {
         let phase = downstreams[id].phase
         let state = downstreams[id].link.note(readiness)
         if phase == .reading, state == .readable {
-            readRequests(id)
+            readRequests(id, &input)
         } else {
-            unusualDownstreamEvent(id, readiness)
+            unusualDownstreamEvent(id, readiness, &input)
         }
     }
 
     @inline(never)
-    private mutating func unusualDownstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+    private mutating func unusualDownstreamEvent(
+        _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
+    ) {
         if readiness.contains(.writable), downstreams[id].link.isCongested {
-            flush(downstream: id)
+            flush(downstream: id, &input)
             guard downstreams.contains(id) else { return }
         }
-        if downstreams[id].link.isReadable { downstreamReady(id) }
+        if downstreams[id].link.isReadable { downstreamReady(id, &input) }
     }
 
     /// Input may be there, or earlier input may be usable now.
-    mutating func downstreamReady(_ id: SlotID) {
+    mutating func downstreamReady(_ id: SlotID, _ input: inout Buffer) {
         switch downstreams[id].phase {
         case .hello: readHello(id)
         case .handshaking: continueHandshake(id)
-        case .reading: readRequests(id)
-        case .exchanging: clientSpokeDuringExchange(id)
-        case .discarding, .lingering: discardInput(id)
+        case .reading: readRequests(id, &input)
+        case .exchanging: clientSpokeDuringExchange(id, &input)
+        case .discarding, .lingering: discardInput(id, &input)
         case .closing:
             if downstreams[id].link.peerEnded { close(downstream: id) }
         }
     }
 
     /// Offers stuck bytes to the client again; goes on with whatever waited for that.
-    private mutating func flush(downstream id: SlotID) {
+    private mutating func flush(downstream id: SlotID, _ input: inout Buffer) {
         if downstreams[id].link.flush(&buffers) == .failed {
             clientIsGone(id)
             return
@@ -51,7 +55,7 @@ extension Worker {
             let exchange = downstreams[id].exchange
             setDeadline(
                 downstream: id, in: stalled ? exchanges[exchange].times.clientWriteStall : 0)
-            if !stalled { resumeAnswer(exchange) }
+            if !stalled { resumeAnswer(exchange, &input) }
         case .closing:
             if !stalled { endNow(id) }
         case .reading:
@@ -63,7 +67,7 @@ extension Worker {
     // MARK: - Reading
 
     /// Reads and answers requests until input ends, one is under way, or others are to have their turn.
-    mutating func readRequests(_ id: SlotID) {
+    mutating func readRequests(_ id: SlotID, _ input: inout Buffer) {
         var left = Scratch.tickBytes
         repeat {
             // Answers leave in order: nothing new is begun while one is stuck.
@@ -77,17 +81,14 @@ extension Worker {
                 enqueue(downstream: id)
                 return
             }
-            var bytes = Buffer()
-            swap(&bytes, &input)
-            bytes.removeAll()
-            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
-            left -= bytes.count
+            input.removeAll()
+            let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
+            left -= input.count
             switch result {
-            case .bytes: received(id, bytes.count, of: bytes.padded())
+            case .bytes: received(id, input.count, of: input.padded())
             case .wouldBlock: break
             case .end, .failed: close(downstream: id)
             }
-            swap(&bytes, &input)
             if result == .wouldBlock { return }
         } while downstreams.contains(id) && downstreams[id].phase == .reading
         goOnWithContent(id)
@@ -168,19 +169,17 @@ extension Worker {
     // MARK: - Discarding
 
     /// Drops what an answered request still sends.
-    mutating func discardInput(_ id: SlotID) {
+    mutating func discardInput(_ id: SlotID, _ input: inout Buffer) {
         while downstreams.contains(id) {
             if downstreams[id].phase == .discarding, useDiscardStash(id) { return }
             guard downstreams[id].link.isReadable else { return }
-            var bytes = Buffer()
-            swap(&bytes, &input)
-            bytes.removeAll()
-            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
+            input.removeAll()
+            let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
             var goesOn = result == .bytes
             if goesOn {
-                downstreams[id].lingerBytes -= Int32(bytes.count)
+                downstreams[id].lingerBytes -= Int32(input.count)
                 if downstreams[id].phase == .discarding {
-                    goesOn = !drop(id, bytes.span)
+                    goesOn = !drop(id, input.span)
                 }
                 if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
                     close(downstream: id)
@@ -189,7 +188,6 @@ extension Worker {
             } else if result != .wouldBlock {
                 close(downstream: id)
             }
-            swap(&bytes, &input)
             if !goesOn { return }
         }
     }

@@ -105,7 +105,7 @@ extension Worker {
     private mutating func openEarly(_ id: SlotID, _ rest: Span<UInt8>) {
         if rest.count > 0 {
             var plain = Buffer()
-            swap(&plain, &input)
+            swap(&plain, &early)
             plain.removeAll()
             let result = downstreams[id].link.open(rest, into: &plain, &cipher, &buffers)
             switch result {
@@ -113,7 +113,7 @@ extension Worker {
             case .wouldBlock: break
             case .end, .failed: close(downstream: id)
             }
-            swap(&plain, &input)
+            swap(&plain, &early)
         }
         if downstreams.contains(id) { enqueue(downstream: id) }
     }

@@ -8,7 +8,7 @@ import Telemetry
 /// From the first byte of a backend's answer to the last byte at the client.
 extension Worker {
     /// Reads what the backend says and passes it on until one of them has to wait.
-    mutating func pumpAnswer(_ upstream: SlotID) {
+    mutating func pumpAnswer(_ upstream: SlotID, _ input: inout Buffer) {
         var left = Scratch.tickBytes
         repeat {
             let exchange = upstreams[upstream].exchange
@@ -19,28 +19,25 @@ extension Worker {
                 enqueue(upstream: upstream)
                 return
             }
-            var bytes = Buffer()
-            swap(&bytes, &input)
-            bytes.removeAll()
-            let result = upstreams[upstream].link.read(into: &bytes, &cipher, &buffers)
-            left -= bytes.count
+            input.removeAll()
+            let result = upstreams[upstream].link.read(into: &input, &cipher, &buffers)
+            left -= input.count
             switch result {
-            case .bytes: receivedAnswer(exchange, upstream, bytes.count, of: bytes.padded())
+            case .bytes: receivedAnswer(exchange, upstream, input.count, of: input.padded())
             case .wouldBlock: break
             case .end(let clean): answerEnded(upstream, clean: clean)
             case .failed: answerEnded(upstream, clean: false)
             }
-            swap(&bytes, &input)
             if result == .wouldBlock { return }
         } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
     }
 
     /// Goes on after the client has taken what was stuck.
-    mutating func resumeAnswer(_ exchange: SlotID) {
+    mutating func resumeAnswer(_ exchange: SlotID, _ input: inout Buffer) {
         guard exchange != .none, exchanges.contains(exchange) else { return }
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream), upstreams[upstream].phase == .active {
-            pumpAnswer(upstream)
+            pumpAnswer(upstream, &input)
         }
     }
 

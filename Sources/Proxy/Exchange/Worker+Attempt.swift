@@ -70,14 +70,14 @@ extension Worker {
     }
 
     /// An exchange that waited has its turn: again from the choice of an endpoint.
-    mutating func resumeAttempt(_ id: SlotID) {
+    mutating func resumeAttempt(_ id: SlotID, _ input: inout Buffer) {
         guard let row = chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max) else {
             fail(id, .noEndpoint)
             return
         }
         exchanges[id].attempts -= 1
         _ = startAttempt(id, endpoint: row, Span())
-        if exchanges.contains(id), exchanges[id].phase == .awaitingHead { pumpRequest(id) }
+        if exchanges.contains(id), exchanges[id].phase == .awaitingHead { pumpRequest(id, &input) }
     }
 
     // MARK: - Connecting
@@ -155,10 +155,10 @@ extension Worker {
     /// Session tickets come behind the handshake; a byte of content would be an answer that nobody asked for.
     private mutating func openEarly(upstream: SlotID, _ rest: Span<UInt8>) -> Bool {
         var plain = Buffer()
-        swap(&plain, &input)
+        swap(&plain, &early)
         plain.removeAll()
         let result = upstreams[upstream].link.open(rest, into: &plain, &cipher, &buffers)
-        swap(&plain, &input)
+        swap(&plain, &early)
         return result == .wouldBlock
     }
 
@@ -283,7 +283,7 @@ extension Worker {
     }
 
     /// Moves content from the client to the backend until one of them has to wait.
-    mutating func pumpRequest(_ id: SlotID) {
+    mutating func pumpRequest(_ id: SlotID, _ input: inout Buffer) {
         let downstream = exchanges[id].downstream
         if !exchanges[id].requestDone, exchanges[id].expectsContinue { sayContinue(id) }
         var left = Scratch.tickBytes
@@ -295,17 +295,14 @@ extension Worker {
                 enqueue(downstream: downstream)
                 break
             }
-            var bytes = Buffer()
-            swap(&bytes, &input)
-            bytes.removeAll()
-            let result = downstreams[downstream].link.read(into: &bytes, &cipher, &buffers)
-            left -= bytes.count
+            input.removeAll()
+            let result = downstreams[downstream].link.read(into: &input, &cipher, &buffers)
+            left -= input.count
             switch result {
-            case .bytes: receivedContent(id, bytes.span)
+            case .bytes: receivedContent(id, input.span)
             case .wouldBlock: break
             case .end, .failed: clientIsGone(downstream)
             }
-            swap(&bytes, &input)
             if result != .bytes { break }
         }
         guard exchanges.contains(id), !exchanges[id].requestDone else { return }

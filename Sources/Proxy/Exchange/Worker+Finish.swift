@@ -256,23 +256,23 @@ extension Worker {
     }
 
     /// Input or an end from the client while an exchange runs.
-    mutating func clientSpokeDuringExchange(_ id: SlotID) {
+    mutating func clientSpokeDuringExchange(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
             if exchanges[exchange].phase == .connecting {
-                if downstreams[id].link.peerEnded { judgeHangUp(id) }
+                if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
                 return
             }
-            pumpRequest(exchange)
+            pumpRequest(exchange, &input)
             return
         }
-        if downstreams[id].link.peerEnded, !downstreams[id].halfClosed { judgeHangUp(id) }
+        if downstreams[id].link.peerEnded, !downstreams[id].halfClosed { judgeHangUp(id, &input) }
     }
 
     /// A FIN while an answer is owed: with a whole request behind it, it only ends the sending; else it cancels.
-    private mutating func judgeHangUp(_ id: SlotID) {
+    private mutating func judgeHangUp(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
-        let broken = readBehindRequest(id)
+        let broken = readBehindRequest(id, &input)
         guard downstreams.contains(id) else { return }
         if !broken, exchanges[exchange].requestDone, allowsHalfClose(exchange) || pipelined(id) {
             downstreams[id].halfClosed = true
@@ -283,23 +283,20 @@ extension Worker {
         if exchanges[exchange].phase == .answering, upstream != .none,
             upstreams[upstream].link.isReadable
         {
-            pumpAnswer(upstream)
+            pumpAnswer(upstream, &input)
         }
         guard downstreams.contains(id), downstreams[id].exchange == exchange else { return }
         close(downstream: id)
     }
 
     /// Takes what stands behind the request into `input`; true when the connection is broken.
-    private mutating func readBehindRequest(_ id: SlotID) -> Bool {
+    private mutating func readBehindRequest(_ id: SlotID, _ input: inout Buffer) -> Bool {
         var left = Scratch.readBytes
         while left > 0 {
-            var bytes = Buffer()
-            swap(&bytes, &input)
-            bytes.removeAll()
-            let result = downstreams[id].link.read(into: &bytes, &cipher, &buffers)
-            left -= max(bytes.count, 1)
-            if result == .bytes { keep(downstream: id, bytes.span) }
-            swap(&bytes, &input)
+            input.removeAll()
+            let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
+            left -= max(input.count, 1)
+            if result == .bytes { keep(downstream: id, input.span) }
             switch result {
             case .bytes:
                 if !downstreams.contains(id) { return true }

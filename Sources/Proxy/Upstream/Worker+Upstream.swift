@@ -7,18 +7,22 @@ import Telemetry
 /// A backend connection's events.
 extension Worker {
     @inline(__always)
-    mutating func upstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+    mutating func upstreamEvent(
+        _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
+    ) {
         let phase = upstreams[id].phase
         let state = upstreams[id].link.note(readiness)
         if phase == .active, state == .readable {
-            pumpAnswer(id)
+            pumpAnswer(id, &input)
         } else {
-            unusualUpstreamEvent(id, readiness)
+            unusualUpstreamEvent(id, readiness, &input)
         }
     }
 
     @inline(never)
-    private mutating func unusualUpstreamEvent(_ id: SlotID, _ readiness: Readiness) {
+    private mutating func unusualUpstreamEvent(
+        _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
+    ) {
         if upstreams[id].phase == .connecting {
             if readiness.contains(.writable) || !readiness.isDisjoint(with: .anyEnd) {
                 finishConnecting(id)
@@ -26,24 +30,24 @@ extension Worker {
             return
         }
         if readiness.contains(.writable), upstreams[id].link.isCongested {
-            flush(upstream: id)
+            flush(upstream: id, &input)
             guard upstreams.contains(id) else { return }
         }
-        if upstreams[id].link.isReadable { upstreamReady(id) }
+        if upstreams[id].link.isReadable { upstreamReady(id, &input) }
     }
 
     /// Input may be there, or what stopped its reading is over.
-    mutating func upstreamReady(_ id: SlotID) {
+    mutating func upstreamReady(_ id: SlotID, _ input: inout Buffer) {
         switch upstreams[id].phase {
         case .connecting: break
         case .handshaking: continueHandshake(upstream: id)
-        case .active: pumpAnswer(id)
-        case .idle: checkIdle(id)
+        case .active: pumpAnswer(id, &input)
+        case .idle: checkIdle(id, &input)
         }
     }
 
     /// Offers stuck bytes to the backend again, then lets the client's content follow.
-    private mutating func flush(upstream id: SlotID) {
+    private mutating func flush(upstream id: SlotID, _ input: inout Buffer) {
         let exchange = upstreams[id].exchange
         if upstreams[id].link.flush(&buffers) == .failed {
             if exchange != .none {
@@ -54,16 +58,13 @@ extension Worker {
             return
         }
         if upstreams[id].link.isCongested || exchange == .none { return }
-        if !exchanges[exchange].requestDone { pumpRequest(exchange) }
+        if !exchanges[exchange].requestDone { pumpRequest(exchange, &input) }
     }
 
     /// A pooled connection spoke or ended: only TLS may say something that is not content.
-    private mutating func checkIdle(_ id: SlotID) {
-        var bytes = Buffer()
-        swap(&bytes, &input)
-        bytes.removeAll()
-        let result = upstreams[id].link.read(into: &bytes, &cipher, &buffers)
-        swap(&bytes, &input)
+    private mutating func checkIdle(_ id: SlotID, _ input: inout Buffer) {
+        input.removeAll()
+        let result = upstreams[id].link.read(into: &input, &cipher, &buffers)
         if result != .wouldBlock { close(upstream: id) }
     }
 
