@@ -268,6 +268,7 @@ extension Worker {
     }
 
     /// Frees a client connection; its exchange must have ended before.
+    @inline(never)
     mutating func close(downstream id: SlotID) {
         let exchange = downstreams[id].exchange
         if exchange != .none, exchanges.contains(exchange) {

@@ -126,6 +126,7 @@ extension Worker {
     }
 
     /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say, 101 was not asked for.
+    @inline(never)
     private mutating func interim(_ exchange: SlotID, _ upstream: SlotID) -> Bool {
         exchanges[exchange].interimAnswers += 1
         if responseHead.status == 101
@@ -231,7 +232,7 @@ extension Worker {
     // MARK: - Content
 
     /// Sends what of `bytes` is content of the answer; returns the bytes used.
-    @inline(__always)
+    @inline(never)
     private mutating func passContent(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
@@ -291,6 +292,7 @@ extension Worker {
     }
 
     /// Decodes content and sends it framed anew, behind what stands in `framed` already.
+    @inline(never)
     private mutating func passReframed(
         _ id: SlotID, _ upstream: SlotID, _ framed: inout Buffer,
         _ bytes: Span<UInt8>

@@ -9,6 +9,7 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
+    @inline(__always)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
@@ -23,6 +24,7 @@ extension Worker {
     }
 
     /// Begins a connection for an exchange, or lets it wait for one.
+    @inline(never)
     private mutating func connect(_ id: SlotID, _ row: Int32) {
         let endpoint = clusters.endpoints[Int(row)]
         let limits = limits(of: id)
@@ -70,6 +72,7 @@ extension Worker {
     }
 
     /// An exchange that waited has its turn: again from the choice of an endpoint.
+    @inline(never)
     mutating func resumeAttempt(_ id: SlotID, _ input: inout Buffer) {
         guard let row = chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max) else {
             fail(id, .noEndpoint)
@@ -264,6 +267,7 @@ extension Worker {
     }
 
     /// After a part of the request's content was given to the link: what comes next.
+    @inline(__always)
     private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break

@@ -61,6 +61,7 @@ extension Worker {
     }
 
     /// The backend's connection ended while an answer was owed or under way.
+    @inline(never)
     mutating func answerEnded(_ upstream: SlotID, clean: Bool) {
         let id = upstreams[upstream].exchange
         if exchanges[id].phase == .answering {
@@ -97,6 +98,7 @@ extension Worker {
     }
 
     /// The backend broke HTTP before its answer's head was passed on.
+    @inline(never)
     mutating func answerMalformed(_ id: SlotID, _ upstream: SlotID) {
         letGo(upstream)
         fail(id, .malformedAnswer)
@@ -105,6 +107,7 @@ extension Worker {
     // MARK: - Failures of the backend
 
     /// The answer broke off: the client's connection is cut so that it cannot take the answer for a whole one.
+    @inline(never)
     mutating func cut(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
         let downstream = exchanges[id].downstream
@@ -117,6 +120,7 @@ extension Worker {
     }
 
     /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
+    @inline(never)
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
         guard mayRetry(id),
@@ -198,6 +202,7 @@ extension Worker {
     }
 
     /// The backend takes no more of the request; its answer may stand in the socket all the same.
+    @inline(never)
     mutating func requestWriteFailed(_ id: SlotID) {
         let upstream = exchanges[id].upstream
         exchanges[id].requestBroken = true
@@ -242,6 +247,7 @@ extension Worker {
     }
 
     /// The client's connection is broken or ended: its exchange is cancelled at once.
+    @inline(never)
     mutating func clientIsGone(_ id: SlotID) { close(downstream: id) }
 
     /// An exchange whose client is gone: the backend's connection is closed in this tick, which stops its work.

@@ -16,6 +16,7 @@ struct LocalFacts: BitwiseCopyable {
 /// Answers that the gateway makes itself.
 extension Worker {
     /// Refuses a head that breaks HTTP and ends the connection.
+    @inline(never)
     mutating func refuse(_ id: SlotID, _ problem: Malformed) {
         shard.add(.malformedRequests, 1)
         makeRequestID()
@@ -33,6 +34,7 @@ extension Worker {
     }
 
     /// Answers the request in `requestHead`.
+    @inline(never)
     mutating func answerLocally(_ id: SlotID, _ reply: LocalReply, _ decision: Decision) {
         nameAnswer()
         let facts = LocalFacts(

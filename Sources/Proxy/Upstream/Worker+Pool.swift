@@ -144,6 +144,7 @@ extension Worker {
     }
 
     /// Frees a backend connection; the exchange that used it must have let go of it.
+    @inline(never)
     mutating func close(upstream id: SlotID) {
         if upstreams[id].phase == .idle { unlinkIdle(id) }
         let endpoint = Int(upstreams[id].endpointID)

@@ -69,6 +69,7 @@ extension Worker {
     }
 
     /// A connection leaves its exchange and is closed; the exchange decides what follows.
+    @inline(never)
     mutating func letGo(_ id: SlotID) {
         let exchange = upstreams[id].exchange
         if exchange != .none, exchanges.contains(exchange) {
