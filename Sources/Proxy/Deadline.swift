@@ -17,7 +17,7 @@ struct Deadline: BitwiseCopyable {
     }
 
     /// Moves the deadline to a later or earlier time, or away with 0; true when the wheel must get an entry for it.
-    @inline(__always)
+    @inline(always)
     mutating func move(to time: UInt64) -> Bool {
         at = time
         // Without an entry `armed` is 0, which is one below the largest number.

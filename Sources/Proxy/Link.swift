@@ -75,7 +75,7 @@ struct Link: ~Copyable {
     }
 
     /// Notes what an event said.
-    @inline(__always)
+    @inline(always)
     mutating func note(_ readiness: Readiness) -> Noted {
         if !readiness.isDisjoint(with: .anyEnd) {
             peerEnded = true
@@ -87,7 +87,7 @@ struct Link: ~Copyable {
     }
 
     /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.
-    @inline(__always)
+    @inline(always)
     mutating func read(
         into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
@@ -194,7 +194,7 @@ struct Link: ~Copyable {
     }
 
     /// Sends `head` and then `content`, in one system call where the socket takes them.
-    @inline(__always)
+    @inline(always)
     mutating func send(
         _ head: Span<UInt8>, then content: Span<UInt8>,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
@@ -208,7 +208,7 @@ struct Link: ~Copyable {
     }
 
     /// Sends bytes.
-    @inline(__always)
+    @inline(always)
     mutating func send(
         _ content: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {

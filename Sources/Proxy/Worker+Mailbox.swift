@@ -58,7 +58,7 @@ extension Worker {
     }
 
     /// An exchange no longer needs the table that decided about it.
-    @inline(__always)
+    @inline(always)
     mutating func release(generation: Int32) {
         if generation < 0 { return }
         if generation == Int32(truncatingIfNeeded: current) {

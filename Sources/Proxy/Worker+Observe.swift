@@ -9,7 +9,7 @@ extension Worker {
     private static var clientClosed: UInt16 { 499 }
 
     /// Tells of an exchange that has ended.
-    @inline(__always)
+    @inline(always)
     mutating func observe(
         _ id: SlotID, _ ended: Ended, _ reason: Span<UInt8> = Span()
     ) {

@@ -3,7 +3,7 @@ import Kernel
 /// Deadlines: each slot keeps its own, the wheel only says when to look.
 extension Worker {
     /// Moves a client connection's deadline; 0 takes it away.
-    @inline(__always)
+    @inline(always)
     mutating func setDeadline(downstream id: SlotID, in milliseconds: UInt32) {
         let at = milliseconds == 0 ? 0 : now &+ UInt64(milliseconds)
         if downstreams[id].timer.move(to: at) {
@@ -12,7 +12,7 @@ extension Worker {
     }
 
     /// Moves a backend connection's deadline; 0 takes it away.
-    @inline(__always)
+    @inline(always)
     mutating func setDeadline(upstream id: SlotID, in milliseconds: UInt32) {
         let at = milliseconds == 0 ? 0 : now &+ UInt64(milliseconds)
         if upstreams[id].timer.move(to: at) {

@@ -161,7 +161,7 @@ public struct Worker: ~Copyable {
         shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
     }
 
-    @inline(__always)
+    @inline(always)
     private mutating func readClock() {
         nowNanoseconds = Clock.monotonicNanoseconds()
         now = nowNanoseconds / 1_000_000
@@ -174,7 +174,7 @@ public struct Worker: ~Copyable {
     /// Milliseconds since 1970, as of this tick.
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
 
-    @inline(__always)
+    @inline(always)
     private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {
         let id = event.token.id
         switch event.token.kind {

@@ -81,6 +81,17 @@ enum Bytes {
         return word
     }
 
+    /// Which bytes of a word are `byte`: bit n stands for the byte n.
+    @inline(__always)
+    static func lanes(of byte: UInt8, _ word: UInt64) -> UInt64 {
+        let other = word ^ (UInt64(byte) &* 0x0101_0101_0101_0101)
+        // The top bit of each byte that differs; no byte carries into the next.
+        let tops = (other & 0x7F7F_7F7F_7F7F_7F7F) &+ 0x7F7F_7F7F_7F7F_7F7F | other
+        let equal = (~tops & 0x8080_8080_8080_8080) &>> 7
+        // Moves the bit of byte n to bit 56 + n; no two meet below.
+        return (equal &* 0x0102_0408_1020_4080) &>> 56
+    }
+
     /// A hash of a range, the same in every process.
     ///
     /// Tables hold only configured texts, so a client cannot choose what collides.

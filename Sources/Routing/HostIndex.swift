@@ -60,7 +60,7 @@ extension Table {
         if exact >= 0 { return exact }
         if index.wildcards.isEmpty { return index.any }
         var cursor = 0
-        let wild = indexes.next(index.wildcards, .suffix, bytes, range, arena, &cursor)
-        return wild.value >= 0 ? wild.value : index.any
+        let wild = indexes.next(index.wildcards, bytes, range, arena, &cursor)
+        return wild >= 0 ? wild : index.any
     }
 }

@@ -24,6 +24,7 @@ public struct Table: ~Copyable, Sendable {
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
     let indexes: TextIndexes
+    let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
     let patterns: [Pattern]
     let memory = PatternMemory()
@@ -36,14 +37,19 @@ public struct Table: ~Copyable, Sendable {
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), indexes: indexes.clone(),
-            arena: arena.clone(), patterns: patterns)
+            prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
     }
 
     // MARK: - Listeners
 
     /// Index of a port by its stable id; -1 when the table does not have it.
+    @inline(__always)
     public func portIndex(id: UInt32) -> Int32 {
-        for i in 0..<ports.count where ports[i].id == id { return Int32(truncatingIfNeeded: i) }
+        var i = 0
+        while i < ports.count {
+            if ports[i].id == id { return Int32(truncatingIfNeeded: i) }
+            i &+= 1
+        }
         return -1
     }
 
@@ -66,22 +72,28 @@ public struct Table: ~Copyable, Sendable {
     /// fewer, no hostname. Only listeners of the same kind (TLS or not) are considered.
     public func listener(port: Int32, host: Span<UInt8>, isTLS: Bool) -> Int32 {
         if port < 0 { return -1 }
-        let only = isTLS ? ports[Int(port)].tls.only : ports[Int(port)].plain.only
+        let only = isTLS ? ports[Int(port)].onlyTLS : ports[Int(port)].onlyPlain
         return only >= 0 ? only : search(port: Int(port), isTLS, host, 0..<host.count)
     }
 
     /// The same for the host of a request.
+    @inline(__always)
     public func listener(port: Int32, head: borrowing RequestHead, isTLS: Bool) -> Int32 {
         if port < 0 { return -1 }
-        let only = isTLS ? ports[Int(port)].tls.only : ports[Int(port)].plain.only
-        return only >= 0 ? only : search(port: Int(port), isTLS, head.bytes, head.host.range)
+        let only = isTLS ? ports[Int(port)].onlyTLS : ports[Int(port)].onlyPlain
+        return only >= 0 ? only : search(port: Int(port), isTLS, head)
     }
 
     @inline(never)
-    private func search(
+    func search(
         port: Int, _ isTLS: Bool, _ bytes: Span<UInt8>, _ host: Range<Int>
     ) -> Int32 {
         mostSpecific(isTLS ? ports[port].tls : ports[port].plain, bytes, host)
+    }
+
+    @inline(never)
+    func search(port: Int, _ isTLS: Bool, _ head: borrowing RequestHead) -> Int32 {
+        search(port: port, isTLS, head.bytes, head.host.range)
     }
 
     // MARK: - Matches
@@ -98,12 +110,18 @@ public struct Table: ~Copyable, Sendable {
             return RouteMatch(
                 rule: matches[Int(only)].rule, prefixCount: 0, match: matches[Int(only)].match)
         }
+        if let found = prefixes.quick(
+            listeners[Int(listener)].prefixes, head.bytes, Int(head.path.start),
+            count: Int(head.path.count))
+        {
+            return found
+        }
         return search(listener: Int(listener), head)
     }
 
     /// The rule for a request whose host, path or fields matter.
     @inline(never)
-    private func search(listener: Int, _ head: borrowing RequestHead) -> RouteMatch {
+    func search(listener: Int, _ head: borrowing RequestHead) -> RouteMatch {
         let index = listeners[listener].hosts
         var memo = FieldMemo()
         if index.only >= 0 { return match(host: index.only, head, &memo) }
@@ -118,9 +136,7 @@ public struct Table: ~Copyable, Sendable {
             }
             if index.wildcards.isEmpty { break }
             row =
-                indexes.next(
-                    index.wildcards, .suffix, head.bytes, host, arena.span, &cursor
-                ).value
+                indexes.next(index.wildcards, head.bytes, host, arena.span, &cursor)
             if row < 0 { break }
         }
         return index.any < 0 ? .none : match(host: index.any, head, &memo)
@@ -144,17 +160,16 @@ public struct Table: ~Copyable, Sendable {
             let found = firstMatch(from: row.patterns, prefixCount: 0, head, &memo)
             if found.rule >= 0 { return found }
         }
-        if !row.prefixes.isEmpty {
-            var cursor = 0
-            while true {
-                let hit = indexes.next(
-                    row.prefixes, .prefix, head.bytes, path, arena.span, &cursor)
-                if hit.value < 0 { break }
-                let found = firstMatch(from: hit.value, prefixCount: hit.count, head, &memo)
-                if found.rule >= 0 { return found }
-            }
+        var slot = prefixes.longest(
+            row.prefixes, head.bytes, path.lowerBound, count: path.count, arena)
+        while slot >= 0 {
+            let prefix = prefixes.slots[Int(slot)]
+            let found = firstMatch(
+                from: prefix.bucket, prefixCount: prefix.text.count, head, &memo)
+            if found.rule >= 0 { return found }
+            slot = prefix.next
         }
-        return row.root < 0 ? .none : firstMatch(from: row.root, prefixCount: 0, head, &memo)
+        return .none
     }
 
     /// The first row of a bucket whose conditions hold; most often the only one, without any.
@@ -258,6 +273,8 @@ public struct ListenerRow: BitwiseCopyable, Sendable {
     let hosts: HostIndex
     /// First row of the one bucket for all hosts and paths; -1 when these matter.
     let only: Int32
+    /// All paths, when hosts do not matter and every path is a prefix; else empty.
+    let prefixes: PrefixIndex
 }
 
 /// A rule, compiled.
@@ -293,6 +310,17 @@ struct PortRow: BitwiseCopyable, Sendable {
     /// Its listeners without and with TLS.
     let plain: HostIndex
     let tls: HostIndex
+    /// The listener of each kind, where hosts do not matter; else -1.
+    let onlyPlain: Int32
+    let onlyTLS: Int32
+
+    init(id: UInt32, plain: HostIndex, tls: HostIndex) {
+        self.id = id
+        self.plain = plain
+        self.tls = tls
+        onlyPlain = plain.only
+        onlyTLS = tls.only
+    }
 }
 
 /// A stable id and where it stands.
@@ -305,17 +333,13 @@ struct IDRow: BitwiseCopyable, Sendable {
 struct HostRow: BitwiseCopyable, Sendable {
     /// Exact paths.
     let exact: TextIndex
-    /// Path prefixes without a slash at their end, but the root.
-    let prefixes: TextIndex
-    /// Matches of the prefix `/`; -1 when there are none.
-    let root: Int32
+    /// Path prefixes without a slash at their end, the root among them.
+    let prefixes: PrefixIndex
     /// Matches by regular expression; -1 when there are none.
     let patterns: Int32
 
-    /// `root` when there are no others, so that the path does not matter; else -1.
-    var only: Int32 {
-        exact.isEmpty && prefixes.isEmpty && patterns < 0 ? root : -1
-    }
+    /// Whether every path is a prefix.
+    var hasOnlyPrefixes: Bool { exact.isEmpty && patterns < 0 }
 }
 
 /// One match in one bucket, or a switch that stands for many.

@@ -34,6 +34,7 @@ public struct TableBuilder {
     private let description: TableDescription
     private var arena = ArenaBuilder()
     private var indexes = TextIndexesBuilder()
+    private var prefixes = PrefixIndexesBuilder()
     private var hosts: [HostRow] = []
     private var matches: [MatchRow] = []
     private var conditions: [ConditionRow] = []
@@ -93,6 +94,7 @@ public struct TableBuilder {
             steps: RigidArray(capacity: steps.count, copying: steps),
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
             indexes: indexes.build(),
+            prefixes: prefixes.build(),
             arena: arena.build(),
             patterns: patterns)
     }
@@ -141,8 +143,21 @@ public struct TableBuilder {
         let built = index.build(&indexes, arena)
         return ListenerRow(
             id: listener.id, isTLS: listener.isTLS, number: listener.number, tls: listener.tls,
-            parameters: listener.parameters, hosts: built,
-            only: built.only < 0 ? -1 : hosts[Int(built.only)].only)
+            parameters: listener.parameters, hosts: built, only: only(built),
+            prefixes: onlyPrefixes(built))
+    }
+
+    /// The bucket of the root, when no other path and no host matters; else -1.
+    private func only(_ index: HostIndex) -> Int32 {
+        let prefixes = onlyPrefixes(index)
+        if prefixes.root < 0 || prefixes.longest > 0 { return -1 }
+        return self.prefixes.slots[Int(prefixes.root)].bucket
+    }
+
+    /// The prefixes of every host, when no other path and no host matters; else none.
+    private func onlyPrefixes(_ index: HostIndex) -> PrefixIndex {
+        if index.only < 0 || !hosts[Int(index.only)].hasOnlyPrefixes { return .empty }
+        return hosts[Int(index.only)].prefixes
     }
 
     /// Adds the rows of one host, paths by their text, so that equal input makes equal rows.
@@ -151,17 +166,18 @@ public struct TableBuilder {
         for (path, bucket) in paths.exact.sorted(by: { $0.key < $1.key }) {
             exact.append((arena.keep(path), addBucket(bucket)))
         }
-        var prefixes: [(text: ArenaRange, value: Int32)] = []
-        var root: Int32 = -1
+        var entries: [PrefixIndexesBuilder.Entry] = []
         for (path, bucket) in paths.prefixes.sorted(by: { $0.key < $1.key }) {
-            if path.isEmpty {
-                root = addBucket(bucket)
-            } else {
-                prefixes.append((arena.keep(path), addBucket(bucket)))
+            let first = addBucket(bucket)
+            var entry = PrefixIndexesBuilder.Entry(text: arena.keep(path), bucket: first)
+            if matches[Int(first)].isUnconditional {
+                entry.rule = matches[Int(first)].rule
+                entry.match = matches[Int(first)].match
             }
+            entries.append(entry)
         }
         let row = HostRow(
-            exact: indexes.add(exact, arena), prefixes: indexes.add(prefixes, arena), root: root,
+            exact: indexes.add(exact, arena), prefixes: prefixes.add(entries, arena),
             patterns: addBucket(paths.patterns))
         hosts.append(row)
         return Int32(hosts.count - 1)

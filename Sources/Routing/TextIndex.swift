@@ -4,8 +4,8 @@ import HTTP
 /// A set of texts with a number each: one of many that share the arrays of a `TextIndexes`.
 ///
 /// Up to `linearMax` texts lie in a row, longest first, and are compared one by one; more are
-/// hashed, and the distinct lengths are kept, longest first, so that prefixes are probed only where
-/// there can be one.
+/// hashed, and the distinct lengths are kept, longest first, so that parents of a name are probed
+/// only where there can be one.
 struct TextIndex: BitwiseCopyable, Sendable {
     /// First slot.
     var base: UInt32
@@ -32,14 +32,6 @@ struct TextSlot: BitwiseCopyable, Sendable {
     var hash: UInt32
     /// Its number; -1 in an empty slot.
     var value: Int32
-}
-
-/// Where a text may be looked for in another.
-enum TextEnd {
-    /// At the start, before a slash or the end: a path prefix.
-    case prefix
-    /// At the end, behind a dot that is not the first byte: the parent of a host name.
-    case suffix
 }
 
 /// The slots of all indexes of a table.
@@ -74,54 +66,44 @@ struct TextIndexes: ~Copyable, Sendable {
         return -1
     }
 
-    /// The number of the next longest text that ends `bytes` or begins it; -1 when there is none.
+    /// The number of the next longest text that ends a range of `bytes`, behind a dot that is not
+    /// its first byte: of the parents of a host name; -1 when there is none.
     ///
     /// `cursor` is 0 at first; the call moves it behind what it found.
     @inline(__always)
     func next(
-        _ index: TextIndex, _ end: TextEnd, _ bytes: Span<UInt8>, _ range: Range<Int>,
+        _ index: TextIndex, _ bytes: Span<UInt8>, _ range: Range<Int>,
         _ arena: Span<UInt8>, _ cursor: inout Int
-    ) -> TextHit {
+    ) -> Int32 {
         if index.isHashed {
             while cursor < Int(index.lengthCount) {
                 let count = Int(lengths[Int(index.lengths) &+ cursor])
                 cursor &+= 1
-                guard let start = place(end, bytes, range, count) else { continue }
+                guard let start = place(bytes, range, count) else { continue }
                 let value = probe(index, bytes, start, count: count, arena)
-                if value >= 0 { return TextHit(value: value, count: UInt32(count)) }
+                if value >= 0 { return value }
             }
-            return .none
+            return -1
         }
         while cursor < Int(index.slotCount) {
             let slot = slots[Int(index.base) &+ cursor]
             cursor &+= 1
             let count = Int(slot.text.count)
-            guard let start = place(end, bytes, range, count) else { continue }
+            guard let start = place(bytes, range, count) else { continue }
             if Bytes.equal(bytes, start, arena, slot.text.offset, count: count) {
-                return TextHit(value: slot.value, count: slot.text.count)
+                return slot.value
             }
         }
-        return .none
+        return -1
     }
 
-    /// Where a text of `count` bytes would have to start; nil when it cannot be there.
+    /// Where a parent of `count` bytes would have to start; nil when it cannot be there.
     @inline(__always)
-    private func place(
-        _ end: TextEnd, _ bytes: Span<UInt8>, _ range: Range<Int>, _ count: Int
-    ) -> Int? {
-        switch end {
-        case .prefix:
-            if count > range.count { return nil }
-            if count < range.count && bytes[range.lowerBound &+ count] != UInt8(ascii: "/") {
-                return nil
-            }
-            return range.lowerBound
-        case .suffix:
-            // A label and the dot come before it.
-            if count &+ 2 > range.count { return nil }
-            let start = range.upperBound &- count
-            return bytes[start &- 1] == UInt8(ascii: ".") ? start : nil
-        }
+    private func place(_ bytes: Span<UInt8>, _ range: Range<Int>, _ count: Int) -> Int? {
+        // A label and the dot come before it.
+        if count &+ 2 > range.count { return nil }
+        let start = range.upperBound &- count
+        return bytes[start &- 1] == UInt8(ascii: ".") ? start : nil
     }
 
     /// Looks a text up in a hashed index.
@@ -143,16 +125,6 @@ struct TextIndexes: ~Copyable, Sendable {
             at = (at &+ 1) & mask
         }
     }
-}
-
-/// A text found in an index.
-struct TextHit: BitwiseCopyable {
-    /// Its number; -1 when nothing was found.
-    var value: Int32
-    /// Its length.
-    var count: UInt32
-
-    static var none: TextHit { TextHit(value: -1, count: 0) }
 }
 
 /// The indexes of a table while it is built.

@@ -68,7 +68,7 @@ import Testing
         #expect(MemoryLayout<MatchRow>.stride <= 48)
         #expect(MemoryLayout<TextSlot>.stride == 16)
         #expect(MemoryLayout<ConditionRow>.stride <= 24)
-        #expect(MemoryLayout<HostRow>.stride <= 40)
+        #expect(MemoryLayout<HostRow>.stride <= 44)
         #expect(MemoryLayout<RouteMatch>.stride == 12)
     }
 }

@@ -75,7 +75,7 @@ struct Downstream: ~Copyable {
     }
 
     /// A whole head was read.
-    @inline(__always)
+    @inline(always)
     mutating func tookHead() {
         headScanned = 0
         headTried = 0
@@ -83,7 +83,7 @@ struct Downstream: ~Copyable {
     }
 
     /// The next request is waited for; true when something of it may be here.
-    @inline(__always)
+    @inline(always)
     mutating func awaitRequest() -> Bool {
         phase = .reading
         headScanned = 0
@@ -91,7 +91,7 @@ struct Downstream: ~Copyable {
     }
 
     /// An exchange begins; what the client does meanwhile has no deadline yet.
-    @inline(__always)
+    @inline(always)
     mutating func begin(_ slot: SlotID) {
         exchange = slot
         phase = .exchanging

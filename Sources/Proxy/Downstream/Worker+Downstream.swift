@@ -6,7 +6,7 @@ import Telemetry
 
 /// A client connection's events: what came, what can go, what took too long.
 extension Worker {
-    @inline(__always)
+    @inline(always)
     mutating func downstreamEvent(
         _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
     ) {
@@ -95,7 +95,7 @@ extension Worker {
     }
 
     /// Content that this read did not reach, or that waits for the backend, announces itself with no edge.
-    @inline(__always)
+    @inline(always)
     private mutating func goOnWithContent(_ id: SlotID) {
         guard downstreams.contains(id), downstreams[id].phase == .exchanging else { return }
         let exchange = downstreams[id].exchange
@@ -103,7 +103,7 @@ extension Worker {
     }
 
     /// New bytes of a client between requests, `count` of `padded`: used from where they are, or behind what was kept.
-    @inline(__always)
+    @inline(always)
     private mutating func received(_ id: SlotID, _ count: Int, of padded: Span<UInt8>) {
         if !downstreams[id].input.isEmpty {
             keep(downstream: id, padded.extracting(0..<count))
@@ -223,7 +223,7 @@ extension Worker {
     }
 
     /// The connection waits for its next request.
-    @inline(__always)
+    @inline(always)
     mutating func awaitRequest(_ id: SlotID) {
         if isDraining {
             downstreams[id].phase = .reading

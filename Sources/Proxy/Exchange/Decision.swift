@@ -31,7 +31,7 @@ struct Decision: BitwiseCopyable {
     /// What filters of the rule and of the backend ask for.
     var flags: RowFlags = []
 
-    @inline(__always)
+    @inline(always)
     mutating func note(_ cluster: borrowing ClusterRow) {
         firstEndpoint = cluster.firstEndpoint
         endpointCount = cluster.endpointCount
@@ -123,7 +123,7 @@ extension Generation {
     }
 
     /// The refusal of a head that is over the limits of its listener.
-    @inline(__always)
+    @inline(always)
     private borrowing func refusal(
         _ head: borrowing RequestHead, _ parameters: Int32
     ) -> LocalReply? {
@@ -146,7 +146,7 @@ extension Generation {
         return nil
     }
 
-    @inline(__always)
+    @inline(always)
     private borrowing func chooseBackend(
         _ decision: inout Decision, _ clusters: borrowing ClusterSet,
         _ random: inout RandomSource

@@ -40,7 +40,7 @@ enum AfterAnswer {
 /// The steps of an exchange: pure changes of its state, without I/O.
 extension Exchange {
     /// An attempt at an endpoint begins; true when it has a deadline of its own.
-    @inline(__always)
+    @inline(always)
     mutating func beginAttempt(endpoint: UInt32, now: UInt64, nanoseconds: UInt64) -> Bool {
         attempts += 1
         endpointID = endpoint
@@ -59,7 +59,7 @@ extension Exchange {
     }
 
     /// Counts a part of the request's content.
-    @inline(__always)
+    @inline(always)
     mutating func took(_ part: borrowing Relay.Part) -> RequestStep {
         receivedBytes &+= UInt64(truncatingIfNeeded: part.upTo)
         if part.malformed != nil { return .malformed }
@@ -71,7 +71,7 @@ extension Exchange {
     }
 
     /// How the answer is framed for the client, and what becomes of both connections.
-    @inline(__always)
+    @inline(always)
     mutating func takeAnswer(_ facts: AnswerFacts) -> AnswerPlan {
         firstByte = facts.now
         status = UInt16(truncatingIfNeeded: facts.status)
@@ -99,7 +99,7 @@ extension Exchange {
     }
 
     /// The answer's head is on its way: another attempt is out of the question, the table no longer needed.
-    @inline(__always)
+    @inline(always)
     mutating func beginAnswering() -> Int32 {
         phase = .answering
         holdsContent = false
@@ -109,7 +109,7 @@ extension Exchange {
     }
 
     /// The part of `bytes` that goes to the client as it stands; notes a stream's own end in it.
-    @inline(__always)
+    @inline(always)
     mutating func answerPart(_ bytes: Span<UInt8>, headBytes: Int) -> Relay.Part {
         let part = Relay.part(&response, bytes, from: 0)
         if scansEnd { streamEnd.scan(bytes.extracting(0..<part.upTo)) }
@@ -123,7 +123,7 @@ extension Exchange {
     var leavesUpstreamClean: Bool { requestDone && upstreamReusable }
 
     /// What a client's connection does after the answer, which is complete.
-    @inline(__always)
+    @inline(always)
     borrowing func afterAnswer(
         _ client: borrowing Downstream, isDraining: Bool, lingerBytesMax: Int
     ) -> AfterAnswer {
@@ -139,7 +139,7 @@ extension Exchange {
     }
 
     /// Gives back what it holds; says what the worker holds for it.
-    @inline(__always)
+    @inline(always)
     mutating func giveUp(to buffers: inout BufferPool) -> (generation: Int32, isRetry: Bool) {
         buffers.reclaim(&buffer)
         return (generation, isRetry)

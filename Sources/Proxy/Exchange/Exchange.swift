@@ -127,7 +127,7 @@ struct Exchange: ~Copyable {
     var streamEnd = StreamEndScanner()
 
     /// An exchange as the decision about its head has it.
-    @inline(__always)
+    @inline(always)
     init(
         _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
         _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,

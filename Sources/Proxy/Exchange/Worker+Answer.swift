@@ -41,7 +41,7 @@ extension Worker {
         }
     }
 
-    @inline(__always)
+    @inline(always)
     private mutating func receivedAnswer(
         _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) {
@@ -100,7 +100,7 @@ extension Worker {
 
     // MARK: - The head
 
-    @inline(__always)
+    @inline(always)
     private mutating func useHead(
         _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) -> Int {
@@ -156,7 +156,7 @@ extension Worker {
     }
 
     /// Sends the final answer's head, with what of its content has come; returns the content bytes used.
-    @inline(__always)
+    @inline(always)
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
@@ -203,7 +203,7 @@ extension Worker {
     }
 
     /// Reads from `responseHead` what it decides.
-    @inline(__always)
+    @inline(always)
     private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
@@ -245,7 +245,7 @@ extension Worker {
     }
 
     /// Sends `head` and what of `bytes` may go as it stands; returns the bytes used.
-    @inline(__always)
+    @inline(always)
     private mutating func pass(
         _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
     ) -> Int {
@@ -269,7 +269,7 @@ extension Worker {
         return part.upTo
     }
 
-    @inline(__always)
+    @inline(always)
     private static func pass(
         _ exchange: inout Exchange, to link: inout Link, _ head: Span<UInt8>,
         _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
@@ -336,7 +336,7 @@ extension Worker {
     }
 
     /// After a part of the answer: the backend's time begins anew, a client that is behind gets its own.
-    @inline(__always)
+    @inline(always)
     private mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
         setDeadline(upstream: upstream, in: exchanges[id].times.streamIdle)
         if downstreams[downstream].link.isCongested {

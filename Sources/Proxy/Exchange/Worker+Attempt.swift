@@ -9,7 +9,7 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
-    @inline(__always)
+    @inline(always)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
@@ -199,7 +199,7 @@ extension Worker {
     }
 
     /// Sends the head, what content is kept from an earlier attempt, and what of `rest` belongs to the content.
-    @inline(__always)
+    @inline(always)
     private mutating func sendRequest(
         _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, overPooled: Bool
     ) -> Int {
@@ -221,7 +221,7 @@ extension Worker {
         return sent.part.upTo
     }
 
-    @inline(__always)
+    @inline(always)
     private static func send(
         _ exchange: inout Exchange, over upstream: inout Upstream, _ rest: Span<UInt8>,
         now: UInt64, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
@@ -242,7 +242,7 @@ extension Worker {
     }
 
     /// Sends what stands in a buffer from an offset on, and content behind it.
-    @inline(__always)
+    @inline(always)
     private static func send(
         _ buffer: borrowing Buffer, from start: Int, then content: Span<UInt8>,
         over link: inout Link, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
@@ -267,7 +267,7 @@ extension Worker {
     }
 
     /// After a part of the request's content was given to the link: what comes next.
-    @inline(__always)
+    @inline(always)
     private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break

@@ -10,7 +10,7 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
-    @inline(__always)
+    @inline(always)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
@@ -32,7 +32,7 @@ extension Worker {
     }
 
     /// Parts an exchange from its connections and says what becomes of both.
-    @inline(__always)
+    @inline(always)
     private static func finish(
         _ exchange: inout Exchange, _ upstream: inout Upstream, _ client: inout Downstream,
         leftover: Bool, isDraining: Bool, lingerBytesMax: Int
@@ -359,7 +359,7 @@ extension Worker {
     // MARK: - The end of the slot
 
     /// Frees an exchange's slot and what it holds.
-    @inline(__always)
+    @inline(always)
     mutating func remove(_ id: SlotID) {
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)

@@ -9,7 +9,7 @@ import Telemetry
 extension Worker {
     /// Decides about the request in `requestHead` and begins it; returns how many bytes of `rest`, its content
     /// and what follows, were used.
-    @inline(__always)
+    @inline(always)
     mutating func beginExchange(
         _ id: SlotID, headBytes: Int, _ rest: Span<UInt8>
     ) -> Int {
@@ -33,7 +33,7 @@ extension Worker {
         return startAttempt(slot, endpoint: endpoint, rest)
     }
 
-    @inline(__always)
+    @inline(always)
     private mutating func decide(_ id: SlotID) {
         if current == .max {
             decision = Decision()
@@ -44,7 +44,7 @@ extension Worker {
         }
     }
 
-    @inline(__always)
+    @inline(always)
     private static func decide(
         _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
         _ generations: borrowing Slab<Generation>, _ generation: UInt32,
@@ -54,7 +54,7 @@ extension Worker {
     }
 
     /// Makes the exchange of the request in `requestHead`; nil when there is no room.
-    @inline(__always)
+    @inline(always)
     private mutating func newExchange(_ id: SlotID, headBytes: Int) -> SlotID? {
         guard var buffer = buffers.take(capacity: 4096) else { return nil }
         let settings = generations[current].settings[Int(decision.parameters)]
@@ -76,7 +76,7 @@ extension Worker {
         return slot
     }
 
-    @inline(__always)
+    @inline(always)
     private static func insert(
         _ exchanges: inout Slab<Exchange>, _ id: SlotID, _ decision: Decision,
         _ head: borrowing RequestHead, _ settings: ExchangeSettings, generation: UInt32,
@@ -128,7 +128,7 @@ extension Worker {
     }
 
     /// Chooses the endpoint of the first attempt and writes the head for it; else `decision.reply` says why not.
-    @inline(__always)
+    @inline(always)
     private mutating func chooseEndpoint(_ slot: SlotID) -> Int32? {
         var endpoint = decision.firstEndpoint
         if decision.endpointCount != 1 {

@@ -28,7 +28,7 @@ extension Worker {
     }
 
     /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
-    @inline(__always)
+    @inline(always)
     mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
         requestHead.removeConnectionFields()
         if requestHead.expectsContinue { requestHead.remove(.expect) }
@@ -67,7 +67,7 @@ extension Worker {
     }
 
     /// Says who asked; false when there is no room for it.
-    @inline(__always)
+    @inline(always)
     private mutating func nameClient(
         _ id: SlotID, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
@@ -115,7 +115,7 @@ extension Worker {
     }
 
     /// Host as the cluster wants it, unless a URLRewrite filter named one.
-    @inline(__always)
+    @inline(always)
     private mutating func nameHost(_ slot: SlotID, endpoint: Int32) -> Bool {
         if decision.isModelServer {
             exchanges[slot].times =
@@ -137,7 +137,7 @@ extension Worker {
     }
 
     /// Writes the head behind the log's strings; false when it does not fit.
-    @inline(__always)
+    @inline(always)
     private static func write(
         _ head: borrowing RequestHead, _ decision: borrowing Decision,
         _ parts: RequestAdditions.Parts, _ additions: borrowing RequestAdditions,

@@ -18,7 +18,7 @@ enum Relay {
     }
 
     /// The part of `bytes` from `start` on that may be sent as it stands.
-    @inline(__always)
+    @inline(always)
     static func part(
         _ reader: inout ContentReader, _ bytes: Span<UInt8>, from start: Int
     ) -> Part {

@@ -43,7 +43,7 @@ struct Upstream: ~Copyable {
     var isClean: Bool { !link.peerEnded && !link.isCongested }
 
     /// Leaves the pool for an exchange; the next idle connection of the endpoint.
-    @inline(__always)
+    @inline(always)
     mutating func leavePool(for exchange: SlotID) -> UInt32 {
         let next = nextIdle
         nextIdle = .max
@@ -54,7 +54,7 @@ struct Upstream: ~Copyable {
     }
 
     /// Enters the pool as its endpoint's most recently used; says its cluster and whether the wheel must get an entry.
-    @inline(__always)
+    @inline(always)
     mutating func enterPool(
         before first: UInt32, now: UInt64, limit: UInt32
     ) -> (cluster: UInt32, mustArm: Bool) {

@@ -98,7 +98,7 @@ extension Worker {
     // MARK: - Idle connections
 
     /// Gives the pooled connection of an endpoint that was used last to an exchange; nil when there is none.
-    @inline(__always)
+    @inline(always)
     mutating func takeIdle(endpoint id: UInt32, for exchange: SlotID) -> SlotID? {
         let slot = endpoints[Int(id)].firstIdle
         if slot == .max { return nil }
@@ -123,7 +123,7 @@ extension Worker {
     }
 
     /// Puts a connection that is clean back, or hands it to an exchange that waits for one.
-    @inline(__always)
+    @inline(always)
     mutating func release(upstream id: SlotID) {
         let endpoint = Int(upstreams[id].endpointID)
         endpoints[endpoint].active &-= 1
@@ -198,7 +198,7 @@ extension Worker {
     }
 
     /// A connection came free or went: the exchange that waits longest goes on in the next round.
-    @inline(__always)
+    @inline(always)
     private mutating func serveWaiting(cluster: UInt32) {
         let next = queues[Int(cluster)].first
         guard next != .none else { return }

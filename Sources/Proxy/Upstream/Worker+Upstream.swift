@@ -6,7 +6,7 @@ import Telemetry
 
 /// A backend connection's events.
 extension Worker {
-    @inline(__always)
+    @inline(always)
     mutating func upstreamEvent(
         _ id: SlotID, _ readiness: Readiness, _ input: inout Buffer
     ) {
