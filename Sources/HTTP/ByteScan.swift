@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// Scans of 16 bytes at a time and copies of bytes: the only file of this module that says
 /// `unsafe`.
 ///
@@ -66,6 +64,19 @@ public enum ByteScan {
             unsafeBitCast(v, to: SIMDMask<SIMD16<Int8>>.self)
                 .| unsafeBitCast(smallBit, to: SIMDMask<SIMD16<Int8>>.self),
             to: SIMD16<UInt8>.self)
+    }
+
+    /// Lanes that are above `bound` as signed bytes once `shift` is added.
+    ///
+    /// That is two instructions for any run of bytes whose last one becomes 0x7F.
+    @inlinable @inline(__always)
+    static func isAbove(
+        _ bound: Int8, _ v: SIMD16<UInt8>, plus shift: UInt8
+    ) -> SIMDMask<SIMD16<Int8>> {
+        let bounds: SIMD16<Int8> = SIMD16<Int8>(repeating: bound)
+        let shifts: SIMD16<UInt8> = SIMD16<UInt8>(repeating: shift)
+        // Sound: both are sixteen bytes of any pattern.
+        return unsafe unsafeBitCast(v &+ shifts, to: SIMD16<Int8>.self) .> bounds
     }
 
     /// Index of the first lane that is set, 0...15, or 16.
@@ -266,16 +277,12 @@ public enum ByteScan {
     @inline(__always)
     static func usualHostEnd(_ bytes: Span<UInt8>, _ start: Int, count: Int) -> Int {
         precondition(start >= 0 && start &+ 17 <= bytes.count && count <= 16)
-        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
-        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
-        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
-        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
         let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
         let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
         let v = load16(bytes, start)
         let next = load16(bytes, start &+ 1)
         let isByte =
-            ((v &- letterA) .< letters) .| ((v &- zero) .< digits) .| (v .== hyphen)
+            isAbove(0x65, v, plus: 5) .| isAbove(0x75, v, plus: 0x46) .| (v .== hyphen)
             .| ((v .== dot) .& (next .!= dot))
         let end = start &+ min(firstLane(.!isByte), count)
         let first: UInt8 = loadWord(bytes, start)
@@ -364,27 +371,17 @@ public enum ByteScan {
 
     /// Replaces all bytes by those of `text` before `end`.
     @inline(__always)
-    static func replace(_ bytes: inout RigidArray<UInt8>, by text: Span<UInt8>, upTo end: Int) {
-        precondition(end <= text.count && end <= bytes.capacity, "a head above its bounds")
-        bytes.removeAll()
-        // Short heads are rare, and a call is dear for the usual length only.
-        if end < 32 || end > 512 { return bytes.append(copying: text.extracting(0..<end)) }
-        bytes.edit { output in
-            // Sound: 32 is at most `end`, which is within both; the first vectors overlap others.
-            unsafe output.withUnsafeMutableBufferPointer { target, used in
-                guard let base = UnsafeMutableRawPointer(target.baseAddress) else { return }
-                var at = end &- 32
-                while at > 0 {
-                    let next = at &+ 16
-                    unsafe (base + at).storeBytes(of: load16(text, at), as: SIMD16<UInt8>.self)
-                    unsafe (base + next).storeBytes(of: load16(text, next), as: SIMD16<UInt8>.self)
-                    at &-= 32
-                }
-                unsafe base.storeBytes(of: load16(text, 0), as: SIMD16<UInt8>.self)
-                unsafe (base + 16).storeBytes(of: load16(text, 16), as: SIMD16<UInt8>.self)
-                used = end
-            }
+    static func replace(
+        _ bytes: inout HeadStorage<UInt8>, by text: Span<UInt8>, upTo end: Int
+    ) {
+        precondition(
+            end >= 0 && end <= text.count && end <= bytes.capacity, "a head above its bounds")
+        // Sound: both have `end` bytes, just checked, and the copy initialises as many.
+        unsafe text.withUnsafeBufferPointer { source in
+            guard let from = source.baseAddress else { return }
+            unsafe copyMany(from, bytes.base, count: end)
         }
+        bytes.used = end
     }
 
     // MARK: - Start lines
@@ -469,11 +466,8 @@ public enum ByteScan {
     @inline(__always)
     private static func endsQuery(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
         let hash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x23)
-        // One more than a byte that is no graphic is negative or at most 0x21 as a signed byte.
-        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
-        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x22)
-        // Sound: both are sixteen bytes of any pattern.
-        return (unsafe unsafeBitCast(v &+ one, to: SIMD16<Int8>.self) .< bound) .| (v .== hash)
+        // Those that are no graphics are one run of bytes, 0x7F to 0x20.
+        return isAbove(-35, v, plus: 0x5F) .| (v .== hash)
     }
 
     /// The status of a usual status line, and the offset of its CR: HTTP/1.1, a status of
@@ -535,99 +529,113 @@ public enum ByteScan {
         var isForwarding = false
     }
 
-    /// Bounds of usual lines.
-    struct LineBounds: BitwiseCopyable {
-        /// Up to here 16 bytes may be read from every offset; what lies here and behind is never
-        /// judged.
-        var limit: Int
-        /// Lines have their CR before it, which is below `limit`.
-        var end: Int
-        /// Bytes of a line before its CR, 34 at least.
-        var most: Int
-    }
-
-    /// Appends the usual lines that lie side by side from `start` on, up to `room` lines in all,
-    /// with their names and places.
+    /// Appends the usual lines that lie side by side from `start` on, with their names and places:
+    /// those in the first `count` bytes that have their CR before `sectionEnd`.
     ///
     /// The result is the offset after the empty line, or with `isEnd` false that of the first line
     /// that is not usual. Not inlined: the loop needs all registers.
     @inline(never)
     static func appendLines(
-        _ fields: inout FieldSection, upTo room: Int, _ bytes: Span<UInt8>, from start: Int,
-        _ bounds: LineBounds
+        _ fields: inout FieldSection, _ bytes: Span<UInt8>, _ count: Int, from start: Int,
+        sectionEnd: Int
     ) -> (next: Int, isEnd: Bool) {
-        var names = fields.names
-        var repeated = fields.repeated
-        let next = appendLines(
-            &fields.lines, &fields.places, &names, &repeated, &fields.usualNames.rows, upTo: room,
-            bytes, from: start, bounds)
-        fields.names = names
-        fields.repeated = repeated
-        fields.traits.formUnion(FieldLine.Traits(of: names))
-        return next
-    }
-
-    @inline(__always)
-    private static func appendLines(
-        _ lines: inout RigidArray<FieldLine>, _ places: inout InlineArray<64, UInt32>,
-        _ names: inout FieldNames, _ repeated: inout FieldNames, _ table: inout NameTable.Rows,
-        upTo room: Int, _ bytes: Span<UInt8>, from start: Int, _ bounds: LineBounds
-    ) -> (next: Int, isEnd: Bool) {
-        // Six bytes before the end of a name are read, however short it is.
-        precondition(start >= 8 && bounds.limit &+ 16 <= bytes.count && bounds.end < bounds.limit)
-        let room = min(room, lines.capacity)
-        var at = start
-        var isEnd = false
+        let bounds = LineBounds(bytes, count, sectionEnd: sectionEnd, most: fields.lineBytes)
         if start > bounds.limit { return (start, false) }
-        lines.edit { output in
-            // Sound: the loop ends at `room`, which is within the capacity, and every line before
-            // `count` was initialised; lines need no deinitialisation.
-            unsafe output.withUnsafeMutableBufferPointer { buffer, used in
-                guard let base = buffer.baseAddress else { return }
-                var count = used
-                // `at` is at most the limit here: it follows two bytes that lie before it.
-                while count < room {
-                    let first: UInt64 = loadWord(bytes, at)
-                    if first & 0xFFFF == 0x0A0D {
-                        isEnd = at &+ 2 <= bounds.limit
-                        if isEnd { at &+= 2 }
-                        break
-                    }
-                    let line: Line
-                    if let usual = usualLine(bytes, at: at, first: first, bounds, &table) {
-                        line = usual
-                    } else {
-                        line = anyLine(bytes, at: at, end: bounds.end, most: bounds.most)
-                        if line.control == 0 { break }
-                        if line.isForwarding { names.insert(.otherForwarding) }
-                    }
-                    unsafe (base + count).initialize(
-                        to: FieldLine(
-                            line.id, start: at, colon: line.nameEnd, control: line.control))
-                    // Sound: the number of a name is below 64, as `FieldNames` needs it to be.
-                    unsafe places[unchecked: Int(line.id.rawValue)] =
-                        UInt32(truncatingIfNeeded: count)
-                    count &+= 1
-                    let name = FieldNames(line.id)
-                    if !names.isDisjoint(with: name) { repeated.insert(name) }
-                    names.insert(name)
-                    at = line.control &+ 2
+        // Six bytes before the end of a name are read, however short it is.
+        precondition(start >= 8, "field lines follow a start line")
+        let before = fields.lines.used
+        var index = before
+        var at = start
+        var names = NameSum()
+        // Sound: it is used for lines before `usualLineCount` only, which is within the capacity.
+        var line = unsafe fields.lines.base + index
+        let table = unsafe fields.usualNames.rows.base
+        var isEnd = false
+        outer: while true {
+            // `at` is at most the limit here: it follows two bytes that lie before it.
+            while index < fields.usualLineCount {
+                let first: UInt64 = loadWord(bytes, at)
+                if first & 0xFFFF == 0x0A0D {
+                    isEnd = at &+ 2 <= bounds.limit
+                    if isEnd { at &+= 2 }
+                    break outer
                 }
-                used = count
+                guard let found = unsafe usualLine(bytes, at: at, first: first, bounds, table)
+                else { break }
+                let row = unsafe found.row
+                // Sound: a row that was found is one of the table, the number of a name is below
+                // 64, as `FieldNames` needs it to be, and `line` is as said above.
+                unsafe line.initialize(
+                    to: FieldLine(
+                        row.pointee.id, row.pointee.traits, start: at,
+                        colon: at &+ row.pointee.count, control: found.control))
+                unsafe fields.places[unchecked: Int(row.pointee.id.rawValue)] =
+                    UInt32(truncatingIfNeeded: index)
+                unsafe names.add(row.pointee.name)
+                at = unsafe found.control &+ 2
+                index &+= 1
+                unsafe line += 1
             }
+            // A name that is not in the table, in a line that is usual otherwise.
+            if index >= fields.usualLineCount { break }
+            fields.lines.used = index
+            let next = appendAnyLine(&fields, bytes, at, bounds)
+            if next == 0 { break }
+            at = next
+            index = fields.lines.used
+            // Sound: as above.
+            unsafe line = fields.lines.base + index
         }
+        fields.lines.used = index
+        fields.take(names, from: before)
         return (at, isEnd)
     }
 
-    /// Reads a usual line at `at`, of whose bytes `first` are eight, with a name of the table.
+    /// Appends the line at `at` if it is usual but for its name; the result is the offset after it,
+    /// or 0.
+    @inline(never)
+    private static func appendAnyLine(
+        _ fields: inout FieldSection, _ bytes: Span<UInt8>, _ at: Int, _ bounds: LineBounds
+    ) -> Int {
+        let line = anyLine(bytes, at: at, end: bounds.end, most: bounds.most)
+        if line.control == 0 { return 0 }
+        fields.take(line, at: at)
+        return line.control &+ 2
+    }
+
+    /// Bounds of usual lines.
+    private struct LineBounds: BitwiseCopyable {
+        /// Up to here 16 bytes may be read from every offset; what lies here and behind is never
+        /// judged.
+        let limit: Int
+        /// Lines have their CR before it, which is below `limit`.
+        let end: Int
+        /// Bytes of a line before its CR.
+        let most: Int
+
+        @inline(__always)
+        init(_ bytes: Span<UInt8>, _ count: Int, sectionEnd: Int, most: Int) {
+            limit = min(count, bytes.count &- 16)
+            end = min(limit &- 1, sectionEnd)
+            self.most = most
+        }
+    }
+
+    /// The row of the name of the usual line at `at`, of whose bytes `first` are eight, and the
+    /// offset of its CR; nil where the line or the name is another one.
     @inline(__always)
     private static func usualLine(
         _ bytes: Span<UInt8>, at: Int, first: UInt64, _ bounds: LineBounds,
-        _ table: inout NameTable.Rows
-    ) -> Line? {
-        guard let name = usualName(bytes, at: at, first: first, &table) else { return nil }
-        let nameEnd = at &+ name.count
-        let start = nameEnd &+ 2
+        _ table: UnsafeMutablePointer<NameTable.Row>
+    ) -> (row: UnsafeMutablePointer<NameTable.Row>, control: Int)? {
+        // Sound: a slot is below 64, and the table has twice as many rows, all initialised.
+        var row = unsafe table + slot(UInt32(truncatingIfNeeded: first))
+        while unsafe _slowPath(!isName(bytes, at: at, first: first, row)) {
+            if unsafe row >= table + 64 { return nil }
+            unsafe row += 64
+        }
+        // Sound: as above.
+        let start = unsafe at &+ row.pointee.count &+ 2
         if _slowPath(start >= bounds.limit) { return nil }
         var from = start
         // A name of 14 bytes at most, colon, space and 15 bytes are within every bound.
@@ -646,7 +654,7 @@ public enum ByteScan {
         if _slowPath(firstOfValue < 0x2100) { return nil }
         let lastOfValue: UInt8 = loadWord(bytes, control &- 1)
         if _slowPath(lastOfValue == 0x20) { return nil }
-        return Line(nameEnd: nameEnd, control: control, id: name.id)
+        return unsafe (row, control)
     }
 
     /// Where a name is looked for by its first four bytes: a number below 64.
@@ -656,31 +664,16 @@ public enum ByteScan {
         Int(truncatingIfNeeded: ((first | 0x2020_2020) &* 0x05C3_8D8B) &>> 26)
     }
 
-    /// The name at `at`, which `first` begins, and its length, when the table has it and a colon
-    /// and a space follow.
-    @inline(__always)
-    private static func usualName(
-        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ table: inout NameTable.Rows
-    ) -> (id: FieldName, count: Int)? {
-        let slot = slot(UInt32(truncatingIfNeeded: first))
-        // Sound: a slot is below 64, and the table has twice as many rows.
-        let row = unsafe table[unchecked: slot]
-        if _fastPath(isName(bytes, at: at, first: first, row)) { return (row.id, Int(row.count)) }
-        // Sound: as above.
-        let other = unsafe table[unchecked: slot &+ 64]
-        if !isName(bytes, at: at, first: first, other) { return nil }
-        return (other.id, Int(other.count))
-    }
-
-    /// Whether the row's name, a colon and a space lie at `at`.
+    /// Whether the name of a row of the table, a colon and a space lie at `at`.
     @inline(__always)
     private static func isName(
-        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ row: NameTable.Row
+        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ row: UnsafeMutablePointer<NameTable.Row>
     ) -> Bool {
+        // Sound: the caller gives a row of the table.
+        if unsafe first & row.pointee.firstMask != row.pointee.first { return false }
         // What lies before a name that is shorter than six bytes has no bit in the mask.
-        if first & row.firstMask != row.first { return false }
-        let last: UInt64 = loadWord(bytes, at &+ Int(row.count) &- 6)
-        return last & row.lastMask == row.last
+        let last: UInt64 = unsafe loadWord(bytes, at &+ row.pointee.count &- 6)
+        return unsafe last & row.pointee.lastMask == row.pointee.last
     }
 
     /// Reads any usual field line before `end`.
@@ -716,11 +709,8 @@ public enum ByteScan {
     /// Lanes that may be control bytes: these, DEL, TAB and bytes above 0x7F.
     @inlinable @inline(__always)
     static func suspect(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
-        // One more than such a byte is negative or at most 0x20 as a signed byte.
-        let one: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 1)
-        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
-        // Sound: both are sixteen bytes of any pattern.
-        return unsafe unsafeBitCast(v &+ one, to: SIMD16<Int8>.self) .< bound
+        // They are one run of bytes, 0x7F to 0x1F, moved to the upper end of signed ones.
+        return isAbove(-34, v, plus: 0x60)
     }
 
     /// Offset of the first byte in `from..<to` that may be a control byte, as `suspect` says; `to`
@@ -816,32 +806,61 @@ public enum ByteScan {
         return true
     }
 
-    /// Appends two spans and a line of a literal, a span and a literal when all fit; otherwise
-    /// nothing, and returns false.
+    /// Appends the head before `end` and an empty line; false, and nothing, when it does not fit.
     @inline(__always)
     static func append(
-        _ first: Span<UInt8>, _ second: Span<UInt8>, _ name: StaticString, _ value: Span<UInt8>,
-        _ end: StaticString, to output: inout OutputSpan<UInt8>
+        _ head: borrowing HeadStorage<UInt8>, upTo end: UInt32,
+        to output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        precondition(Int(end) <= head.count, "part outside of a head")
+        let count = Int(end) &+ 2
+        if output.freeCapacity < count { return false }
+        // Sound: as many bytes are there and free, checked above; they never overlap.
+        unsafe output.withUnsafeMutableBufferPointer { target, used in
+            guard let base = target.baseAddress else { return }
+            let to = unsafe base + used
+            unsafe copyMany(head.base, to, count: Int(end))
+            unsafe UnsafeMutableRawPointer(to + Int(end)).storeBytes(
+                of: UInt16(0x0A0D).littleEndian, as: UInt16.self)
+            used &+= count
+        }
+        return true
+    }
+
+    /// Appends the head before `end`, the lines at `added`, a line of the literal `name` with what
+    /// lies at `value` in the head, and an empty line; false, and nothing, when it does not fit.
+    @inline(__always)
+    static func append(
+        _ head: borrowing HeadStorage<UInt8>, upTo end: UInt32,
+        _ lines: borrowing HeadStorage<UInt8>, _ added: ByteRange,
+        _ name: StaticString, _ value: ByteRange, to output: inout OutputSpan<UInt8>
     ) -> Bool {
         let nameCount = name.utf8CodeUnitCount
-        let endCount = end.utf8CodeUnitCount
-        let count =
-            first.count &+ second.count &+ nameCount &+ value.count &+ endCount
+        let addedStart = Int(added.start)
+        let addedCount = Int(added.count)
+        let valueStart = Int(value.start)
+        let valueCount = Int(value.count)
+        precondition(
+            Int(end) <= head.count && addedStart &+ addedCount <= lines.count
+                && valueStart &+ valueCount <= head.count, "parts outside of a head")
+        let count = Int(end) &+ addedCount &+ nameCount &+ valueCount &+ 4
         if output.freeCapacity < count { return false }
-        // Sound: `count` bytes are free, checked above, and each copy begins where the one before
-        // it ended; a Span and an exclusive OutputSpan never overlap.
+        // Sound: the parts lie in the heads and `count` bytes are free, both checked above; each
+        // copy begins where the one before it ended; heads and an OutputSpan never overlap.
         unsafe output.withUnsafeMutableBufferPointer { target, used in
             guard var to = target.baseAddress else { return }
             unsafe to += used
-            unsafe copy(first, to)
-            unsafe to += first.count
-            unsafe copy(second, to)
-            unsafe to += second.count
+            unsafe copyMany(head.base, to, count: Int(end))
+            unsafe to += Int(end)
+            unsafe copyMany(lines.base + addedStart, to, count: addedCount)
+            unsafe to += addedCount
             unsafe to.initialize(from: name.utf8Start, count: nameCount)
             unsafe to += nameCount
-            unsafe copy(value, to)
-            unsafe to += value.count
-            unsafe to.initialize(from: end.utf8Start, count: endCount)
+            unsafe copyShort(head.base + valueStart, to, count: valueCount)
+            unsafe to += valueCount
+            // CR and LF twice.
+            unsafe UnsafeMutableRawPointer(to).storeBytes(
+                of: UInt32(0x0A0D_0A0D).littleEndian, as: UInt32.self)
             used &+= count
         }
         return true
@@ -911,6 +930,33 @@ public enum ByteScan {
         }
     }
 
+    /// The same, without a call for 64 to 256 bytes, as usual heads have them.
+    @inline(__always)
+    static func copyMany(
+        _ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>, count: Int
+    ) {
+        if _slowPath(UInt(bitPattern: count &- 64) > 192) {
+            return unsafe copy(from, to, count: count)
+        }
+        // Sound: both hold `count` bytes, as the caller says; only the last move reaches the last
+        // 64 of them, and at least as many there are.
+        if count > 64 { unsafe move(from, to, 0, as: SIMD64<UInt8>.self) }
+        if count > 128 { unsafe move(from, to, 64, as: SIMD64<UInt8>.self) }
+        if count > 192 { unsafe move(from, to, 128, as: SIMD64<UInt8>.self) }
+        unsafe move(from, to, count &- 64, as: SIMD64<UInt8>.self)
+    }
+
+    /// The same, without a call for 8 to 16 bytes, as usual hosts have them.
+    @inline(__always)
+    static func copyShort(
+        _ from: UnsafePointer<UInt8>, _ to: UnsafeMutablePointer<UInt8>, count: Int
+    ) {
+        if UInt(bitPattern: count &- 8) > 8 { return unsafe copy(from, to, count: count) }
+        // Sound: at least 8 bytes and at most twice as many, so both moves are inside.
+        unsafe move(from, to, 0, as: UInt64.self)
+        unsafe move(from, to, count &- 8, as: UInt64.self)
+    }
+
     /// Copies fewer than 16 bytes.
     @inline(__always)
     private static func copyFew(
@@ -948,7 +994,9 @@ public enum ByteScan {
         // mask of that and SIMD2<UInt64> sixteen; none has padding.
         let bytes = unsafe unsafeBitCast(number.bigEndian, to: SIMD8<UInt8>.self)
         // Each byte becomes two, the value of its higher half first.
-        let wide = SIMD8<UInt16>(truncatingIfNeeded: bytes)
+        let wide = SIMD8<UInt16>(
+            UInt16(bytes[0]), UInt16(bytes[1]), UInt16(bytes[2]), UInt16(bytes[3]),
+            UInt16(bytes[4]), UInt16(bytes[5]), UInt16(bytes[6]), UInt16(bytes[7]))
         let pairs = (wide &>> four | wide &<< eight) & halves
         let values = unsafe unsafeBitCast(pairs, to: SIMD16<Int8>.self)
         // Letters come 39 after where digits would be.
@@ -1020,18 +1068,15 @@ public enum ByteScan {
         return append(end, to: &output)
     }
 
-    /// Overwrites the 36 bytes from `offset` on, which must be in the span.
+    /// Overwrites the 36 bytes from `offset` on, which must be there.
     @inline(__always)
     static func store(
-        _ text: RequestID.Text, _ bytes: inout MutableSpan<UInt8>, at offset: Int
+        _ text: RequestID.Text, _ bytes: inout HeadStorage<UInt8>, at offset: Int
     ) {
         precondition(
             offset >= 0 && offset <= bytes.count &- RequestID.count, "no room for an identity")
         // Sound: the 36 bytes were just checked to be inside.
-        unsafe bytes.withUnsafeMutableBufferPointer { target in
-            guard let base = target.baseAddress else { return }
-            unsafe store(text, base + offset)
-        }
+        unsafe store(text, bytes.base + offset)
     }
 
     /// Appends the 36 bytes of an identity when they fit; otherwise nothing, and returns false.

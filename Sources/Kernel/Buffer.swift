@@ -78,7 +78,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// The unread bytes and, where there is room, 16 zeros behind them, for readers of whole vectors.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     @_lifetime(&self)
     public mutating func padded() -> Span<UInt8> {
         if room &- end < 16 { return span }
@@ -124,7 +124,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// Lets `body` write into all the free capacity; what it appended becomes unread bytes.
-    @inlinable
+    @inlinable @inline(always)
     public mutating func withFree<E: Error, R: ~Copyable>(
         _ body: (inout OutputSpan<UInt8>) throws(E) -> R
     ) throws(E) -> R {
@@ -144,7 +144,7 @@ public struct Buffer: ~Copyable {
 
     /// Moves the unread bytes to the front.
     @inlinable
-    @inline(__always)
+    @inline(always)
     mutating func compact() {
         if start != 0 { move() }
     }

@@ -16,7 +16,7 @@ public enum Clock {
     public static func wallNanoseconds() -> UInt64 { read(CLOCK_REALTIME) }
 
     @inlinable
-    @inline(__always)
+    @inline(always)
     static func read(_ clock: Int32) -> UInt64 {
         var time = timespec()
         // Sound: the pointer is valid for the call, which cannot fail for these clocks.

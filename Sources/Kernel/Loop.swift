@@ -108,7 +108,7 @@ public struct Loop: ~Copyable {
     /// Waits for events: how many there are now; 0 on time-out or an interruption by a signal.
     ///
     /// A time-out of 0 does not wait, one below zero waits without end.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     public mutating func wait(timeoutMilliseconds: Int32) -> Int {
         // Sound: the system fills at most `capacity` events, all in memory this value owns.
         let count = unsafe SystemCall.wait(

@@ -56,7 +56,7 @@ extension Slab where Element: ~Copyable {
     }
 
     /// Ends this life of the slot and destroys its element where it stands; nothing when it has ended.
-    @inlinable
+    @inlinable @inline(always)
     public mutating func destroy(_ id: SlotID) {
         guard contains(id) else { return }
         // Sound: the slot is occupied, so its element is initialised; afterwards it is free.
@@ -83,7 +83,7 @@ extension Slab where Element: ~Copyable {
     /// Takes the slot freed last, or the first that was never used, and names its next life; nil
     /// when all are occupied.
     @inlinable
-    @inline(__always)
+    @inline(always)
     mutating func takeFree() -> SlotID? {
         if firstFree != .max {
             let slot = firstFree
@@ -99,7 +99,7 @@ extension Slab where Element: ~Copyable {
 
     /// Begins the life in a slot that `takeFree` gave and whose element stands there now.
     @inlinable
-    @inline(__always)
+    @inline(always)
     mutating func occupy(_ id: SlotID) {
         // Sound: the slot is inside the mapping; this marks it as the owner of the element.
         unsafe header(id.slot).pointee = id.raw
@@ -126,12 +126,12 @@ extension Slab where Element: ~Copyable {
     /// The element of an occupied slot, in place.
     @inlinable
     public subscript(slot: UInt32) -> Element {
-        unsafeAddress {
+        @inline(always) unsafeAddress {
             precondition(isOccupied(slot), "Only an occupied slot can be read.")
             // Sound: occupied, so initialised; the borrow of the slab keeps it so.
             return unsafe UnsafePointer(element(slot))
         }
-        unsafeMutableAddress {
+        @inline(always) unsafeMutableAddress {
             precondition(isOccupied(slot), "Only an occupied slot can be changed.")
             // Sound: occupied, so initialised; the access to the slab is exclusive.
             return unsafe element(slot)
@@ -141,12 +141,12 @@ extension Slab where Element: ~Copyable {
     /// The element of a life that has not ended, in place.
     @inlinable
     public subscript(id: SlotID) -> Element {
-        unsafeAddress {
+        @inline(always) unsafeAddress {
             precondition(contains(id), "Only a living slot can be read.")
             // Sound: occupied, so initialised; the borrow of the slab keeps it so.
             return unsafe UnsafePointer(element(id.slot))
         }
-        unsafeMutableAddress {
+        @inline(always) unsafeMutableAddress {
             precondition(contains(id), "Only a living slot can be changed.")
             // Sound: occupied, so initialised; the access to the slab is exclusive.
             return unsafe element(id.slot)
@@ -155,7 +155,7 @@ extension Slab where Element: ~Copyable {
 
     /// Whether this life of the slot has not ended.
     @inlinable
-    @inline(__always)
+    @inline(always)
     public func contains(_ id: SlotID) -> Bool {
         guard id.slot < firstUnused else { return false }
         // Sound: the slot is inside the mapping and was used, so that its header is no zero.
@@ -164,7 +164,7 @@ extension Slab where Element: ~Copyable {
 
     /// Whether somebody lives in the slot.
     @inlinable
-    @inline(__always)
+    @inline(always)
     public func isOccupied(_ slot: UInt32) -> Bool {
         guard slot < firstUnused else { return false }
         // Sound: the slot is inside the mapping and was used.
@@ -222,7 +222,7 @@ extension Slab where Element: ~Copyable {
 
     /// The header of a slot below the capacity.
     @inlinable
-    @inline(__always)
+    @inline(always)
     func header(_ slot: UInt32) -> UnsafeMutablePointer<Header> {
         // Sound: the mapping has room for `slotCount` strides, and callers pass slots below it.
         unsafe (mapping.base + Int(slot) &* Self.stride).assumingMemoryBound(to: Header.self)
@@ -230,7 +230,7 @@ extension Slab where Element: ~Copyable {
 
     /// The memory of a slot's element.
     @inlinable
-    @inline(__always)
+    @inline(always)
     func element(_ slot: UInt32) -> UnsafeMutablePointer<Element> {
         // Sound: as `header`; offset and stride respect the element's alignment.
         unsafe (mapping.base + (Int(slot) &* Self.stride &+ Self.elementOffset))

@@ -70,7 +70,7 @@ extension Socket {
     /// Receives behind the unread bytes, where there must be room.
     ///
     /// They are not moved for more room: into an empty buffer all of its capacity can be read.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     public func read(into buffer: inout Buffer) -> IOResult {
         let free = Int(buffer.room &- buffer.end)
         precondition(free > 0, "Reading into no room would look like the end.")
@@ -97,7 +97,7 @@ extension Socket {
         return result == -Int(EAGAIN)
     }
 
-    @inline(__always)
+    @inline(always)
     private func receive(into output: inout OutputSpan<UInt8>, flags: Int32) -> IOResult {
         let raw = raw
         // Sound: as inside.
@@ -124,7 +124,7 @@ extension Socket {
 
 extension Socket {
     /// Sends as much as the system takes now; `.bytes` may be less than there is.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     public func write(_ bytes: Span<UInt8>) -> IOResult {
         let raw = raw
         // Sound: as inside.
@@ -136,7 +136,7 @@ extension Socket {
     }
 
     /// Sends two ranges by one call, such as a head and the first content.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     public func write(_ first: Span<UInt8>, then second: Span<UInt8>) -> IOResult {
         if second.isEmpty { return write(first) }
         if first.isEmpty { return write(second) }
@@ -150,7 +150,7 @@ extension Socket {
         }
     }
 
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     func transmit(
         _ one: UnsafeBufferPointer<UInt8>, _ two: UnsafeBufferPointer<UInt8>
     ) -> IOResult {

@@ -18,7 +18,7 @@ public enum IOResult: Equatable, Sendable {
 @usableFromInline
 enum SystemCall {
     /// Runs a call until it is not interrupted; the result or, below zero, the negated `errno`.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func run(_ body: () -> Int) -> Int {
         while true {
             let result = body()
@@ -28,14 +28,14 @@ enum SystemCall {
         }
     }
 
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func run(_ body: () -> Int32) -> Int32 { Int32(truncatingIfNeeded: run { Int(body()) }) }
 
     // The calls of each request go to the system without libc's own functions: those are cancellation points, and
     // in a program with threads each costs forty instructions more for the case that somebody cancels this one.
 
     /// `recv`: bytes, 0 at the end, or below zero the negated `errno`.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func receive(
         _ descriptor: Int32, _ memory: UnsafeMutablePointer<UInt8>, _ count: Int, _ flags: Int32
     ) -> Int {
@@ -47,7 +47,7 @@ enum SystemCall {
     }
 
     /// `send`: bytes, or below zero the negated `errno`.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func send(
         _ descriptor: Int32, _ memory: UnsafePointer<UInt8>?, _ count: Int, _ flags: Int32
     ) -> Int {
@@ -58,7 +58,7 @@ enum SystemCall {
     }
 
     /// `sendmsg`: bytes, or below zero the negated `errno`.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func send(
         _ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>, _ flags: Int32
     ) -> Int {
@@ -69,7 +69,7 @@ enum SystemCall {
     }
 
     /// `epoll_wait`, not repeated when a signal interrupts it: events, or below zero the negated `errno`.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func wait(
         _ descriptor: Int32, _ events: UnsafeMutablePointer<epoll_event>, _ capacity: Int,
         _ timeoutMilliseconds: Int32
@@ -81,7 +81,7 @@ enum SystemCall {
     }
 
     /// Runs a call that must succeed or throw.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     @discardableResult
     static func check(_ call: StaticString, _ body: () -> Int32) throws(SystemError) -> Int32 {
         let result: Int32 = run(body)
@@ -90,7 +90,7 @@ enum SystemCall {
     }
 
     /// The result of a read: zero is the end.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func reading(_ result: Int) -> IOResult {
         if result > 0 { return .bytes(result) }
         if result == 0 { return .end }
@@ -98,13 +98,13 @@ enum SystemCall {
     }
 
     /// The result of a write: zero is zero bytes.
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func writing(_ result: Int) -> IOResult {
         if result >= 0 { return .bytes(result) }
         return failure(result)
     }
 
-    @inlinable @inline(__always)
+    @inlinable @inline(always)
     static func failure(_ result: Int) -> IOResult {
         let code = Int32(truncatingIfNeeded: -result)
         return code == EAGAIN ? .wouldBlock : .failed(code)

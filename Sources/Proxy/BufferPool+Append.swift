@@ -15,6 +15,7 @@ extension BufferPool {
     }
 
     /// Takes a buffer's memory back, if it has any.
+    @inline(always)
     mutating func reclaim(_ buffer: inout Buffer) {
         if buffer.capacity == 0 { return }
         var old = Buffer()

@@ -1,4 +1,5 @@
 // Proves that every 16-byte scan finds what a byte loop finds, at every length, place and offset.
+import BasicContainers
 import Testing
 
 @testable import HTTP
@@ -165,20 +166,44 @@ import Testing
                 let third = random.below(80)
                 let (a, b, c) = (pattern(first, 1), pattern(second, 2), pattern(third, 3))
                 let four = a + b + c + b
-                let five = a + b + bytes("name: ") + c + bytes("end")
                 for (room, fits) in [(0, true), (-1, false)] {
-                    #expect(
-                        appended([9], room: five.count + room) {
-                            ByteScan.append(
-                                a.span, b.span, "name: ", c.span, "end",
-                                to: &$0)
-                        } == (fits ? [9] + five : nil))
                     if four.isEmpty { continue }
                     #expect(
                         appended([9], room: four.count + room) {
                             ByteScan.append(
                                 a.span, b.span, c.span, b.span, to: &$0)
                         } == (fits ? [9] + four : nil))
+                }
+            }
+        }
+    }
+
+    @Test func `parts of a head and lines lie one behind the other, all or nothing`() {
+        var head = HeadStorage<UInt8>(capacity: 700)
+        var lines = HeadStorage<UInt8>(capacity: 700)
+        for i in 0..<700 {
+            head.append(UInt8(truncatingIfNeeded: i &* 7))
+            lines.append(UInt8(truncatingIfNeeded: i &* 11 &+ 3))
+        }
+        let counts = [1, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 256, 257, 600]
+        for count in counts {
+            for hostCount in [0, 1, 7, 8, 9, 15, 16, 17, 40] {
+                let added = ByteRange(start: 5, count: UInt32(count))
+                let host = ByteRange(start: 9, count: UInt32(hostCount))
+                var wanted: [UInt8] = []
+                for i in 0..<count { wanted.append(head[i]) }
+                for i in 5..<(5 + count) { wanted.append(lines[i]) }
+                wanted += bytes("x: ")
+                for i in 9..<(9 + hostCount) { wanted.append(head[i]) }
+                wanted += bytes("\r\n\r\n")
+                for room in [wanted.count - 1, wanted.count, wanted.count + 9] {
+                    var output = RigidArray<UInt8>(capacity: room)
+                    let fits = output.edit {
+                        ByteScan.append(
+                            head, upTo: UInt32(count), lines, added, "x: ", host, to: &$0)
+                    }
+                    check(fits == (room >= wanted.count))
+                    check(text(output.span) == (fits ? text(wanted) : ""))
                 }
             }
         }

@@ -27,6 +27,43 @@ import Testing
         check(head.fields.index(named: bytes("x-own").span, from: 4) == nil)
     }
 
+    @Test func `names of any number of lines are known, and those that are repeated`() {
+        var limits = HeadLimits.request
+        limits.fieldCount = 600
+        // Past 255 lines, the most that are taken by the fast way, and names that it does not take.
+        for count in [1, 2, 3, 60, 254, 255, 256, 257, 300] {
+            for name in ["Secure-Last", "Sec-WebSocket-Accept", "x-own"] {
+                var fields = ""
+                for _ in 0..<count { fields += "Accept: a\r\n" }
+                fields += "\(name): 1\r\nAge: 2\r\nAge: 3\r\nVia: 4\r\n"
+                let head = head(fields, limits: limits)
+                check(head.fields.count == count + 5)
+                check(head.fields.occurrences(.accept) == count)
+                check(head.fields.repeated.contains(.accept) == (count > 1))
+                check(head.fields.repeated.contains(.age))
+                check(!head.fields.repeated.contains(.via) && !head.fields.repeated.contains(.host))
+                check(head.value(.via).map { text(head.span($0)) } == "4")
+                check(head.value(.age).map { text(head.span($0)) } == "2")
+                check(value(head, name.lowercased()) == "1")
+            }
+        }
+    }
+
+    @Test func `two lines of one name are seen wherever they stand`() {
+        let all = ["Accept: a", "Age: b", "Accept-Encoding: c", "x-own: d", "Cookie: e"]
+        for i in 0..<all.count {
+            for at in 0...all.count {
+                var lines = all
+                lines.insert(all[i], at: at)
+                let head = head(lines.map { $0 + "\r\n" }.joined())
+                let names: [FieldName] = [.accept, .age, .acceptEncoding, .other, .cookie]
+                for (j, name) in names.enumerated() {
+                    check(head.fields.repeated.contains(name) == (i == j))
+                }
+            }
+        }
+    }
+
     @Test func `removed lines are not found`() {
         var head = head("Accept: x\r\nX-Own: 1\r\nx-own: 2\r\nACCEPT: y\r\n")
         head.remove(.accept)

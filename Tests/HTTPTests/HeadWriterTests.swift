@@ -72,6 +72,35 @@ struct Refused: Error {}
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ]
 
+    @Test func `heads and hosts of any length are kept and written whole`() {
+        var head = RequestHead()
+        var additions = RequestAdditions(via: "1.1 gateway")
+        additions.setClient(bytes("192.0.2.1").span, isSecure: true)
+        for count in 1...600 {
+            let host = String(repeating: "h", count: 1 + count % 40)
+            let sent = "GET / HTTP/1.1\r\nHost: \(host)\r\nx: "
+                + String(repeating: "v", count: count) + "\r\n\r\n"
+            let input = bytes(sent + String(repeating: "\u{0}", count: 16))
+            let step = head.parse(input.span, count: sent.utf8.count)
+            check(step == .complete(consumed: sent.utf8.count))
+            check(text(head.bytes) == sent)
+            let plain = written {
+                HeadWriter.write(request: head, framing: .none, into: &$0)
+            }
+            check(plain.map { text($0) } == sent)
+            let added = written {
+                HeadWriter.write(
+                    request: head, framing: .none, adding: [.forwarded], of: additions,
+                    forwardedHost: head.authority, into: &$0
+                ).fits
+            }
+            check(
+                added.map { text($0) } == String(sent.prefix(sent.count - 1)) + "via: 1.1 gateway\r\n"
+                    + "x-forwarded-proto: https\r\nx-forwarded-for: 192.0.2.1\r\n"
+                    + "x-forwarded-host: \(host)\r\n\r\n")
+        }
+    }
+
     @Test(arguments: requests) func `a request is written canonically`(_ row: Row<String>) throws {
         let head = try parsed(row.input)
         check(text(write(head, head.framing)) == row.wanted)

@@ -1,5 +1,3 @@
-import BasicContainers
-
 extension HeadParser {
     /// Reads the request head at the start of the first `count` bytes of `input` into `head`; see
     /// `RequestHead.parse`.
@@ -62,8 +60,7 @@ extension HeadParser {
         }
         take(&head, line)
         let end: Int
-        let bounds = FieldBounds(head.limits, start: line.end &+ 11)
-        switch parseFields(&head.fields, input, count, from: line.end &+ 11, bounds) {
+        switch parseFields(&head.fields, input, count, from: line.end &+ 11, head.limits) {
         case .ended(let offset): end = offset
         case let other: return other
         }
@@ -108,8 +105,7 @@ extension HeadParser {
         case let other: return other
         }
         let end: Int
-        let bounds = FieldBounds(head.limits, start: fieldsStart)
-        switch parseFields(&head.fields, input, count, from: fieldsStart, bounds) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart, head.limits) {
         case .ended(let offset): end = offset
         case let other: return other
         }

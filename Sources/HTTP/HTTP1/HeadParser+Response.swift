@@ -1,5 +1,3 @@
-import BasicContainers
-
 extension HeadParser {
     /// Reads the response head at the start of the first `count` bytes of `input` into `head`; see
     /// `ResponseHead.parse`.
@@ -29,8 +27,7 @@ extension HeadParser {
         case let other: return other
         }
         let end: Int
-        let bounds = FieldBounds(head.limits, start: fieldsStart)
-        switch parseFields(&head.fields, input, count, from: fieldsStart, bounds) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart, head.limits) {
         case .ended(let offset): end = offset
         case let other: return other
         }

@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// Reads HTTP/1.x heads: start line, field lines, empty line (RFC 9112 §2 to §5).
 ///
 /// One pass over the input, no allocation, no state kept between calls. The answer depends on the
@@ -80,10 +78,12 @@ enum HeadParser {
     @inline(__always)
     static func parseFields(
         _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
-        _ bounds: FieldBounds
+        _ limits: borrowing HeadLimits
     ) -> Part {
-        let usual = usualLines(&fields, input, count, from: start, bounds)
+        let usual = ByteScan.appendLines(
+            &fields, input, count, from: start, sectionEnd: start &+ fields.sectionBytes)
         if usual.isEnd { return .ended(usual.next) }
+        let bounds = FieldBounds(limits, start: start)
         return parseAnyFields(&fields, input, count, from: usual.next, bounds)
     }
 
@@ -101,7 +101,8 @@ enum HeadParser {
             case .incomplete: return .incomplete
             case .malformed(let reason): return .malformed(reason)
             }
-            let usual = usualLines(&fields, input, count, from: at, bounds)
+            let usual = ByteScan.appendLines(
+                &fields, input, count, from: at, sectionEnd: bounds.section &+ 1)
             if usual.isEnd { return .ended(usual.next) }
             at = usual.next
         }
@@ -138,24 +139,8 @@ enum HeadParser {
         if line.control == 0 || fields.lines.count >= bounds.count {
             return LineStep(unusualLine(&fields, text, at, bounds))
         }
-        fields.take(
-            FieldLine(line.id, start: at, colon: line.nameEnd, control: line.control),
-            isForwarding: line.isForwarding)
+        fields.take(line, at: at)
         return .next(line.control &+ 2)
-    }
-
-    /// Reads usual lines; see `ByteScan.appendLines`.
-    @inline(__always)
-    private static func usualLines(
-        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
-        _ bounds: FieldBounds
-    ) -> (next: Int, isEnd: Bool) {
-        if bounds.line < 34 { return (start, false) }
-        let limit = min(count, input.count &- 16)
-        return ByteScan.appendLines(
-            &fields, upTo: bounds.count, input, from: start,
-            ByteScan.LineBounds(
-                limit: limit, end: min(limit &- 1, bounds.section &+ 1), most: bounds.line))
     }
 
     /// Reads the field line at `at`, which is not the usual one, or is broken or incomplete.

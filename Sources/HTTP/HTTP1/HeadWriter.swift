@@ -40,8 +40,7 @@ public enum HeadWriter {
     ) -> Bool {
         let end = request.usualEnd(framing, without: [])
         if end > 0 {
-            return ByteScan.append(
-                ByteScan.part(request.fields.bytes.span, 0, end), "\r\n", to: &output)
+            return ByteScan.append(request.fields.bytes, upTo: end, to: &output)
         }
         return writeAny(request, framing, without: [], &output)
             && Self.end(request, framing, &output)
@@ -66,8 +65,8 @@ public enum HeadWriter {
             if end > 0 {
                 let start = output.count
                 let isWritten = ByteScan.append(
-                    ByteScan.part(request.fields.bytes.span, 0, end), additions.lines(parts),
-                    "x-forwarded-host: ", request.part(forwardedHost), "\r\n\r\n", to: &output)
+                    request.fields.bytes, upTo: end, additions.bytes, additions.range(parts),
+                    "x-forwarded-host: ", forwardedHost, to: &output)
                 if !isWritten { return .nothing }
                 return WrittenHead(start, output.count, additions: start &+ Int(end), parts)
             }
@@ -155,8 +154,7 @@ public enum HeadWriter {
         {
             let end = response.fields.runEnd(without: [])
             if end > 0 {
-                return ByteScan.append(
-                    ByteScan.part(response.fields.bytes.span, 0, end), "\r\n", to: &output)
+                return ByteScan.append(response.fields.bytes, upTo: end, to: &output)
             }
         }
         return writeAny(response, to: version, framing, closes: closes, &output)
@@ -439,13 +437,6 @@ extension RequestHead {
     @inline(__always)
     fileprivate func usualEnd(_ framing: BodyFraming, without names: FieldNames) -> UInt32 {
         hasUsualLine && !writesHost && says(framing) ? fields.runEnd(without: names) : 0
-    }
-
-    /// The bytes of a range that is not `.none`.
-    @inline(__always)
-    @_lifetime(borrow self)
-    fileprivate func part(_ range: ByteRange) -> Span<UInt8> {
-        ByteScan.part(fields.bytes.span, range.start, range.start &+ range.count)
     }
 }
 

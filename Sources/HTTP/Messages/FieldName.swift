@@ -236,7 +236,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
 /// The known names of 3 to 14 bytes, to be found by their first bytes and proved by two compares.
 ///
 /// It is part of what is parsed into, so that no lookup goes through a lazily made global.
-struct NameTable: BitwiseCopyable, Sendable {
+struct NameTable: ~Copyable, Sendable {
     /// One name, with the colon and the space behind it.
     struct Row: BitwiseCopyable, Sendable {
         /// The first eight bytes, and their bits that are compared.
@@ -246,8 +246,14 @@ struct NameTable: BitwiseCopyable, Sendable {
         var last: UInt64 = 0
         var lastMask: UInt64 = 0
         /// Bytes of the name; 0 in a row without a name, which equals nothing.
-        var count: UInt32 = 0
+        var count = 0
+        /// The set of the name alone.
+        var name = FieldNames(.other)
         var id = FieldName.other
+        /// The traits of its lines.
+        var traits: FieldLine.Traits = []
+        /// Makes a row have 64 bytes, so that it is found by a shift.
+        private let rest: UInt64 = 0
 
         init() {}
 
@@ -255,7 +261,9 @@ struct NameTable: BitwiseCopyable, Sendable {
         init(_ name: FieldName) {
             let text = ByteScan.bytes(name.text)
             id = name
-            count = UInt32(text.count)
+            self.name = FieldNames(name)
+            traits = FieldLine.Traits(of: self.name)
+            count = text.count
             first = 0
             for i in 0..<(text.count + 2) {
                 let byte: UInt8 =
@@ -277,10 +285,8 @@ struct NameTable: BitwiseCopyable, Sendable {
         }
     }
 
-    typealias Rows = InlineArray<128, Row>
-
-    /// The row of a slot, and 64 behind it that of another name of this slot.
-    var rows = Rows(repeating: Row())
+    /// The row of a slot, and 64 behind it that of another name of this slot: 128 rows.
+    private(set) var rows = HeadStorage<Row>(capacity: 128)
 
     /// These come first where names share a slot; a name that finds no row is found without one.
     private static var mostUsual: [FieldName] {
@@ -288,6 +294,7 @@ struct NameTable: BitwiseCopyable, Sendable {
     }
 
     init() {
+        for _ in 0..<rows.capacity { rows.append(Row()) }
         for name in Self.mostUsual + FieldName.allCases { add(name) }
     }
 

@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// One field line of a head, as ranges of the bytes that the head owns.
 public struct FieldLine: BitwiseCopyable, Sendable {
     /// What a writer asks of a line, as bits, so that it asks once.
@@ -55,16 +53,17 @@ public struct FieldLine: BitwiseCopyable, Sendable {
         if !isCanonical { traits.insert(.unusual) }
     }
 
-    /// Makes a line that is exactly `name: value` CRLF from offsets below 2^32.
+    /// Makes a line that is exactly `name: value` CRLF from offsets below 2^32; `traits` follow
+    /// from the name.
     @inline(__always)
-    init(_ id: FieldName, start: Int, colon: Int, control: Int) {
+    init(_ id: FieldName, _ traits: Traits, start: Int, colon: Int, control: Int) {
         self.start = UInt32(truncatingIfNeeded: start)
         nameEnd = UInt32(truncatingIfNeeded: colon)
         valueStart = UInt32(truncatingIfNeeded: colon &+ 2)
         valueEnd = UInt32(truncatingIfNeeded: control)
         lineEnd = UInt32(truncatingIfNeeded: control &+ 2)
         self.id = id
-        traits = Traits(of: FieldNames(id))
+        self.traits = traits
     }
 
     /// The name as it was sent.
@@ -98,9 +97,9 @@ extension FieldName {
 public struct FieldSection: ~Copyable, Sendable {
     let byAddress = ByAddress()
     /// The bytes of the head, then those of edits.
-    public internal(set) var bytes: RigidArray<UInt8>
+    public internal(set) var bytes: HeadStorage<UInt8>
     /// All lines in order, dropped ones included.
-    public internal(set) var lines: RigidArray<FieldLine>
+    public internal(set) var lines: HeadStorage<FieldLine>
     /// The names of all lines, dropped ones included: one that is not in it has no line.
     public internal(set) var names: FieldNames = []
     /// The names of two lines or more, dropped ones included.
@@ -108,15 +107,26 @@ public struct FieldSection: ~Copyable, Sendable {
     /// Index of the last line of each name in `names`: of the only one, unless it is repeated.
     @usableFromInline var places = InlineArray<64, UInt32>(repeating: 0)
     /// The names that a parser looks for first.
-    var usualNames = NameTable()
+    let usualNames = NameTable()
     /// The traits that any line has.
     var traits: FieldLine.Traits = []
     /// The lines that were dropped, if there is the trait of it and they lie side by side.
     var gap: Range<UInt32> = 0..<0
 
-    init(byteCapacity: Int, lineCapacity: Int) {
-        bytes = RigidArray(capacity: byteCapacity)
-        lines = RigidArray(capacity: lineCapacity)
+    /// Bytes of a line before its line end, as the limits say.
+    let lineBytes: Int
+    /// Bytes from the first line on before which a line has its CR, as the limits say.
+    let sectionBytes: Int
+    /// Lines that a parser takes by the fast way, not more than `NameSum` can tell of.
+    let usualLineCount: Int
+
+    init(_ limits: borrowing HeadLimits) {
+        bytes = HeadStorage(capacity: limits.capacity)
+        lines = HeadStorage(capacity: limits.fieldCount + limits.editCount)
+        lineBytes = limits.fieldBytes
+        sectionBytes = limits.fieldsBytes - 1
+        // The fast way takes it for granted that a line of 34 bytes is short enough.
+        usualLineCount = lineBytes < 34 ? 0 : min(limits.fieldCount, NameSum.most)
     }
 
     // MARK: - Reading
@@ -243,6 +253,36 @@ public struct FieldSection: ~Copyable, Sendable {
         names.insert(name)
         traits.formUnion(line.traits)
         if isForwarding { names.insert(.otherForwarding) }
+    }
+
+    /// Takes a usual line that begins at `start`.
+    @inline(__always)
+    mutating func take(_ line: ByteScan.Line, at start: Int) {
+        let traits = FieldLine.Traits(of: FieldNames(line.id))
+        take(
+            FieldLine(
+                line.id, traits, start: start, colon: line.nameEnd, control: line.control),
+            isForwarding: line.isForwarding)
+    }
+
+    /// Takes the names of all lines from `first` on, whose places are known already.
+    @inline(__always)
+    mutating func take(_ sum: NameSum, from first: Int) {
+        repeated.formUnion(names.intersection(sum.names))
+        if _slowPath(sum.hasRepeats) { noteRepeats(from: first) }
+        names.formUnion(sum.names)
+        traits.formUnion(FieldLine.Traits(of: sum.names))
+    }
+
+    /// Notes the names that two lines or more from `first` on have.
+    @inline(never)
+    private mutating func noteRepeats(from first: Int) {
+        var seen: FieldNames = []
+        for i in first..<lines.count {
+            let name = FieldNames(lines[i].id)
+            repeated.formUnion(seen.intersection(name))
+            seen.formUnion(name)
+        }
     }
 
     /// Drops every line of these names; `.otherForwarding` stands for all that it says.

@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// What was seen so far of a head that is built field by field.
 struct PseudoFields: BitwiseCopyable {
     var hasMethod = false

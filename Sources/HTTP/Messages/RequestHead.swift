@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// The head of a request: one per worker, parsed into again and again without allocation.
 ///
 /// All ranges are of `bytes`, which the head owns; they hold until the next parse.
@@ -52,8 +50,7 @@ public struct RequestHead: ~Copyable, Sendable {
     /// Makes a head with all the memory it will ever use.
     public init(limits: HeadLimits = .request) {
         self.limits = limits
-        fields = FieldSection(
-            byteCapacity: limits.capacity, lineCapacity: limits.fieldCount + limits.editCount)
+        fields = FieldSection(limits)
     }
 
     // MARK: - Parsing

@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// Request targets: their four forms (RFC 9112 §3.2), and what is forwarded of them.
 enum Target {
     /// Judges the target of a complete head and records target, path, query and authority.
@@ -114,7 +112,7 @@ enum Target {
         }
         let start = head.fields.bytes.count
         let path = text.extracting(target.lowerBound..<mark)
-        if let reason = PathNormaliser.append(path, to: &head.fields.bytes) { return reason }
+        if let reason = head.fields.bytes.edit({ PathNormaliser.append(path, to: &$0) }) { return reason }
         head.path = ByteRange(start..<head.fields.bytes.count)
         return takeQuery(&head, text, mark..<target.upperBound)
     }

@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// What Connection lines say (RFC 9110 §7.6.1).
 struct ConnectionOptions: OptionSet, BitwiseCopyable {
     let rawValue: UInt8
@@ -106,7 +104,7 @@ extension FieldName {
 
 extension FieldSection {
     /// Drops connection-specific lines and, where Connection names others, those.
-    @inline(never)
+    @inline(__always)
     mutating func removeConnectionFields(naming: Bool) {
         if naming { removeNamed() }
         dropEach(.ofConnection)

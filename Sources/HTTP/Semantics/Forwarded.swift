@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// What the gateway tells backends about the client (RFC 7239 and the X-Forwarded fields).
 public enum Forwarded {
     /// Writes X-Forwarded-For, -Proto and -Host; false when they do not fit.

@@ -13,6 +13,13 @@ public enum PathNormaliser {
     public static func append(
         _ path: Span<UInt8>, to output: inout RigidArray<UInt8>
     ) -> Malformed.Reason? {
+        output.edit { append(path, to: &$0) }
+    }
+
+    /// The same for the path of a head.
+    static func append(
+        _ path: Span<UInt8>, to output: inout OutputSpan<UInt8>
+    ) -> Malformed.Reason? {
         precondition(!path.isEmpty && path[0] == 0x2F, "a path begins with a slash")
         precondition(output.freeCapacity >= path.count, "no room for a path")
         let base = output.count
@@ -26,7 +33,7 @@ public enum PathNormaliser {
 
     /// Appends `path` with escapes of unreserved bytes decoded and all others as they are.
     private static func decode(
-        _ path: Span<UInt8>, _ output: inout RigidArray<UInt8>
+        _ path: Span<UInt8>, _ output: inout OutputSpan<UInt8>
     ) -> Malformed.Reason? {
         var at = 0
         while at < path.count {
@@ -44,7 +51,7 @@ public enum PathNormaliser {
             if isUnreserved(value) {
                 output.append(value)
             } else {
-                output.append(copying: path.extracting(at..<(at + 3)))
+                for i in at..<(at + 3) { output.append(path[i]) }
             }
             at += 3
         }
@@ -86,7 +93,7 @@ public enum PathNormaliser {
 
     /// Resolves dot segments in place (RFC 3986 §5.2.4).
     private static func resolve(
-        _ output: inout RigidArray<UInt8>, from base: Int
+        _ output: inout OutputSpan<UInt8>, from base: Int
     ) -> Malformed.Reason? {
         var read = base
         var write = base
@@ -117,7 +124,7 @@ public enum PathNormaliser {
 
     /// 1 for `.`, 2 for `..`, 0 for any other segment.
     private static func dotCount(
-        _ bytes: borrowing RigidArray<UInt8>, _ segment: Range<Int>
+        _ bytes: borrowing OutputSpan<UInt8>, _ segment: Range<Int>
     ) -> Int {
         if segment.isEmpty || segment.count > 2 { return 0 }
         for i in segment where bytes[i] != 0x2E { return 0 }
@@ -126,7 +133,7 @@ public enum PathNormaliser {
 
     /// Moves `write` back over the last segment; false when that holds an escaped separator.
     private static func removeLast(
-        _ output: inout RigidArray<UInt8>, _ base: Int, _ write: inout Int
+        _ output: inout OutputSpan<UInt8>, _ base: Int, _ write: inout Int
     ) -> Bool {
         var at = write
         while at > base {
@@ -140,7 +147,7 @@ public enum PathNormaliser {
 
     /// Whether the segment would hold a dot segment if `%2F` and `%5C` were slashes.
     private static func hidesDots(
-        _ bytes: borrowing RigidArray<UInt8>, _ segment: Range<Int>
+        _ bytes: borrowing OutputSpan<UInt8>, _ segment: Range<Int>
     ) -> Bool {
         var start = segment.lowerBound
         var hasSeparator = false
@@ -160,7 +167,7 @@ public enum PathNormaliser {
 
     /// Whether `%2F` or `%5C` is at `at`.
     private static func isSeparator(
-        _ bytes: borrowing RigidArray<UInt8>, _ at: Int, _ end: Int
+        _ bytes: borrowing OutputSpan<UInt8>, _ at: Int, _ end: Int
     ) -> Bool {
         if at + 2 >= end || bytes[at] != 0x25 { return false }
         let high = bytes[at + 1]
@@ -169,7 +176,7 @@ public enum PathNormaliser {
     }
 
     /// Makes one slash of several in place.
-    private static func mergeSlashes(_ output: inout RigidArray<UInt8>, from base: Int) {
+    private static func mergeSlashes(_ output: inout OutputSpan<UInt8>, from base: Int) {
         var write = base
         for read in base..<output.count {
             let byte = output[read]

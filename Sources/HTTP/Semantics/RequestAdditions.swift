@@ -1,5 +1,3 @@
-import BasicContainers
-
 /// The lines that the gateway adds to a request, kept ready to be copied: one per worker.
 ///
 /// They stand in one array in the order `x-request-id`, `via`, `x-forwarded-proto`,
@@ -18,7 +16,7 @@ public struct RequestAdditions: ~Copyable, Sendable {
 
     private let byAddress = ByAddress()
     /// The lines.
-    private var bytes: RigidArray<UInt8>
+    private(set) var bytes: HeadStorage<UInt8>
     /// Offset after Via.
     private let viaEnd: UInt32
     /// Offset after X-Forwarded-For.
@@ -37,7 +35,7 @@ public struct RequestAdditions: ~Copyable, Sendable {
     public init(via: StaticString) {
         // Three line ends, and the longest of each name.
         let capacity = Int(Self.requestIDEnd) + via.utf8CodeUnitCount + Self.addressBytesMax + 54
-        bytes = RigidArray(capacity: capacity)
+        bytes = HeadStorage(capacity: capacity)
         let isWritten = bytes.edit { output in
             ByteScan.append("x-request-id: ", to: &output)
                 && RequestID.write(milliseconds: 0, random: (0, 0), into: &output)
@@ -68,9 +66,8 @@ public struct RequestAdditions: ~Copyable, Sendable {
 
     /// Makes a new identity, a UUID of version 7, from 48 bits of milliseconds and 74 random bits.
     public mutating func makeRequestID(milliseconds: UInt64, random: (UInt64, UInt64)) {
-        var span = bytes.mutableSpan
         ByteScan.store(
-            RequestID.Text(milliseconds: milliseconds, random: random), &span,
+            RequestID.Text(milliseconds: milliseconds, random: random), &bytes,
             at: Self.requestIDStart)
     }
 
@@ -87,9 +84,17 @@ public struct RequestAdditions: ~Copyable, Sendable {
     @inline(__always)
     @_lifetime(borrow self)
     func lines(_ parts: Parts) -> Span<UInt8> {
+        let range = range(parts)
+        return ByteScan.part(bytes.span, range.start, range.start &+ range.count)
+    }
+
+    /// Where these lines lie in `bytes`.
+    @inline(__always)
+    func range(_ parts: Parts) -> ByteRange {
         let start = parts.contains(.requestID) ? 0 : Self.requestIDEnd
+        // Either of these ends is behind the line of the identity.
         let end = parts.contains(.forwarded) ? forwardedEnd : viaEnd
-        return ByteScan.part(bytes.span, start, end)
+        return ByteRange(start: start, count: end &- start)
     }
 }
 

@@ -116,6 +116,7 @@ extension Worker {
     }
 
     /// Uses what was kept; false when nothing of it could be used without more.
+    @inline(never)
     private mutating func useStash(_ id: SlotID) -> Bool {
         let waiting = downstreams[id].input.count
         if waiting == 0 || waiting == Int(downstreams[id].headTried) { return false }
