@@ -53,6 +53,17 @@ extension Exchange {
         return true
     }
 
+    /// Whether content is kept for another attempt; what was not kept once is not kept any more.
+    @inline(always)
+    var mayHold: Bool {
+        mutating get {
+            if holdsContent, !isInference, !(usedPooled && method.isIdempotent) {
+                holdsContent = false
+            }
+            return holdsContent
+        }
+    }
+
     /// What a part of the request's content that was given to the link means for the exchange.
     enum RequestStep {
         case goesOn, ended, malformed, tooLarge
@@ -146,6 +157,7 @@ extension Exchange {
     }
 
     /// Counts the exchange, which has ended, and its times.
+    @inline(always)
     mutating func tell(_ shard: inout Shard, ended: Ended, now: UInt64, clientClosed: UInt16) {
         let status = self.status == 0 ? clientClosed : self.status
         shard.countRequest(series: decision.backendSeries, method: method.rawValue, status: status)

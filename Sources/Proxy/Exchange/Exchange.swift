@@ -151,6 +151,7 @@ struct Exchange: ~Copyable {
     }
 
     /// Content of the request is to come, and the backend is there to take it.
+    @inline(always)
     var takesContent: Bool { phase != .connecting && !requestDone }
 
     /// The nearer of the deadlines of the request and of its attempt; 0: none.

@@ -196,6 +196,8 @@ extension Worker {
         var result: LinkWrite
         /// The wheel must get an entry for the connection's deadline.
         var mustArm = false
+        /// The content is to be kept for another attempt.
+        var holds = false
     }
 
     /// Sends the head, what content is kept from an earlier attempt, and what of `rest` belongs to the content.
@@ -211,7 +213,7 @@ extension Worker {
             timers.schedule(
                 Token(kind: TokenKind.upstream, upstream), at: upstreams[upstream].timer.at)
         }
-        if sent.part.upTo > 0 { hold(id, rest.extracting(0..<sent.part.upTo)) }
+        if sent.holds { hold(id, rest.extracting(0..<sent.part.upTo)) }
         if sent.result == .failed {
             exchanges[id].receivedBytes &+= UInt64(sent.part.upTo)
             requestWriteFailed(id)
@@ -235,6 +237,7 @@ extension Worker {
         sent.result = Self.send(
             exchange.buffer, from: Int(exchange.record.head.start),
             then: rest.extracting(0..<sent.part.upTo), over: &upstream.link, &cipher, &buffers)
+        sent.holds = sent.part.upTo > 0 && exchange.mayHold
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
         sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
@@ -251,14 +254,10 @@ extension Worker {
             buffer.span.extracting(start..<buffer.count), then: content, &cipher, &buffers)
     }
 
-    /// Keeps content for another attempt while that is allowed.
+    /// Keeps content for another attempt while there is room for it.
     private mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
-        if content.isEmpty || !exchanges[id].holdsContent { return }
-        let mayMove =
-            exchanges[id].isInference
-            || (exchanges[id].usedPooled && exchanges[id].method.isIdempotent)
-        if mayMove,
-            exchanges[id].buffer.count + content.count <= limits(of: id).replayBytesMax,
+        let kept = exchanges[id].buffer.count + content.count
+        if kept <= limits(of: id).replayBytesMax,
             buffers.append(content, to: &exchanges[id].buffer)
         {
             return
@@ -354,7 +353,7 @@ extension Worker {
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)
         let content = bytes.extracting(0..<part.upTo)
         if part.upTo > 0 {
-            hold(id, content)
+            if exchanges[id].mayHold { hold(id, content) }
             if upstreams[upstream].link.send(content, &cipher, &buffers) == .failed {
                 exchanges[id].receivedBytes &+= UInt64(part.upTo)
                 requestWriteFailed(id)
@@ -379,7 +378,7 @@ extension Worker {
             &reader, &exchanges[id].requestTrailers, bytes, into: &framed, chunked: true,
             trailers: true)
         exchanges[id].request = reader
-        hold(id, framed.span)
+        if exchanges[id].mayHold { hold(id, framed.span) }
         let result = upstreams[upstream].link.send(framed.span, &cipher, &buffers)
         swap(&framed, &output)
         if result == .failed {
