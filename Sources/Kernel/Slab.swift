@@ -108,7 +108,7 @@ extension Slab where Element: ~Copyable {
     }
 
     /// Puts a slot, whose element goes, on the free list with its next generation.
-    @inlinable
+    @inlinable @inline(always)
     mutating func release(_ slot: UInt32, generation: UInt32) {
         // Zero is skipped: with it an id could name a slot that was never used.
         let next = max((generation &+ 1) & 0xFF_FFFF, 1)

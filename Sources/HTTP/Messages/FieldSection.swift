@@ -144,12 +144,16 @@ public struct FieldSection: ~Copyable, Sendable {
     }
 
     /// The value of the first kept line of this name.
-    @inlinable public func value(_ id: FieldName) -> ByteRange? {
+    @inlinable @inline(always)
+    public func value(_ id: FieldName) -> ByteRange? {
         if !names.contains(id) { return nil }
-        if !repeated.contains(id) {
-            let line = lines[Int(places[Int(id.rawValue & 63)])]
-            return line.isDropped ? nil : line.value
-        }
+        if repeated.contains(id) { return firstValue(id) }
+        let line = lines[Int(places[Int(id.rawValue & 63)])]
+        return line.isDropped ? nil : line.value
+    }
+
+    @usableFromInline @inline(never)
+    func firstValue(_ id: FieldName) -> ByteRange? {
         for i in 0..<lines.count {
             let line = lines[i]
             if line.id == id && !line.isDropped { return line.value }

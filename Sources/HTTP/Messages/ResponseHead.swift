@@ -87,7 +87,8 @@ public struct ResponseHead: ~Copyable, Sendable {
     public func span(_ range: ByteRange) -> Span<UInt8> { bytes.extracting(range.range) }
 
     /// The value of the first kept line of this name.
-    @inlinable public func value(_ id: FieldName) -> ByteRange? { fields.value(id) }
+    @inlinable @inline(always)
+    public func value(_ id: FieldName) -> ByteRange? { fields.value(id) }
 
     /// The value of the first kept line of this name, in small letters.
     public func first(named name: Span<UInt8>) -> ByteRange? { fields.first(named: name) }

@@ -78,7 +78,7 @@ public struct KeptOptions: OptionSet, Sendable, BitwiseCopyable {
 extension FieldNames {
     /// The names that belong to one connection whatever Connection says.
     @inline(__always)
-    static var ofConnection: FieldNames {
+    @inlinable static var ofConnection: FieldNames {
         FieldNames(.connection).union(FieldNames(.keepAlive)).union(FieldNames(.proxyConnection))
             .union(FieldNames(.te)).union(FieldNames(.trailer)).union(FieldNames(.upgrade))
             .union(FieldNames(.http2Settings))
@@ -174,9 +174,14 @@ extension RequestHead {
     /// What `kept` lists is told anew if the sender asked for it; false when that does not fit.
     /// Expect stays: whoever answers it calls `remove(.expect)`.
     @discardableResult
+    @inlinable @inline(always)
     public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
         // Whatever Connection names and whatever is kept comes from such lines, too.
-        if fields.names.isDisjoint(with: .ofConnection) { return true }
+        fields.names.isDisjoint(with: .ofConnection) || removeAnyConnectionFields(kept)
+    }
+
+    @usableFromInline @inline(never)
+    mutating func removeAnyConnectionFields(_ kept: KeptOptions) -> Bool {
         fields.removeConnectionFields(naming: namesFields)
         if kept.isEmpty { return true }
         return fields.restate(
@@ -191,8 +196,13 @@ extension ResponseHead {
     /// With `.upgrade` kept, the `Upgrade: websocket` of a 101 is told anew; false when it does not
     /// fit.
     @discardableResult
+    @inlinable @inline(always)
     public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
-        if fields.names.isDisjoint(with: .ofConnection) { return true }
+        fields.names.isDisjoint(with: .ofConnection) || removeAnyConnectionFields(kept)
+    }
+
+    @usableFromInline @inline(never)
+    mutating func removeAnyConnectionFields(_ kept: KeptOptions) -> Bool {
         fields.removeConnectionFields(naming: namesFields)
         if kept.isEmpty { return true }
         return fields.restate(

@@ -90,6 +90,7 @@ struct RequestOrigin: BitwiseCopyable {
 
 extension Generation {
     /// Listener, rule, backend and cluster of a request, or the answer that the gateway makes itself.
+    @inline(always)
     borrowing func decide(
         _ decision: inout Decision, _ head: borrowing RequestHead, from origin: RequestOrigin,
         _ clusters: borrowing ClusterSet, _ random: inout RandomSource
