@@ -74,6 +74,12 @@ struct Downstream: ~Copyable {
         RequestOrigin(portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID)
     }
 
+    /// Whether it is from this address, over TLS or not.
+    @inline(always)
+    func isClient(_ address: SocketAddress, isSecure: Bool) -> Bool {
+        isTLS == isSecure && peer.isSameHost(as: address)
+    }
+
     /// A whole head was read.
     @inline(always)
     mutating func tookHead() {

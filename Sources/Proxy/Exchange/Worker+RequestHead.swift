@@ -71,17 +71,17 @@ extension Worker {
     private mutating func nameClient(
         _ id: SlotID, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
-        let peer = downstreams[id].peer
-        let isSecure = downstreams[id].isTLS
-        if isSecure != additionsAreSecure || !peer.isSameHost(as: additionsClient) {
-            nameOtherClient(peer, isSecure)
+        if !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure) {
+            nameOtherClient(id)
         }
-        return !trustsPeers || nameTrustedClient(peer, isSecure, &parts)
+        return !trustsPeers || nameTrustedClient(id, &parts)
     }
 
     /// The next additions are for another client than the last.
     @inline(never)
-    private mutating func nameOtherClient(_ peer: SocketAddress, _ isSecure: Bool) {
+    private mutating func nameOtherClient(_ id: SlotID) {
+        let peer = downstreams[id].peer
+        let isSecure = downstreams[id].isTLS
         client.removeAll()
         client.edit { peer.writeHost(into: &$0) }
         additions.setClient(client, isSecure: isSecure)
@@ -92,8 +92,10 @@ extension Worker {
     /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.
     @inline(never)
     private mutating func nameTrustedClient(
-        _ peer: SocketAddress, _ isSecure: Bool, _ parts: inout RequestAdditions.Parts
+        _ id: SlotID, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
+        let peer = downstreams[id].peer
+        let isSecure = downstreams[id].isTLS
         guard
             generations[current].snapshot.parameters[Int(decision.parameters)].trustedProxies
                 .contains(peer)
