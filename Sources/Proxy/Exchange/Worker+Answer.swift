@@ -162,29 +162,32 @@ extension Worker {
     ) -> Int {
         let plan = decideAnswer(exchange, upstream)
         responseHead.removeConnectionFields()
-        var head = Buffer()
-        swap(&head, &output)
-        head.removeAll()
-        let isWritten =
-            (!plan.hasFilters || applyResponseFilters(exchange))
-            && head.withFree { out in
-                HeadWriter.write(
-                    response: responseHead, to: plan.version, framing: plan.framing,
-                    closes: plan.closes, into: &out)
-            }
-        guard isWritten else {
-            swap(&head, &output)
+        output.removeAll()
+        guard !plan.hasFilters || applyResponseFilters(exchange),
+            Self.write(responseHead, plan, into: &output)
+        else {
             answerMalformed(exchange, upstream)
             return 0
         }
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }
-        let used =
-            plan.reframes
-            ? passReframed(exchange, upstream, &head, rest)
-            : pass(exchange, upstream, head.span, rest)
-        swap(&head, &output)
-        return used
+        if plan.reframes { return reframe(exchange, upstream, rest, behindHead: true) }
+        let downstream = exchanges[exchange].downstream
+        let (part, result) = Self.pass(
+            &exchanges[exchange], to: &downstreams[downstream].link, output, rest, &cipher,
+            &buffers)
+        return passed(exchange, upstream, downstream, part, result, rest.count)
+    }
+
+    @inline(always)
+    private static func write(
+        _ head: borrowing ResponseHead, _ plan: AnswerPlan, into output: inout Buffer
+    ) -> Bool {
+        output.withFree { out in
+            HeadWriter.write(
+                response: head, to: plan.version, framing: plan.framing, closes: plan.closes,
+                into: &out)
+        }
     }
 
     @inline(never)
@@ -237,55 +240,58 @@ extension Worker {
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
         if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
-        let used = pass(id, upstream, Span(), bytes)
+        let downstream = exchanges[id].downstream
+        let (part, result) = Self.pass(
+            &exchanges[id], to: &downstreams[downstream].link, Buffer(), bytes, &cipher, &buffers)
+        let used = passed(id, upstream, downstream, part, result, bytes.count)
         if used == bytes.count || !exchanges.contains(id) || !exchanges[id].answerReframes {
             return used
         }
         return used &+ reframe(id, upstream, bytes.extracting(used..<bytes.count))
     }
 
-    /// Sends `head` and what of `bytes` may go as it stands; returns the bytes used.
+    /// Sends `head` and what of `bytes` may go as it stands.
     @inline(always)
-    private mutating func pass(
-        _ id: SlotID, _ upstream: SlotID, _ head: Span<UInt8>, _ bytes: Span<UInt8>
+    private static func pass(
+        _ exchange: inout Exchange, to link: inout Link, _ head: borrowing Buffer,
+        _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+    ) -> (Relay.Part, LinkWrite) {
+        let part = exchange.answerPart(bytes, headBytes: head.count)
+        let content = bytes.extracting(0..<part.upTo)
+        return (part, link.send(head.span, then: content, &cipher, &buffers))
+    }
+
+    /// After a part of the answer was given to the client's link: what comes next; returns the bytes used of `count`.
+    @inline(always)
+    private mutating func passed(
+        _ id: SlotID, _ upstream: SlotID, _ downstream: SlotID, _ part: Relay.Part,
+        _ result: LinkWrite, _ count: Int
     ) -> Int {
-        let downstream = exchanges[id].downstream
-        let (part, result) = Self.pass(
-            &exchanges[id], to: &downstreams[downstream].link, head, bytes, &cipher, &buffers)
         if result == .failed {
             clientIsGone(downstream)
-            return bytes.count
+            return count
         }
         if part.malformed != nil {
             letGo(upstream)
             cut(id, .malformedAnswer)
-            return bytes.count
+            return count
         }
         if part.finished {
-            answerComplete(id, leftover: part.upTo < bytes.count)
+            answerComplete(id, leftover: part.upTo < count)
         } else {
             relayed(id, upstream, downstream)
         }
         return part.upTo
     }
 
-    @inline(always)
-    private static func pass(
-        _ exchange: inout Exchange, to link: inout Link, _ head: Span<UInt8>,
-        _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
-    ) -> (Relay.Part, LinkWrite) {
-        let part = exchange.answerPart(bytes, headBytes: head.count)
-        let content = bytes.extracting(0..<part.upTo)
-        return (part, link.send(head, then: content, &cipher, &buffers))
-    }
-
+    /// Decodes content and sends it framed anew; `behindHead`: behind the answer's head, which stands in `output`.
     @inline(never)
     private mutating func reframe(
-        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, behindHead: Bool = false
     ) -> Int {
         var framed = Buffer()
         swap(&framed, &output)
-        framed.removeAll()
+        if !behindHead { framed.removeAll() }
         let used = passReframed(id, upstream, &framed, bytes)
         swap(&framed, &output)
         return used
