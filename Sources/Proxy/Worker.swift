@@ -177,12 +177,21 @@ public struct Worker: ~Copyable {
     @inline(always)
     private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {
         let id = event.token.id
-        switch event.token.kind {
-        case TokenKind.downstream:
+        let kind = event.token.kind
+        if kind == TokenKind.downstream {
             if downstreams.contains(id) { downstreamEvent(id, event.readiness, &input) }
-        case TokenKind.upstream:
+        } else if kind == TokenKind.upstream {
             if upstreams.contains(id) { upstreamEvent(id, event.readiness, &input) }
-        case TokenKind.listener: accept(Int(event.token.slot))
+        } else {
+            handleOther(event.token)
+        }
+    }
+
+    /// News of a listener or of the mailbox.
+    @inline(never)
+    private mutating func handleOther(_ token: Kernel.Token) {
+        switch token.kind {
+        case TokenKind.listener: accept(Int(token.slot))
         case TokenKind.mailbox: readMailbox()
         default: break
         }
