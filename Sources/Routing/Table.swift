@@ -14,7 +14,7 @@ public struct Table: ~Copyable, Sendable {
     public let rules: RigidArray<RuleRow>
     /// The backends of all rules.
     public let backends: RigidArray<BackendRow>
-    let ports: RigidArray<PortRow>
+    @usableFromInline let ports: RigidArray<PortRow>
     /// Listeners by id, for `listenerIndex`.
     let listenersByID: RigidArray<IDRow>
     let hosts: RigidArray<HostRow>
@@ -77,7 +77,7 @@ public struct Table: ~Copyable, Sendable {
     }
 
     /// The same for the host of a request.
-    @inline(__always)
+    @inlinable @inline(always)
     public func listener(port: Int32, head: borrowing RequestHead, isTLS: Bool) -> Int32 {
         if port < 0 { return -1 }
         let only = isTLS ? ports[Int(port)].onlyTLS : ports[Int(port)].onlyPlain
@@ -91,7 +91,7 @@ public struct Table: ~Copyable, Sendable {
         mostSpecific(isTLS ? ports[port].tls : ports[port].plain, bytes, host)
     }
 
-    @inline(never)
+    @usableFromInline @inline(never)
     func search(port: Int, _ isTLS: Bool, _ head: borrowing RequestHead) -> Int32 {
         search(port: port, isTLS, head.bytes, head.host.range)
     }
@@ -305,14 +305,15 @@ public struct RuleRow: BitwiseCopyable, Sendable {
 }
 
 /// A port, compiled.
+@usableFromInline
 struct PortRow: BitwiseCopyable, Sendable {
     let id: UInt32
     /// Its listeners without and with TLS.
     let plain: HostIndex
     let tls: HostIndex
     /// The listener of each kind, where hosts do not matter; else -1.
-    let onlyPlain: Int32
-    let onlyTLS: Int32
+    @usableFromInline let onlyPlain: Int32
+    @usableFromInline let onlyTLS: Int32
 
     init(id: UInt32, plain: HostIndex, tls: HostIndex) {
         self.id = id

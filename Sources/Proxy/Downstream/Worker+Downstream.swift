@@ -35,7 +35,7 @@ extension Worker {
         switch downstreams[id].phase {
         case .hello: readHello(id)
         case .handshaking: continueHandshake(id)
-        case .reading: readRequests(id, &input)
+        case .reading: if mayReadRequest(id) { readRequests(id, &input) }
         case .exchanging: clientSpokeDuringExchange(id, &input)
         case .discarding, .lingering: discardInput(id, &input)
         case .closing:
@@ -66,12 +66,11 @@ extension Worker {
 
     // MARK: - Reading
 
-    /// Reads and answers requests until input ends, one is under way, or others are to have their turn.
+    /// Reads and answers requests until input ends, one is under way, or others are to have their turn; nothing may be
+    /// stuck.
     mutating func readRequests(_ id: SlotID, _ input: inout Buffer) {
         var left = Scratch.tickBytes
         repeat {
-            // Answers leave in order: nothing new is begun while one is stuck.
-            if downstreams[id].link.isCongested { return }
             if !downstreams[id].input.isEmpty {
                 if useStash(id) { continue }
                 guard downstreams.contains(id), downstreams[id].phase == .reading else { return }
@@ -90,8 +89,15 @@ extension Worker {
             case .end, .failed: close(downstream: id)
             }
             if result == .wouldBlock { return }
-        } while downstreams.contains(id) && downstreams[id].phase == .reading
+        } while mayReadRequest(id)
         goOnWithContent(id)
+    }
+
+    /// Answers leave in order: nothing new is begun while one is stuck.
+    @inline(always)
+    private func mayReadRequest(_ id: SlotID) -> Bool {
+        downstreams.contains(id) && downstreams[id].phase == .reading
+            && !downstreams[id].link.isCongested
     }
 
     /// Content that this read did not reach, or that waits for the backend, announces itself with no edge.

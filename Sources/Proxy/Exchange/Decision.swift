@@ -107,8 +107,9 @@ extension Generation {
             return
         }
         decision.listener = listener
-        decision.listenerID = snapshot.table.listeners[Int(listener)].id
-        decision.parameters = snapshot.table.listeners[Int(listener)].parameters
+        let row = snapshot.table.listeners[Int(listener)]
+        decision.listenerID = row.id
+        decision.parameters = row.parameters
         if origin.isTLS, decision.listenerID != origin.tlsListenerID {
             decision.reply = .misdirected
         } else if let reply = refusal(head, decision.parameters) {

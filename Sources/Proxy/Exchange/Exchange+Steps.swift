@@ -42,11 +42,9 @@ extension Exchange {
     /// An attempt at an endpoint begins; true when it has a deadline of its own.
     @inline(always)
     mutating func beginAttempt(endpoint: UInt32, now: UInt64, nanoseconds: UInt64) -> Bool {
-        attempts += 1
+        // Retries are bounded far below what overflows.
+        attempts &+= 1
         endpointID = endpoint
-        phase = .connecting
-        sentBytes = false
-        usedPooled = false
         connectBegan = nanoseconds
         if decision.attemptMilliseconds == 0 { return false }
         attemptDeadline = now &+ UInt64(decision.attemptMilliseconds)
@@ -62,6 +60,13 @@ extension Exchange {
             }
             return holdsContent
         }
+    }
+
+    /// The attempt has no connection yet.
+    mutating func beginConnecting() {
+        phase = .connecting
+        sentBytes = false
+        usedPooled = false
     }
 
     /// What a part of the request's content that was given to the link means for the exchange.

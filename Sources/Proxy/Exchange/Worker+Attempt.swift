@@ -26,6 +26,7 @@ extension Worker {
     /// Begins a connection for an exchange, or lets it wait for one.
     @inline(never)
     private mutating func connect(_ id: SlotID, _ row: Int32) {
+        exchanges[id].beginConnecting()
         let endpoint = clusters.endpoints[Int(row)]
         let limits = limits(of: id)
         if Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax {

@@ -56,7 +56,7 @@ extension Worker {
     /// Makes the exchange of the request in `requestHead`; nil when there is no room.
     @inline(always)
     private mutating func newExchange(_ id: SlotID, headBytes: Int) -> SlotID? {
-        guard var buffer = buffers.take(capacity: 4096) else { return nil }
+        guard let buffer = buffers.take(capacity: 4096) else { return nil }
         let settings = generations[current].settings[Int(decision.parameters)]
         guard
             let slot = Self.insert(
@@ -66,7 +66,7 @@ extension Worker {
             buffers.give(buffer)
             return nil
         }
-        swap(&buffer, &exchanges[slot].buffer)
+        exchanges[slot].buffer = buffer
         currentUsers &+= 1
         downstreams[id].begin(slot)
         if decision.requestMilliseconds != 0 {
