@@ -495,8 +495,9 @@ public enum ByteScan {
         let suspects = laneWord(suspect(load16(bytes, 13)))
         if suspects == 0 { return (0, 0) }
         let control = 13 &+ suspects.trailingZeroBitCount &>> 2
+        if control &+ 2 > limit { return (0, 0) }
         let lineEnd: UInt16 = loadWord(bytes, control)
-        if control &+ 2 > limit || lineEnd != 0x0A0D { return (0, 0) }
+        if lineEnd != 0x0A0D { return (0, 0) }
         return (Int(truncatingIfNeeded: hundreds &* 100 &+ tens &* 10 &+ ones), control)
     }
 

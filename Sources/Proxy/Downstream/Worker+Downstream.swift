@@ -186,7 +186,12 @@ extension Worker {
             if goesOn {
                 downstreams[id].lingerBytes -= Int32(input.count)
                 if downstreams[id].phase == .discarding {
-                    goesOn = !drop(id, input.span)
+                    if downstreams[id].input.isEmpty {
+                        goesOn = !drop(id, input.span)
+                    } else {
+                        // Behind what was kept, and judged with it in the next turn.
+                        keep(downstream: id, input.span)
+                    }
                 }
                 if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
                     close(downstream: id)

@@ -93,7 +93,7 @@ struct Exchange: ~Copyable {
     var holdsContent = true
     var sentBytes = false
     var attempts: UInt8 = 0
-    var interimAnswers: UInt8 = 0
+    var interimAnswers: UInt16 = 0
     var status: UInt16 = 0
     /// Bytes of the heads sent to the client.
     var sentHeadBytes: UInt32 = 0

@@ -304,10 +304,17 @@ extension Worker {
         _ bytes: Span<UInt8>
     ) -> Int {
         let downstream = exchanges[id].downstream
+        // A head may take most of the buffer: then it goes alone.
+        if framed.freeCapacity < Scratch.plaintextBytes {
+            if !sendAnswer(id, framed.span, Span()) { return bytes.count }
+            framed.removeAll()
+        }
         var reader = exchanges[id].response
         let headBytes = framed.count
+        let piece = bytes.extracting(
+            0..<Relay.framable(bytes.count, room: framed.freeCapacity))
         let step = Relay.reframe(
-            &reader, &exchanges[id].answerTrailers, bytes, into: &framed,
+            &reader, &exchanges[id].answerTrailers, piece, into: &framed,
             chunked: exchanges[id].answerFraming == .chunked,
             trailers: exchanges[id].acceptsTrailers)
         exchanges[id].response = reader

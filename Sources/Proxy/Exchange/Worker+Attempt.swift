@@ -216,7 +216,7 @@ extension Worker {
         }
         if sent.holds { hold(id, rest.extracting(0..<sent.part.upTo)) }
         if sent.result == .failed {
-            exchanges[id].receivedBytes &+= UInt64(sent.part.upTo)
+            tookUnsent(id, sent.part)
             requestWriteFailed(id)
         } else if !rest.isEmpty {
             sentRequestPart(id, sent.part)
@@ -264,6 +264,14 @@ extension Worker {
             return
         }
         exchanges[id].holdsContent = false
+    }
+
+    /// Counts a part of the request's content that was read and that the link did not take; it may be held.
+    @inline(never)
+    private mutating func tookUnsent(_ id: SlotID, _ part: Relay.Part) {
+        guard exchanges[id].took(part) == .ended else { return }
+        let downstream = exchanges[id].downstream
+        if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
     }
 
     /// After a part of the request's content was given to the link: what comes next.
@@ -356,7 +364,7 @@ extension Worker {
         if part.upTo > 0 {
             if exchanges[id].mayHold { hold(id, content) }
             if upstreams[upstream].link.send(content, &cipher, &buffers) == .failed {
-                exchanges[id].receivedBytes &+= UInt64(part.upTo)
+                tookUnsent(id, part)
                 requestWriteFailed(id)
                 return part.upTo
             }
@@ -375,15 +383,19 @@ extension Worker {
         swap(&framed, &output)
         framed.removeAll()
         var reader = exchanges[id].request
+        let piece = bytes.extracting(
+            0..<Relay.framable(bytes.count, room: framed.freeCapacity))
         let step = Relay.reframe(
-            &reader, &exchanges[id].requestTrailers, bytes, into: &framed, chunked: true,
+            &reader, &exchanges[id].requestTrailers, piece, into: &framed, chunked: true,
             trailers: true)
         exchanges[id].request = reader
         if exchanges[id].mayHold { hold(id, framed.span) }
         let result = upstreams[upstream].link.send(framed.span, &cipher, &buffers)
         swap(&framed, &output)
         if result == .failed {
-            exchanges[id].receivedBytes &+= UInt64(step.used)
+            tookUnsent(
+                id,
+                Relay.Part(upTo: step.used, finished: step.finished, malformed: step.malformed))
             requestWriteFailed(id)
             return step.used
         }

@@ -136,6 +136,8 @@ extension Worker {
             exchanges[id].isRetry = true
             retriesRunning += 1
         }
+        exchanges[id].requestBroken = false
+        exchanges[id].upstreamReusable = true
         _ = startAttempt(id, endpoint: row, Span())
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
             !exchanges[id].requestDone

@@ -71,16 +71,22 @@ enum Relay {
         }
     }
 
+    /// How much of `count` bytes may be framed anew into a buffer with so much room.
+    ///
+    /// A chunk is never longer than it came; content cut by the end of a read, or that came bare, gets a frame more.
+    static func framable(_ count: Int, room: Int) -> Int { max(0, min(count, room - 64)) }
+
     /// Appends one slice of content.
     static func append(
         _ content: Span<UInt8>, to output: inout Buffer, chunked: Bool
     ) {
         if content.isEmpty { return }
         output.withFree { out in
-            _ =
+            let isWritten =
                 chunked
                 ? HeadWriter.append(chunk: content, into: &out)
                 : HeadWriter.append(content, into: &out)
+            precondition(isWritten, "Callers give no more than is framable.")
         }
     }
 

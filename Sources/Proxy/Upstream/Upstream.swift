@@ -39,8 +39,10 @@ struct Upstream: ~Copyable {
         self.clusterID = clusterID
     }
 
-    /// It can carry another exchange.
-    var isClean: Bool { !link.peerEnded && !link.isCongested }
+    /// It can carry another exchange: nothing ended, is stuck, or may still stand in the socket.
+    ///
+    /// A read that filled the buffer leaves `isReadable`: what follows would be the next exchange's answer.
+    var isClean: Bool { !link.peerEnded && !link.isCongested && !link.isReadable }
 
     /// Leaves the pool for an exchange; the next idle connection of the endpoint.
     @inline(always)
