@@ -1,5 +1,6 @@
 """A backend that dies, lies or speaks nonsense never becomes a clean answer, and harms nobody else."""
 import threading
+import time
 
 import pytest
 
@@ -203,3 +204,54 @@ def test_an_early_answer_does_not_turn_the_body_into_a_request():
             pass
         client.how_it_ends(3)
         assert [r.target for r in origin.requests] == ["/"]
+
+
+def test_three_hundred_interim_answers_where_a_thousand_are_allowed():
+    """No count of the peer's runs over: the last answer comes."""
+    def script(peer):
+        peer.read_request()
+        peer.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 300)
+        peer.respond(200, body=b"ok")
+    with Origin(script) as origin, serving(origin, limits={"interimAnswersMax": 1000}) as gateway, gateway.client() as client:
+        client.send(request_bytes("GET", "/"))
+        received = b""
+        while b"\r\n\r\nok" not in received:
+            received += client.sock.recv(65536)
+        assert received.count(b"103 Early Hints") == 300
+
+
+@pytest.mark.parametrize("lines", [10, 77, 82, 130])
+def test_content_until_the_end_behind_a_large_head(lines):
+    """Content that is framed anew behind a head that fills most of the buffer: not a byte is lost."""
+    body = b"".join(b"%07d\n" % i for i in range(1 << 14))
+
+    def script(peer):
+        peer.read_request()
+        fields = b"".join(b"x-%d: %s\r\n" % (i, b"v" * 1000) for i in range(lines))
+        peer.send(b"HTTP/1.1 200 OK\r\n" + fields + b"connection: close\r\n\r\n" + body)
+        peer.sock.close()
+    with Origin(script) as origin, serving(origin, limits={"responseHeadBytesMax": "512Ki", "responseFieldCountMax": 1000}) as gateway:
+        response = gateway.get("/")
+        assert response.status == 200 and response.body == body
+
+
+def test_a_trailer_cut_in_two_after_an_early_answer():
+    """What is dropped of a request is judged whole: none of it becomes the next request."""
+    heads = []
+
+    def either(peer):
+        request = peer.read_head()
+        heads.append((request.method, request.target))
+        if request.target == "/early":
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nearly")
+            time.sleep(0.3)
+        else:
+            peer.respond(200, body=b"next")
+    with Origin(either) as origin, serving(origin) as gateway, gateway.client() as client:
+        client.send(b"POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        assert client.read("POST").body == b"early"
+        client.send(b"0\r\nX-Tra")
+        time.sleep(0.2)
+        client.send(b"iler: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read().body == b"next"
+        assert heads == [("POST", "/early"), ("GET", "/next")]
