@@ -1,4 +1,6 @@
 """A backend that dies, lies or speaks nonsense never becomes a clean answer, and harms nobody else."""
+import os
+import signal
 import threading
 import time
 
@@ -255,3 +257,28 @@ def test_a_trailer_cut_in_two_after_an_early_answer():
         client.send(b"iler: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.read().body == b"next"
         assert heads == [("POST", "/early"), ("GET", "/next")]
+
+
+def test_bytes_behind_an_answer_that_fills_the_read_exactly():
+    """They stand in the socket when the answer is complete: nobody gets them as an answer."""
+    state = {}
+
+    def script(peer):
+        request = peer.read_head()
+        while request is not None:
+            if request.target == "/full":
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+                size = 81920 - len(head % 81900)
+                os.kill(state["gateway"].process.pid, signal.SIGSTOP)
+                peer.send(head % size + b"z" * size + b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
+                time.sleep(0.1)
+                os.kill(state["gateway"].process.pid, signal.SIGCONT)
+            else:
+                peer.respond(200, body=b"good")
+            request = peer.read_head()
+    with Origin(script) as origin, serving(origin, workers=1) as gateway:
+        state["gateway"] = gateway
+        assert gateway.get("/warm").body == b"good"
+        assert len(gateway.get("/full").body) > 81000
+        for _ in range(3):
+            assert gateway.get("/next").body == b"good"
