@@ -1,4 +1,6 @@
 """Refused, silent, slow and dead backends: the status each failure means, and what may be tried again."""
+import os
+import signal
 import socket
 import threading
 import time
@@ -270,3 +272,32 @@ def test_many_clients_at_once_share_a_few_upstream_connections(origin):
         [t.start() for t in threads]
         [t.join() for t in threads]
     assert not errors and len(origin.requests) == 1600
+
+
+def test_a_retry_after_a_failed_write_goes_on_with_the_rest():
+    """A pooled connection breaks in the middle of a PUT: the next one gets what was sent and what comes after it."""
+    state, bodies = {}, []
+
+    def script(peer):
+        request = peer.read_head()
+        if request.target == "/warm":
+            peer.respond(200, body=b"warm")
+            request = peer.read_head()
+            while len(peer.buffer) < 1000:
+                peer.fill()
+            os.kill(state["gateway"].process.pid, signal.SIGSTOP)
+            state["client"].send(b"b" * 1000)
+            peer.reset()
+            time.sleep(0.2)
+            os.kill(state["gateway"].process.pid, signal.SIGCONT)
+            time.sleep(0.3)
+            state["client"].send(b"c" * 1000)
+            return
+        bodies.append(b"".join(peer.pieces(request)))
+        peer.respond(200, body=b"whole")
+    with Origin(script) as origin, serving(origin, workers=1) as gateway, gateway.client() as client:
+        state.update(gateway=gateway, client=client)
+        assert gateway.get("/warm").body == b"warm"
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n" + b"a" * 1000)
+        assert client.read("PUT").body == b"whole"
+        assert bodies == [b"a" * 1000 + b"b" * 1000 + b"c" * 1000]
