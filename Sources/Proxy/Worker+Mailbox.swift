@@ -41,7 +41,8 @@ extension Worker {
         connectionsMax = 0
         trustsPeers = false
         for row in 0..<generations[current].snapshot.parameters.count {
-            if generations[current].settings[row].trustsPeers { trustsPeers = true }
+            let trusted = generations[current].snapshot.parameters[row].trustedProxies
+            if !trusted.blocks.isEmpty { trustsPeers = true }
             let limits = generations[current].snapshot.parameters[row].limits
             let isFirst = row == 0
             connectionsMax = max(connectionsMax, limits.clientConnectionsMax)

@@ -91,28 +91,15 @@ extension Worker {
     mutating func observeLocal(
         _ id: SlotID, _ decision: Decision, status: UInt16, reason: StaticString
     ) {
-        var series = Series.none
-        var backend = Series.none
-        var listener = UInt32.max
-        if decision.listener >= 0 {
-            listener = generations[current].snapshot.table.listeners[Int(decision.listener)].id
-        }
-        if decision.match.rule >= 0 {
-            series = generations[current].snapshot.table.rules[Int(decision.match.rule)].series
-        }
-        if decision.backend >= 0 {
-            backend =
-                generations[current].snapshot.table.backends[Int(decision.backend)].series
-        }
         shard.countRequest(
-            series: backend == Series.none ? series : backend,
+            series: decision.backendSeries == Series.none ? decision.series : decision.backendSeries,
             method: requestHead.method.rawValue, status: status)
         guard options.log != nil, downstreams.contains(id) else { return }
         var line = AccessRecord()
         line.time = nowNanoseconds &+ wallOffset
-        line.series = series
-        line.backendSeries = backend
-        line.listener = listener
+        line.series = decision.series
+        line.backendSeries = decision.backendSeries
+        line.listener = decision.listenerID
         line.status = status
         line.version = requestHead.version.rawValue
         line.ended = .localReply

@@ -69,6 +69,7 @@ struct Downstream: ~Copyable {
         self.isTLS = isTLS
         phase = isTLS ? .hello : .reading
     }
+
     /// Where its requests come in.
     var origin: RequestOrigin {
         RequestOrigin(portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID)

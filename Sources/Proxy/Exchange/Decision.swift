@@ -3,6 +3,7 @@ import HTTP
 import Kernel
 import Routing
 import Runtime
+import Telemetry
 
 /// What a request's head and the documents say together, before anything is sent: rows and what is read off them.
 struct Decision: BitwiseCopyable {
@@ -13,8 +14,8 @@ struct Decision: BitwiseCopyable {
     var backend: Int32 = -1
     var parameters: Int32 = 0
     var listenerID = UInt32.max
-    var series = UInt32.max
-    var backendSeries = UInt32.max
+    var series = Series.none
+    var backendSeries = Series.none
     /// The backend's cluster and its row in the worker's `ClusterSet`.
     var clusterID = UInt32.max
     var cluster: Int32 = -1
@@ -50,15 +51,12 @@ struct ExchangeSettings: BitwiseCopyable {
     let modelServer: ExchangeTimes
     let other: ExchangeTimes
     let allowsHalfClose: Bool
-    /// Forwarding fields of some peers are believed.
-    let trustsPeers: Bool
 
     init(_ parameters: Parameters) {
         contentBytesMax = UInt64(parameters.limits.requestContentBytesMax)
         modelServer = ExchangeTimes(parameters.timeouts, isModelServer: true)
         other = ExchangeTimes(parameters.timeouts, isModelServer: false)
         allowsHalfClose = parameters.allowsHalfClose
-        trustsPeers = !parameters.trustedProxies.blocks.isEmpty
     }
 }
 

@@ -51,15 +51,11 @@ extension Exchange {
         return true
     }
 
-    /// Whether content is kept for another attempt; what was not kept once is not kept any more.
+    /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
-    var mayHold: Bool {
-        mutating get {
-            if holdsContent, !isInference, !(usedPooled && method.isIdempotent) {
-                holdsContent = false
-            }
-            return holdsContent
-        }
+    mutating func judgeHolding() -> Bool {
+        if !isInference, !(usedPooled && method.isIdempotent) { holdsContent = false }
+        return holdsContent
     }
 
     /// The attempt has no connection yet.

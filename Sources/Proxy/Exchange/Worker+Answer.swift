@@ -306,7 +306,7 @@ extension Worker {
         let downstream = exchanges[id].downstream
         // A head may take most of the buffer: then it goes alone.
         if framed.freeCapacity < Scratch.plaintextBytes {
-            if !sendAnswer(id, framed.span, Span()) { return bytes.count }
+            if !sendAnswer(id, framed.span) { return bytes.count }
             framed.removeAll()
         }
         var reader = exchanges[id].response
@@ -321,7 +321,7 @@ extension Worker {
         if exchanges[id].scansEnd {
             exchanges[id].streamEnd.scan(framed.span.extracting(headBytes..<framed.count))
         }
-        if !sendAnswer(id, framed.span, Span()) { return bytes.count }
+        if !sendAnswer(id, framed.span) { return bytes.count }
         if step.malformed != nil {
             letGo(upstream)
             cut(id, .malformedAnswer)
@@ -336,12 +336,10 @@ extension Worker {
     }
 
     /// Gives bytes of the answer to the client; false when the client is gone, and the exchange with it.
-    private mutating func sendAnswer(
-        _ id: SlotID, _ head: Span<UInt8>, _ content: Span<UInt8>
-    ) -> Bool {
+    private mutating func sendAnswer(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
         let downstream = exchanges[id].downstream
-        exchanges[id].sentToClient += UInt64(head.count + content.count)
-        if downstreams[downstream].link.send(head, then: content, &cipher, &buffers) == .failed {
+        exchanges[id].sentToClient += UInt64(bytes.count)
+        if downstreams[downstream].link.send(bytes, &cipher, &buffers) == .failed {
             clientIsGone(downstream)
             return false
         }

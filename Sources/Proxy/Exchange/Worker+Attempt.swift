@@ -238,7 +238,7 @@ extension Worker {
         sent.result = Self.send(
             exchange.buffer, from: Int(exchange.record.head.start),
             then: rest.extracting(0..<sent.part.upTo), over: &upstream.link, &cipher, &buffers)
-        sent.holds = sent.part.upTo > 0 && exchange.mayHold
+        sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
         sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
@@ -362,7 +362,7 @@ extension Worker {
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)
         let content = bytes.extracting(0..<part.upTo)
         if part.upTo > 0 {
-            if exchanges[id].mayHold { hold(id, content) }
+            if exchanges[id].judgeHolding() { hold(id, content) }
             if upstreams[upstream].link.send(content, &cipher, &buffers) == .failed {
                 tookUnsent(id, part)
                 requestWriteFailed(id)
@@ -389,7 +389,7 @@ extension Worker {
             &reader, &exchanges[id].requestTrailers, piece, into: &framed, chunked: true,
             trailers: true)
         exchanges[id].request = reader
-        if exchanges[id].mayHold { hold(id, framed.span) }
+        if exchanges[id].judgeHolding() { hold(id, framed.span) }
         let result = upstreams[upstream].link.send(framed.span, &cipher, &buffers)
         swap(&framed, &output)
         if result == .failed {

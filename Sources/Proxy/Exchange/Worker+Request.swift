@@ -132,7 +132,7 @@ extension Worker {
     private mutating func chooseEndpoint(_ slot: SlotID) -> Int32? {
         var endpoint = decision.firstEndpoint
         if decision.endpointCount != 1 {
-            guard let chosen = chooseEndpoint(clusterRow: decision.cluster, avoiding: .max) else {
+            guard let chosen = chooseEndpoint(cluster: decision.clusterID, avoiding: .max) else {
                 decision.reply = .noEndpoint
                 return nil
             }

@@ -44,12 +44,11 @@ extension Worker {
             decision.reply = .headTooLargeAfterFilters
             return false
         }
-        if Self.write(requestHead, decision, parts, additions, &exchanges[slot]) { return true }
-        while enlarge(slot) {
+        repeat {
             if Self.write(requestHead, decision, parts, additions, &exchanges[slot]) {
                 return true
             }
-        }
+        } while enlarge(slot)
         decision.reply = .overloaded
         return false
     }
@@ -77,13 +76,18 @@ extension Worker {
         return !trustsPeers || nameTrustedClient(id, &parts)
     }
 
+    /// Writes a client's address into `client`.
+    private mutating func writeClient(_ peer: SocketAddress) {
+        client.removeAll()
+        client.edit { peer.writeHost(into: &$0) }
+    }
+
     /// The next additions are for another client than the last.
     @inline(never)
     private mutating func nameOtherClient(_ id: SlotID) {
         let peer = downstreams[id].peer
         let isSecure = downstreams[id].isTLS
-        client.removeAll()
-        client.edit { peer.writeHost(into: &$0) }
+        writeClient(peer)
         additions.setClient(client, isSecure: isSecure)
         additionsClient = peer
         additionsAreSecure = isSecure
@@ -101,8 +105,7 @@ extension Worker {
                 .contains(peer)
         else { return true }
         parts.remove(.forwarded)
-        client.removeAll()
-        client.edit { peer.writeHost(into: &$0) }
+        writeClient(peer)
         return requestHead.tell(client, isSecure: isSecure)
     }
 

@@ -22,12 +22,7 @@ extension Worker {
     /// Row of the endpoint for the next attempt: of two at random the one with fewer exchanges, within the first
     /// priority group that has a usable one; nil when the cluster has none at all.
     mutating func chooseEndpoint(cluster id: UInt32, avoiding tried: UInt32) -> Int32? {
-        chooseEndpoint(clusterRow: clusters.row(ofCluster: id), avoiding: tried)
-    }
-
-    /// The same by the cluster's row; -1: there is none.
-    @inline(never)
-    mutating func chooseEndpoint(clusterRow row: Int32, avoiding tried: UInt32) -> Int32? {
+        let row = clusters.row(ofCluster: id)
         guard row >= 0 else { return nil }
         let cluster = clusters.clusters[Int(row)]
         if cluster.endpointCount == 0 { return nil }
