@@ -40,7 +40,8 @@ def origin_of(gateway):
 
 def test_a_name_is_resolved_and_followed_by_its_ttl(tmp_path, figure):
     """The record changes: within a TTL or so requests go to the new address; Host is the name."""
-    with DNS(RESOLVER) as dns, Origin(host="127.0.0.2", name="old") as old, Origin(host="127.0.0.3", port=old.port, name="new") as new:
+    port = free_port_on("127.0.0.2", "127.0.0.3")
+    with DNS(RESOLVER) as dns, Origin(host="127.0.0.2", port=port, name="old") as old, Origin(host="127.0.0.3", port=port, name="new") as new:
         dns.set("gpu.test", A, ["127.0.0.2"])
         with named(dns, "gpu.test", old.port, tmp_path) as gateway:
             wait_until(lambda: origin_of(gateway) == "old", 10)
