@@ -5,4 +5,7 @@ extension Table {
         let tls = ports[Int(port)].tls
         return tls.any >= 0 || !tls.exact.isEmpty || !tls.wildcards.isEmpty
     }
+
+    /// What a port takes.
+    public func transport(port: Int32) -> Transport { port < 0 ? .tcp : ports[Int(port)].transport }
 }

@@ -96,6 +96,18 @@ public struct Table: ~Copyable, Sendable {
         search(port: port, isTLS, head.bytes, head.host.range)
     }
 
+    /// Index of the rule for all bytes of a connection, or all datagrams of a client, by the TLS server name where there
+    /// is one; -1 for none. Of several routes the oldest has it, as `Rank` orders them.
+    ///
+    /// `host` is in small letters.
+    public func streamRule(listener: Int32, host: Span<UInt8>) -> Int32 {
+        if listener < 0 { return -1 }
+        let found = mostSpecific(listeners[Int(listener)].hosts, host, 0..<host.count)
+        if found < 0 { return -1 }
+        let root = hosts[Int(found)].prefixes.root
+        return root < 0 ? -1 : matches[Int(prefixes.slots[Int(root)].bucket)].rule
+    }
+
     // MARK: - Matches
 
     /// The rule for a request of a listener (`HTTPRoute`, precedence of matches).
@@ -261,8 +273,10 @@ public struct RouteMatch: BitwiseCopyable, Sendable, Equatable {
 public struct ListenerRow: BitwiseCopyable, Sendable {
     /// The stable id.
     public let id: UInt32
-    /// Whether the listener terminates TLS.
+    /// Whether connections begin with TLS.
     public let isTLS: Bool
+    /// What happens to what arrives.
+    public let service: ListenerService
     /// The port number of the listener's own specification.
     public let number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
@@ -308,6 +322,7 @@ public struct RuleRow: BitwiseCopyable, Sendable {
 @usableFromInline
 struct PortRow: BitwiseCopyable, Sendable {
     let id: UInt32
+    let transport: Transport
     /// Its listeners without and with TLS.
     let plain: HostIndex
     let tls: HostIndex
@@ -315,8 +330,9 @@ struct PortRow: BitwiseCopyable, Sendable {
     @usableFromInline let onlyPlain: Int32
     @usableFromInline let onlyTLS: Int32
 
-    init(id: UInt32, plain: HostIndex, tls: HostIndex) {
+    init(id: UInt32, transport: Transport, plain: HostIndex, tls: HostIndex) {
         self.id = id
+        self.transport = transport
         self.plain = plain
         self.tls = tls
         onlyPlain = plain.only

@@ -75,7 +75,7 @@ public struct TableBuilder {
             }
             ports.append(
                 PortRow(
-                    id: port.id, plain: plain.build(&indexes, arena),
+                    id: port.id, transport: port.transport, plain: plain.build(&indexes, arena),
                     tls: tls.build(&indexes, arena)))
         }
         let rules = description.rules.map { row($0) }
@@ -142,8 +142,8 @@ public struct TableBuilder {
         }
         let built = index.build(&indexes, arena)
         return ListenerRow(
-            id: listener.id, isTLS: listener.isTLS, number: listener.number, tls: listener.tls,
-            parameters: listener.parameters, hosts: built, only: only(built),
+            id: listener.id, isTLS: listener.isTLS, service: listener.service,
+            number: listener.number, tls: listener.tls, parameters: listener.parameters, hosts: built, only: only(built),
             prefixes: onlyPrefixes(built))
     }
 

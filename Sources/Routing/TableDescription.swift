@@ -16,14 +16,38 @@ public struct TableDescription: Sendable, Equatable {
 public struct PortDescription: Sendable, Equatable {
     /// A stable id of the socket set, never reused while a worker holds it.
     public var id: UInt32
+    /// What arrives there.
+    public var transport: Transport
     /// The listeners of this port; at most one of each hostname and kind (TLS or not).
     public var listeners: [ListenerDescription]
 
     /// Makes a port.
-    public init(id: UInt32, listeners: [ListenerDescription]) {
+    public init(
+        id: UInt32, transport: Transport = .tcp, listeners: [ListenerDescription]
+    ) {
         self.id = id
+        self.transport = transport
         self.listeners = listeners
     }
+}
+
+/// What a port takes.
+public enum Transport: UInt8, Sendable, BitwiseCopyable {
+    case tcp
+    /// Datagrams; such a port has one listener, whose service is `.stream`.
+    case udp
+}
+
+/// What a listener does with what arrives.
+public enum ListenerService: UInt8, Sendable, BitwiseCopyable {
+    /// Requests are routed one by one (`HTTPRoute`, `GRPCRoute`).
+    case http
+    /// All bytes of a connection, or all datagrams of a client, go to one backend, without TLS where the listener
+    /// terminates it (`TCPRoute`, `UDPRoute`, `TLSRoute` with mode Terminate).
+    case stream
+    /// The same, chosen by the server name of a ClientHello that goes on with the rest (`TLSRoute` with mode
+    /// Passthrough).
+    case passthrough
 }
 
 /// A Gateway listener and what is attached to it (`Gateway.spec.listeners[]`).
@@ -32,8 +56,10 @@ public struct ListenerDescription: Sendable, Equatable {
     public var id: UInt32
     /// An exact name or `*.name`, in small letters; nil takes every host.
     public var hostname: String?
-    /// Whether the listener terminates TLS; only listeners of one kind compete for a request.
+    /// Whether connections begin with TLS, terminated or not; only listeners of one kind compete for a request.
     public var isTLS: Bool
+    /// What happens to what arrives; only hostnames and rules of the matches count unless it is `.http`.
+    public var service: ListenerService
     /// The port number of the listener's own specification, which redirects use.
     public var number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
@@ -45,12 +71,13 @@ public struct ListenerDescription: Sendable, Equatable {
 
     /// Makes a listener.
     public init(
-        id: UInt32, hostname: String? = nil, isTLS: Bool = false, number: UInt16 = 80,
-        tls: Int32 = -1, parameters: Int32 = 0, matches: [MatchDescription] = []
+        id: UInt32, hostname: String? = nil, isTLS: Bool = false,
+        service: ListenerService = .http, number: UInt16 = 80, tls: Int32 = -1, parameters: Int32 = 0, matches: [MatchDescription] = []
     ) {
         self.id = id
         self.hostname = hostname
         self.isTLS = isTLS
+        self.service = service
         self.number = number
         self.tls = tls
         self.parameters = parameters

@@ -9,6 +9,18 @@ public enum ClusterProtocol: UInt8, Sendable, BitwiseCopyable {
     case http
     /// HTTP/1.1 over TLS.
     case https
+    /// HTTP/2 over TCP, by prior knowledge.
+    case h2c
+    /// HTTP/2 over TLS where ALPN says so, else HTTP/1.1.
+    case http2
+
+    /// Whether connections are TLS.
+    public var isTLS: Bool { self == .https || self == .http2 }
+}
+
+/// Which header of the PROXY protocol a backend's connections begin with (`Backend.spec.proxyProtocol`).
+public enum ProxyProtocol: UInt8, Sendable, BitwiseCopyable {
+    case none, v1, v2
 }
 
 /// Which Host an endpoint sees (`Backend.spec.hostHeader`).
@@ -47,18 +59,21 @@ public struct ClusterDescription: Sendable {
     public var name: String
     public var `protocol`: ClusterProtocol
     public var endpoints: [EndpointDescription]
-    /// With `https`: whom to trust.
+    /// With TLS: whom to trust.
     public var tls: TLSClientConfiguration?
-    /// With `https`: the server name to ask for and to verify.
+    /// With TLS: the server name to ask for and to verify.
     public var serverName: String
     public var hostHeader: HostHeader
     /// Inference paths of this cluster are free of side effects and may move to another endpoint.
     public var isModelServer: Bool
+    /// What each connection begins with, before TLS.
+    public var proxyProtocol: ProxyProtocol
 
     public init(
         id: UInt32, name: String, protocol: ClusterProtocol = .http,
         endpoints: [EndpointDescription] = [], tls: TLSClientConfiguration? = nil,
-        serverName: String = "", hostHeader: HostHeader = .preserve, isModelServer: Bool = false
+        serverName: String = "", hostHeader: HostHeader = .preserve, isModelServer: Bool = false,
+        proxyProtocol: ProxyProtocol = .none
     ) {
         self.id = id
         self.name = name
@@ -68,6 +83,7 @@ public struct ClusterDescription: Sendable {
         self.serverName = serverName
         self.hostHeader = hostHeader
         self.isModelServer = isModelServer
+        self.proxyProtocol = proxyProtocol
     }
 }
 
@@ -84,6 +100,7 @@ public struct ClusterRow: BitwiseCopyable, Sendable {
     public let endpointCount: Int32
     public let `protocol`: ClusterProtocol
     public let isModelServer: Bool
+    public let proxyProtocol: ProxyProtocol
     public let hostHeaderKind: HostHeaderKind
     /// Into `ClusterSet.arena`, with `HostHeaderKind.name`.
     public let hostHeader: ByteRange
@@ -142,7 +159,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                         authority: store(endpoint.authority), priority: endpoint.priority))
             }
             var tlsRow: Int32 = -1
-            if let configuration = description.tls, description.protocol == .https {
+            if let configuration = description.tls, description.protocol.isTLS {
                 tlsRow = Int32(tls.count)
                 tls.append(configuration)
                 serverNames.append(description.serverName)
@@ -162,6 +179,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                     id: description.id, firstEndpoint: first,
                     endpointCount: Int32(description.endpoints.count),
                     protocol: description.protocol, isModelServer: description.isModelServer,
+                    proxyProtocol: description.proxyProtocol,
                     hostHeaderKind: kind, hostHeader: name, tls: tlsRow))
         }
         self.clusters = clusters

@@ -128,6 +128,8 @@ public struct Parameters: Sendable, Equatable {
     public var trustedProxies = TrustedProxies()
     /// A client that ends its sending side while an answer is owed goes on being served.
     public var allowsHalfClose = false
+    /// Connections to the Gateway's ports begin with a header of the PROXY protocol, version 1 or 2.
+    public var acceptsProxyProtocol = false
 
     public init() {}
 }
