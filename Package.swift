@@ -55,12 +55,15 @@ let package = Package(
             name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
         .systemLibrary(
             name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+        .systemLibrary(
+            name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         // Level 1.
         target("Kernel", ["CLinux", containers]),
         target("HTTP", [containers]),
         // Level 2.
         target("TLS", ["COpenSSL", "Kernel"]),
         target("Routing", ["HTTP", "CPCRE2", containers]),
+        target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
         target("Telemetry", ["Kernel", containers]),
         // Level 3: what Control writes and Proxy reads.
         target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
@@ -92,6 +95,7 @@ let package = Package(
         tests("HTTPTests", ["HTTP", containers]),
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
+        tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
         tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
