@@ -68,7 +68,9 @@ let package = Package(
         // Level 3: what Control writes and Proxy reads.
         target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
         // Level 4.
-        target("Proxy", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", containers]),
+        target(
+            "Proxy",
+            ["Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Runtime", containers]),
         target("Peer", ["Kernel", "HTTP", "TLS", containers]),
         // Level 5.
         target(

@@ -48,9 +48,14 @@ public struct Socket: ~Copyable, Sendable {
         return raw
     }
 
+    private init() { raw = -1 }
+
+    /// Stands where there is no socket; every call on it fails.
+    public static var none: Socket { Socket() }
+
     deinit {
         // Never retried: Linux frees the number even when close is interrupted.
-        _ = close(raw)
+        if raw >= 0 { _ = close(raw) }
     }
 }
 

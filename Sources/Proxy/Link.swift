@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import HTTPCodec
 import Kernel
 import TLS
 
@@ -21,8 +22,10 @@ enum LinkWrite: Equatable {
     case failed
 }
 
-/// Buffers for ciphertext that one worker lends to the link in use.
+/// What one worker lends to the link in use: buffers for ciphertext, and the sessions of streams.
 struct CipherBuffers: ~Copyable {
+    /// HTTP/2 connections.
+    var multiplexers = Multiplexers()
     /// Ciphertext as read from a socket.
     var input = RigidArray<UInt8>(capacity: Scratch.readBytes)
     /// Ciphertext to be sent.
@@ -44,14 +47,22 @@ enum Scratch {
     static let tickBytes = 256 * 1024
 }
 
-/// One connection's bytes, plain or TLS, with what the last edges said about the socket.
+/// One connection's bytes, plain, TLS or a stream of HTTP/2, with what the last edges said about it.
 ///
 /// A link owns a buffer only while bytes are stuck: plaintext for a plain link, ciphertext for TLS. While it does,
-/// it is congested, and whoever feeds it stops reading its own source.
+/// it is congested, and whoever feeds it stops reading its own source. A stream reads and writes like a connection of
+/// HTTP/1.1; its bytes are with its session.
 struct Link: ~Copyable {
+    /// `Socket.none` for a stream.
     let socket: Socket
     private let byAddress = ByAddress()
-    var session: TLSSession?
+    /// The stream that this is, instead of a socket.
+    let stream: StreamReference?
+    private(set) var session: TLSSession?
+    /// Bytes go to the socket as they are.
+    private var isPlain = true
+    /// More waits than should: stop reading what would be sent here.
+    private(set) var isCongested = false
     /// Bytes that the socket did not take.
     private(set) var output = Buffer()
     /// An edge announced input that no short read has exhausted yet.
@@ -61,10 +72,27 @@ struct Link: ~Copyable {
 
     init(_ socket: consuming Socket) {
         self.socket = socket
+        stream = nil
     }
 
-    /// Bytes wait for the socket: stop reading what would be sent here.
-    var isCongested: Bool { !output.isEmpty }
+    /// A stream whose request, or answer, is there to be read or about to come.
+    init(_ stream: StreamReference) {
+        socket = .none
+        self.stream = stream
+        isPlain = false
+    }
+
+    /// Whether ALPN chose HTTP/2.
+    mutating func speaksHTTP2() -> Bool { session?.isHTTP2 ?? false }
+
+    /// Whether bytes are TLS records.
+    var isSealed: Bool { !isPlain && stream == nil }
+
+    /// From here on bytes are sealed.
+    mutating func seal(with session: consuming TLSSession) {
+        self.session = consume session
+        isPlain = false
+    }
 
     /// What an event leaves to be done.
     enum Noted {
@@ -92,7 +120,7 @@ struct Link: ~Copyable {
         into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
     ) -> LinkRead {
-        if session != nil { return readSealed(into: &bytes, &cipher, &pool) }
+        if !isPlain { return readOtherwise(into: &bytes, &cipher, &pool) }
         let free = bytes.freeCapacity
         switch socket.read(into: &bytes) {
         case .bytes(let count):
@@ -108,6 +136,16 @@ struct Link: ~Copyable {
     }
 
     @inline(never)
+    private mutating func readOtherwise(
+        into bytes: inout Buffer, _ cipher: inout CipherBuffers,
+        _ pool: inout BufferPool
+    ) -> LinkRead {
+        guard let stream else { return readSealed(into: &bytes, &cipher, &pool) }
+        let result = cipher.multiplexers.read(stream, into: &bytes, &pool)
+        if result == .wouldBlock { isReadable = false }
+        return result
+    }
+
     private mutating func readSealed(
         into bytes: inout Buffer, _ cipher: inout CipherBuffers,
         _ pool: inout BufferPool
@@ -201,7 +239,7 @@ struct Link: ~Copyable {
     ) -> LinkWrite {
         if content.isEmpty { return send(head, &cipher, &pool) }
         if head.isEmpty { return send(content, &cipher, &pool) }
-        if session != nil || isCongested { return sendOtherwise(head, content, &cipher, &pool) }
+        if !isPlain || isCongested { return sendOtherwise(head, content, &cipher, &pool) }
         let result = socket.write(head, then: content)
         if case .bytes(let count) = result, count == head.count &+ content.count { return .taken }
         return keepRest(result, head, content, &pool)
@@ -213,18 +251,23 @@ struct Link: ~Copyable {
         _ content: Span<UInt8>, _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {
         if content.isEmpty { return .taken }
-        if session != nil || isCongested { return sendOtherwise(content, Span(), &cipher, &pool) }
+        if !isPlain || isCongested { return sendOtherwise(content, Span(), &cipher, &pool) }
         let result = socket.write(content)
         if case .bytes(let count) = result, count == content.count { return .taken }
         return keepRest(result, content, Span(), &pool)
     }
 
-    /// Seals bytes, or puts them behind those that are stuck.
+    /// Seals bytes, gives them to the stream, or puts them behind those that are stuck.
     @inline(never)
     private mutating func sendOtherwise(
         _ head: Span<UInt8>, _ content: Span<UInt8>,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {
+        if let stream {
+            let result = cipher.multiplexers.send(stream, head, then: content, &pool)
+            isCongested = result == .congested
+            return result == .failed ? .failed : .taken
+        }
         if session == nil {
             return stash(head, &pool) == .failed ? .failed : stash(content, &pool)
         }
@@ -251,7 +294,7 @@ struct Link: ~Copyable {
 
     /// Offers what is stuck to the socket again.
     mutating func flush(_ pool: inout BufferPool) -> LinkWrite {
-        while isCongested {
+        while !output.isEmpty {
             switch socket.write(output.span) {
             case .bytes(let count): output.consume(count)
             case .wouldBlock: return .taken
@@ -259,12 +302,17 @@ struct Link: ~Copyable {
             }
         }
         pool.reclaim(&output)
+        isCongested = false
         return .taken
     }
+
+    /// Its session has sent enough of what waited.
+    mutating func becameWritable() { isCongested = false }
 
     /// Gives the stuck bytes up, before the link goes.
     mutating func discardOutput(_ pool: inout BufferPool) {
         pool.reclaim(&output)
+        isCongested = false
     }
 
     /// Says close_notify on a TLS link; nothing on a plain one.
@@ -327,6 +375,8 @@ struct Link: ~Copyable {
     }
 
     private mutating func stash(_ bytes: Span<UInt8>, _ pool: inout BufferPool) -> LinkWrite {
-        pool.append(bytes, to: &output) ? .taken : .failed
+        guard pool.append(bytes, to: &output) else { return .failed }
+        isCongested = !output.isEmpty
+        return .taken
     }
 }

@@ -203,11 +203,13 @@ enum LocalReply: Equatable, BitwiseCopyable {
 
 /// Whose error format a path speaks (`interface.md` §4).
 enum Dialect: UInt8 {
-    case plain, ollama, openAI, anthropic
+    case plain, ollama, openAI, anthropic, grpc
 
-    /// By the path, wherever a route's prefix put it.
-    init(path: Span<UInt8>) {
-        if Dialect.contains(path, "/v1/messages") {
+    /// By the content type of a call, else by the path, wherever a route's prefix put it.
+    init(path: Span<UInt8>, contentType: Span<UInt8>) {
+        if GRPC.isCall(contentType) {
+            self = .grpc
+        } else if Dialect.contains(path, "/v1/messages") {
             self = .anthropic
         } else if Dialect.contains(path, "/v1/") {
             self = .openAI
@@ -216,6 +218,13 @@ enum Dialect: UInt8 {
         } else {
             self = .plain
         }
+    }
+
+    /// By a head that `HeadWriter` wrote.
+    init(head: Span<UInt8>) {
+        self.init(
+            path: HeadLines.requestLine(of: head),
+            contentType: head.extracting(HeadLines.value("content-type:", in: head, from: 0)))
     }
 
     private static func contains(_ path: Span<UInt8>, _ part: StaticString) -> Bool {

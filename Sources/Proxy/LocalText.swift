@@ -20,6 +20,18 @@ enum LocalText {
         }
     }
 
+    /// The end of a call that never reached its server: the head is all, and says it («Trailers-Only»).
+    static func call(
+        status: UInt64, _ sentence: StaticString, into out: inout OutputSpan<UInt8>
+    ) {
+        _ = HeadWriter.append("content-type: application/grpc\r\ngrpc-status: ", into: &out)
+        _ = HeadWriter.append(decimal: status, into: &out)
+        _ = HeadWriter.append("\r\ngrpc-message: ", into: &out)
+        // Printable ASCII without a percent sign, which would have to be escaped.
+        _ = HeadWriter.append(sentence, into: &out)
+        _ = HeadWriter.append("\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", into: &out)
+    }
+
     /// Content type, length and content; a HEAD request gets the fields alone.
     static func content(
         status: UInt16, _ sentence: StaticString, _ facts: LocalFacts,
@@ -52,7 +64,7 @@ enum LocalText {
 
         init(_ dialect: Dialect, status: UInt16) {
             switch dialect {
-            case .plain:
+            case .plain, .grpc:
                 type = "text/plain; charset=utf-8"
                 before = ""
                 after = "\n"

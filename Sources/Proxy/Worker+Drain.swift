@@ -38,6 +38,8 @@ extension Worker {
                 end(downstream: id, .linger)
             } else if downstreams[id].phase == .hello {
                 close(downstream: id)
+            } else if downstreams[id].phase == .multiplexing {
+                shutDown(downstream: id)
             }
         }
     }
@@ -45,19 +47,27 @@ extension Worker {
     /// Cuts what still runs when the thread ends.
     mutating func closeEverything() {
         for slot in 0..<downstreams.highWater where downstreams.isOccupied(slot) {
-            let id = downstreams.id(of: slot)
-            let exchange = downstreams[id].exchange
-            if exchange != .none, exchanges.contains(exchange) {
-                shard.add(.drainCuts, 1)
-                observe(exchange, .drained)
-                let upstream = exchanges[exchange].upstream
-                if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
-                stopWaiting(exchange)
-                remove(exchange)
-                downstreams[id].exchange = .none
-                downstreams[id].link.socket.resetOnClose()
-            }
-            close(downstream: id)
+            cutExchange(of: downstreams.id(of: slot))
+        }
+        for slot in 0..<downstreams.highWater where downstreams.isOccupied(slot) {
+            close(downstream: downstreams.id(of: slot))
+        }
+    }
+
+    private mutating func cutExchange(of id: SlotID) {
+        let exchange = downstreams[id].exchange
+        guard exchange != .none, exchanges.contains(exchange) else { return }
+        shard.add(.drainCuts, 1)
+        observe(exchange, .drained)
+        let upstream = exchanges[exchange].upstream
+        if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
+        stopWaiting(exchange)
+        remove(exchange)
+        downstreams[id].exchange = .none
+        if downstreams[id].link.stream != nil {
+            endStream(id, .cut)
+        } else {
+            downstreams[id].link.socket.resetOnClose()
         }
     }
 }

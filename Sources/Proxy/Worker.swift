@@ -63,6 +63,9 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// How many of each are streams of HTTP/2 connections.
+    var downstreamStreams = 0
+    var upstreamStreams = 0
     var listeners = UniqueArray<ListenerSlot>()
     var ready = ReadyRing()
 
@@ -158,6 +161,7 @@ public struct Worker: ~Copyable {
         for index in 0..<count { handle(loop.event(index), &input) }
         if !ready.isEmpty { runReady(&input) }
         if timers.hasWork(now: now) { expire() }
+        if cipher.multiplexers.hasOutput { sendFrames(&input) }
         shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
     }
 

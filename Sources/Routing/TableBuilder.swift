@@ -64,6 +64,7 @@ public struct TableBuilder {
         for port in description.ports {
             var plain = HostIndexBuilder()
             var tls = HostIndexBuilder()
+            let first = port.listeners.isEmpty ? -1 : Int32(listeners.count)
             for listener in port.listeners {
                 let index = Int32(listeners.count)
                 if listener.isTLS {
@@ -75,7 +76,8 @@ public struct TableBuilder {
             }
             ports.append(
                 PortRow(
-                    id: port.id, transport: port.transport, plain: plain.build(&indexes, arena),
+                    id: port.id, transport: port.transport, first: first,
+                    plain: plain.build(&indexes, arena),
                     tls: tls.build(&indexes, arena)))
         }
         let rules = description.rules.map { row($0) }

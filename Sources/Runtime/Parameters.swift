@@ -36,6 +36,9 @@ public struct Limits: Sendable, Equatable {
     public var retryBudgetMin = 3
     /// Most interim (1xx) answers before a final one.
     public var interimAnswersMax = 64
+    /// Most streams that a client may have open on one HTTP/2 connection: over TLS or from a trusted proxy, and else.
+    public var http2TrustedStreamsMax = 1_000
+    public var http2StreamsMax = 100
     /// Most bytes discarded from a client after its answer was sent, before the connection closes.
     public var lingerBytesMax = 256 * 1024
 

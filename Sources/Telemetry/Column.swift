@@ -16,6 +16,17 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case retries
     case malformedRequests
     case regexLimit
+    case http2Streams
+    case http2FloodResets
+    case http2FloodContinuations
+    case http2FloodSettings
+    case http2FloodPings
+    case http2FloodPriorities
+    case http2FloodEmptyData
+    case http2FloodWindowUpdates
+    case http2FloodUnknownFrames
+    case http2FloodOutboundQueue
+    case http2FloodLibrary
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.

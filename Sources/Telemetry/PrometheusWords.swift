@@ -40,6 +40,58 @@ extension PrometheusText {
                 "ai_gateway_regex_limit_total",
                 "Regular expressions that met a bound and so did not match."
             )
+        case .http2Streams:
+            ("ai_gateway_http2_streams_total", "Requests that came over HTTP/2.")
+        case .http2FloodResets:
+            (
+                "ai_gateway_http2_flood_resets_total",
+                "HTTP/2 connections ended for too many streams ended early."
+            )
+        case .http2FloodContinuations:
+            (
+                "ai_gateway_http2_flood_continuations_total",
+                "HTTP/2 connections ended for too many CONTINUATION frames."
+            )
+        case .http2FloodSettings:
+            (
+                "ai_gateway_http2_flood_settings_total",
+                "HTTP/2 connections ended for too many SETTINGS frames."
+            )
+        case .http2FloodPings:
+            (
+                "ai_gateway_http2_flood_pings_total",
+                "HTTP/2 connections ended for too many PING frames."
+            )
+        case .http2FloodPriorities:
+            (
+                "ai_gateway_http2_flood_priorities_total",
+                "HTTP/2 connections ended for too many PRIORITY frames."
+            )
+        case .http2FloodEmptyData:
+            (
+                "ai_gateway_http2_flood_empty_data_total",
+                "HTTP/2 connections ended for too many empty DATA frames."
+            )
+        case .http2FloodWindowUpdates:
+            (
+                "ai_gateway_http2_flood_window_updates_total",
+                "HTTP/2 connections ended for too many WINDOW_UPDATE frames."
+            )
+        case .http2FloodUnknownFrames:
+            (
+                "ai_gateway_http2_flood_unknown_frames_total",
+                "HTTP/2 connections ended for too many frames of no known type."
+            )
+        case .http2FloodOutboundQueue:
+            (
+                "ai_gateway_http2_flood_outbound_queue_total",
+                "HTTP/2 connections ended for too many answers that the peer did not read."
+            )
+        case .http2FloodLibrary:
+            (
+                "ai_gateway_http2_flood_library_total",
+                "HTTP/2 connections ended for a bound of the library."
+            )
         case .accessLogDropped:
             ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")
         }

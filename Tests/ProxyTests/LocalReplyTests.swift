@@ -27,7 +27,7 @@ import Testing
         row: (path: String, dialect: Dialect)
     ) {
         let bytes = Array(row.path.utf8)
-        #expect(Dialect(path: bytes.span) == row.dialect)
+        #expect(Dialect(path: bytes.span, contentType: Span()) == row.dialect)
     }
 
     @Test(arguments: [

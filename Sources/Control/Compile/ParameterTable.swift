@@ -43,6 +43,8 @@ enum ParameterTable {
         count("retryBudgetPercent", \.limits.retryBudgetPercent, 0...100),
         count("retryBudgetMin", \.limits.retryBudgetMin, 0...1_000_000),
         count("interimAnswersMax", \.limits.interimAnswersMax, 1...1_000),
+        count("http2StreamsMax", \.limits.http2StreamsMax, 1...1_000_000),
+        count("http2TrustedStreamsMax", \.limits.http2TrustedStreamsMax, 1...1_000_000),
         bytes("lingerBytesMax", \.limits.lingerBytesMax, 1...(1 << 30)),
         count("tcpKeepAliveProbes", \.timeouts.tcpKeepAliveProbeCount, 1...127),
     ]

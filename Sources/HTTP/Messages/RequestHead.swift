@@ -92,6 +92,14 @@ public struct RequestHead: ~Copyable, Sendable {
 
     // MARK: - Editing
 
+    /// Notes that the head is that of an HTTP/2 stream, which a codec wrote as HTTP/1.1: a stream has one request, and
+    /// trailers need no leave (RFC 9113 §8.1).
+    public mutating func cameOverHTTP2() {
+        version = .http2
+        keepsAlive = false
+        acceptsTrailers = true
+    }
+
     /// Drops every line of this name.
     public mutating func remove(_ id: FieldName) { fields.remove(id) }
 

@@ -17,6 +17,8 @@ enum DownstreamPhase: UInt8 {
     case lingering
     /// What is stuck is sent, then the connection ends as `ending` says.
     case closing
+    /// An HTTP/2 connection: requests are its streams', each a downstream of its own.
+    case multiplexing
 }
 
 /// How a connection ends once its output is gone.
@@ -58,6 +60,11 @@ struct Downstream: ~Copyable {
     /// Bytes that may still be dropped in `discarding` and `lingering`.
     var lingerBytes: Int32 = 0
     var requestCount: UInt32 = 0
+    /// Neighbours among the streams of its connection; `.max`: none.
+    var nextStream = UInt32.max
+    var previousStream = UInt32.max
+    /// With phase `multiplexing`: the session.
+    var multiplexer = SlotID.none
     var timer = Deadline()
 
     init(
@@ -68,6 +75,17 @@ struct Downstream: ~Copyable {
         self.portID = portID
         self.isTLS = isTLS
         phase = isTLS ? .hello : .reading
+    }
+
+    /// A stream of an HTTP/2 connection, with a request that is there to be read.
+    init(_ stream: StreamReference, of connection: borrowing Downstream) {
+        link = Link(stream)
+        link.isReadable = true
+        peer = connection.peer
+        portID = connection.portID
+        tlsListenerID = connection.tlsListenerID
+        isTLS = connection.isTLS
+        phase = .reading
     }
 
     /// Where its requests come in.

@@ -97,7 +97,7 @@ extension Worker {
             return
         }
         shard.add(.acceptedConnections, 1)
-        shard.set(.downstreamConnections, UInt64(downstreams.count))
+        countConnections()
         setDeadline(
             downstream: id,
             in: isTLS

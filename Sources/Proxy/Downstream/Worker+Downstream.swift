@@ -40,6 +40,7 @@ extension Worker {
         case .discarding, .lingering: discardInput(id, &input)
         case .closing:
             if downstreams[id].link.peerEnded { close(downstream: id) }
+        case .multiplexing: readFrames(downstream: id, &input)
         }
     }
 
@@ -60,6 +61,9 @@ extension Worker {
             if !stalled { endNow(id) }
         case .reading:
             if !stalled { enqueue(downstream: id) }
+        case .multiplexing:
+            if !stalled { cipher.multiplexers.noteOutput(downstreams[id].multiplexer) }
+            armMultiplexing(downstream: id)
         case .hello, .handshaking, .discarding, .lingering: break
         }
     }
@@ -102,7 +106,7 @@ extension Worker {
 
     /// Content that this read did not reach, or that waits for the backend, announces itself with no edge.
     @inline(always)
-    private mutating func goOnWithContent(_ id: SlotID) {
+    mutating func goOnWithContent(_ id: SlotID) {
         guard downstreams.contains(id), downstreams[id].phase == .exchanging else { return }
         let exchange = downstreams[id].exchange
         if exchange != .none, exchanges[exchange].takesContent { enqueue(downstream: id) }
@@ -168,7 +172,9 @@ extension Worker {
             downstreams[id].headTried = Int32(truncatingIfNeeded: count)
             return 0
         case .malformed(let problem):
-            refuse(id, problem)
+            if !beginMultiplexing(downstream: id, afterPreface: padded.extracting(0..<count)) {
+                refuse(id, problem)
+            }
             return count
         }
     }
@@ -250,6 +256,10 @@ extension Worker {
 
     /// Ends the connection when its output is gone.
     mutating func end(downstream id: SlotID, _ ending: Ending) {
+        if downstreams[id].link.stream != nil {
+            endStream(id, ending)
+            return
+        }
         downstreams[id].ending = ending
         downstreams[id].phase = .closing
         if downstreams[id].link.isCongested {
@@ -288,11 +298,21 @@ extension Worker {
             abandon(exchange)
         }
         guard downstreams.contains(id) else { return }
+        if downstreams[id].link.stream != nil {
+            forget(downstreamStream: id, .cancel)
+            return
+        }
+        if downstreams[id].phase == .multiplexing { closeStreams(ofDownstream: id) }
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
         downstreams.destroy(id)
         options.connections?.give(1)
-        shard.set(.downstreamConnections, UInt64(downstreams.count))
+        countConnections()
+    }
+
+    /// Tells how many connections clients have; streams are none.
+    mutating func countConnections() {
+        shard.set(.downstreamConnections, UInt64(downstreams.count - downstreamStreams))
     }
 
     // MARK: - Time
@@ -311,6 +331,7 @@ extension Worker {
             }
         case .exchanging: exchangeClientStalled(id)
         case .discarding, .lingering, .closing: close(downstream: id)
+        case .multiplexing: multiplexingTimedOut(downstream: id)
         }
     }
 }

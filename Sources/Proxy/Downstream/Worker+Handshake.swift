@@ -58,7 +58,7 @@ extension Worker {
         guard let session = try? TLSSession(server: configuration, serverName: serverName) else {
             return false
         }
-        downstreams[id].link.session = consume session
+        downstreams[id].link.seal(with: session)
         downstreams[id].tlsListenerID = listenerRow.id
         downstreams[id].phase = .handshaking
         return true
@@ -97,6 +97,10 @@ extension Worker {
             shard.add(.tlsHandshakes, 1)
             downstreams[id].phase = .reading
             setDeadline(downstream: id, in: timeouts.silentConnectionMilliseconds)
+            if downstreams[id].link.speaksHTTP2() {
+                beginMultiplexing(downstream: id)
+                guard downstreams.contains(id) else { return }
+            }
             openEarly(id, bytes.extracting(step.consumed..<bytes.count))
         }
     }

@@ -26,10 +26,16 @@ extension Worker {
     /// Begins a connection for an exchange, or lets it wait for one.
     @inline(never)
     private mutating func connect(_ id: SlotID, _ row: Int32) {
-        exchanges[id].beginConnecting()
         let endpoint = clusters.endpoints[Int(row)]
+        let mayMultiplex = mayMultiplex(
+            cluster: exchanges[id].decision.clusterID, endpoint: endpoint.id)
+        if mayMultiplex, sendOverStream(id, endpoint: endpoint.id) { return }
+        exchanges[id].beginConnecting()
         let limits = limits(of: id)
-        if Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax {
+        // One connection is enough for many: who comes while it is made waits for it.
+        if Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax
+            || (mayMultiplex && endpoints[Int(endpoint.id)].promised > 0)
+        {
             if !wait(id) { fail(id, .overloaded) }
             return
         }
@@ -57,7 +63,11 @@ extension Worker {
         }
         endpoints[Int(endpoint.id)].open += 1
         shard.add(.upstreamConnects, 1)
-        shard.set(.upstreamConnections, UInt64(upstreams.count))
+        countUpstreams()
+        if mayMultiplex {
+            endpoints[Int(endpoint.id)].promised += 1
+            upstreams[upstream].isPromised = true
+        }
         upstreams[upstream].exchange = id
         upstreams[upstream].began = nowNanoseconds
         exchanges[id].upstream = upstream
@@ -65,8 +75,7 @@ extension Worker {
         do {
             try loop.register(raw, Token(kind: TokenKind.upstream, upstream), edgeTriggered: true)
         } catch {
-            letGo(upstream)
-            attemptFailed(id, .connectRefused)
+            connectFailed(upstream, .connectRefused)
             return
         }
         setDeadline(upstream: upstream, in: timeouts.connectMilliseconds)
@@ -88,13 +97,8 @@ extension Worker {
 
     /// The socket of a connection that is being made has news.
     mutating func finishConnecting(_ upstream: SlotID) {
-        let id = upstreams[upstream].exchange
-        let code = upstreams[upstream].link.socket.connectResult()
-        if code != 0 {
-            let endpoint = upstreams[upstream].endpointID
-            letGo(upstream)
-            note(endpoint: endpoint, reached: false)
-            attemptFailed(id, .connectRefused)
+        if upstreams[upstream].link.socket.connectResult() != 0 {
+            connectFailed(upstream, .connectRefused)
             return
         }
         let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
@@ -106,15 +110,13 @@ extension Worker {
     }
 
     private mutating func beginHandshake(_ upstream: SlotID, _ tls: Int32) {
-        let id = upstreams[upstream].exchange
         let configuration = clusters.tls[Int(tls)]
         let name = clusters.serverNames[Int(tls)]
         guard let session = try? TLSSession(client: configuration, serverName: name) else {
-            letGo(upstream)
-            attemptFailed(id, .tls)
+            connectFailed(upstream, .tls)
             return
         }
-        upstreams[upstream].link.session = consume session
+        upstreams[upstream].link.seal(with: session)
         upstreams[upstream].phase = .handshaking
         setDeadline(upstream: upstream, in: timeouts.handshakeMilliseconds)
         advanceHandshake(upstream: upstream, Span())
@@ -137,7 +139,7 @@ extension Worker {
         case .end, .failed: failed = true
         }
         swap(&bytes, &cipher.input)
-        if failed { handshakeFailed(upstream) }
+        if failed { connectFailed(upstream, .tls) }
     }
 
     private mutating func advanceHandshake(upstream: SlotID, _ bytes: Span<UInt8>) {
@@ -145,11 +147,11 @@ extension Worker {
         switch step.state {
         case .wantsInput:
             if upstreams[upstream].link.isReadable { enqueue(upstream: upstream) }
-        case .failed: handshakeFailed(upstream)
+        case .failed: connectFailed(upstream, .tls)
         case .finished:
             let rest = bytes.extracting(step.consumed..<bytes.count)
             if rest.count > 0, !openEarly(upstream: upstream, rest) {
-                handshakeFailed(upstream)
+                connectFailed(upstream, .tls)
                 return
             }
             connected(upstream)
@@ -166,24 +168,44 @@ extension Worker {
         return result == .wouldBlock
     }
 
-    private mutating func handshakeFailed(_ upstream: SlotID) {
+    /// No connection came of it; those that waited for it share its fate.
+    mutating func connectFailed(_ upstream: SlotID, _ reason: UpstreamFailure) {
         let id = upstreams[upstream].exchange
         let endpoint = upstreams[upstream].endpointID
+        let cluster = upstreams[upstream].clusterID
+        let wasPromised = upstreams[upstream].isPromised
         letGo(upstream)
         note(endpoint: endpoint, reached: false)
-        attemptFailed(id, .tls)
+        attemptFailed(id, reason)
+        if wasPromised { failWaiting(cluster: cluster, endpoint: endpoint, reason) }
     }
 
     /// A connection stands: the request goes out.
     private mutating func connected(_ upstream: SlotID) {
         let id = upstreams[upstream].exchange
-        note(endpoint: upstreams[upstream].endpointID, reached: true)
+        let endpoint = upstreams[upstream].endpointID
+        let cluster = upstreams[upstream].clusterID
+        note(endpoint: endpoint, reached: true)
         upstreams[upstream].phase = .active
         exchanges[id].connected = nowNanoseconds
         shard.observe(
             .upstreamConnect, series: exchanges[id].decision.backendSeries,
             nanoseconds: nowNanoseconds &- upstreams[upstream].began)
-        _ = sendRequest(id, upstream, Span(), overPooled: false)
+        let wasPromised = keepPromise(upstream)
+        if speaksHTTP2(upstream) {
+            beginMultiplexing(upstream: upstream)
+            return
+        }
+        sendRequestAndGoOn(id, upstream, overPooled: false)
+        if wasPromised {
+            endpoints[Int(endpoint)].declinedHTTP2 = true
+            serveAllWaiting(cluster: cluster)
+        }
+    }
+
+    /// Sends the request over a connection that has just come; its content follows in the next round.
+    mutating func sendRequestAndGoOn(_ id: SlotID, _ upstream: SlotID, overPooled: Bool) {
+        _ = sendRequest(id, upstream, Span(), overPooled: overPooled)
         if exchanges.contains(id), !exchanges[id].requestDone {
             enqueue(downstream: exchanges[id].downstream)
         }

@@ -174,7 +174,7 @@ extension Worker {
         guard var new = buffers.take(capacity: count) else { return false }
         var old = Buffer()
         swap(&old, &exchanges[id].buffer)
-        let value = HostLine.value(in: old.span, from: start)
+        let value = HeadLines.value("host:", in: old.span, from: start)
         _ = new.append(old.span.extracting(first: value.lowerBound))
         _ = new.append(clusters.arena.span.extracting(range.range))
         _ = new.append(old.span.extracting(value.upperBound..<old.count))

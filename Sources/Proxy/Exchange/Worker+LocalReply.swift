@@ -11,6 +11,9 @@ struct LocalFacts: BitwiseCopyable {
     var isHead = false
     var version = Version.http11
     var closes = true
+
+    /// The status that is sent: a call's own status is in its fields.
+    func status(_ reply: LocalReply) -> UInt16 { dialect == .grpc ? 200 : reply.row.status }
 }
 
 /// Answers that the gateway makes itself.
@@ -38,11 +41,13 @@ extension Worker {
     mutating func answerLocally(_ id: SlotID, _ reply: LocalReply, _ decision: Decision) {
         nameAnswer()
         let facts = LocalFacts(
-            dialect: Dialect(path: requestHead.span(requestHead.path)),
+            dialect: Dialect(
+                path: requestHead.span(requestHead.path),
+                contentType: requestHead.span(requestHead.value(.contentType) ?? .none)),
             isHead: requestHead.method == .head, version: requestHead.version,
             closes: closesAfterLocal(reply))
         sendLocal(id, reply, facts)
-        observeLocal(id, decision, status: reply.row.status, reason: reply.row.slug)
+        observeLocal(id, decision, status: facts.status(reply), reason: reply.row.slug)
         if downstreams.contains(id) { afterLocal(id, closes: facts.closes) }
     }
 
@@ -81,7 +86,7 @@ extension Worker {
         var buffer = Buffer()
         swap(&buffer, &exchanges[id].buffer)
         let record = exchanges[id].record
-        dialect = Dialect(path: HostLine.requestLine(of: buffer.span.extracting(record.head.range)))
+        dialect = Dialect(head: buffer.span.extracting(record.head.range))
         requestID.append(copying: buffer.span.extracting(record.requestID.range))
         swap(&buffer, &exchanges[id].buffer)
         let closes =
@@ -89,7 +94,7 @@ extension Worker {
         let facts = LocalFacts(
             dialect: dialect, isHead: exchanges[id].method == .head,
             version: exchanges[id].version, closes: closes)
-        exchanges[id].status = reply.row.status
+        exchanges[id].status = facts.status(reply)
         observe(id, .localReply, ByteScan.bytes(reply.row.slug))
         let hasRest = !exchanges[id].requestDone
         remove(id)
@@ -157,15 +162,19 @@ extension Worker {
         let seconds = wallMilliseconds / 1000
         let row = reply.row
         out.withFree { out in
-            LocalText.begin(status: row.status, facts, seconds: seconds, into: &out)
+            LocalText.begin(status: facts.status(reply), facts, seconds: seconds, into: &out)
             _ = HeadWriter.append("x-gateway-error: ", into: &out)
             _ = HeadWriter.append(row.slug, into: &out)
             _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
             _ = HeadWriter.append(requestID.span, into: &out)
             if reply.hasRetryAfter { _ = HeadWriter.append("\r\nretry-after: 1", into: &out) }
             _ = HeadWriter.append("\r\n", into: &out)
-            LocalText.content(
-                status: row.status, row.sentence, facts, requestID: requestID.span, into: &out)
+            if facts.dialect == .grpc {
+                LocalText.call(status: GRPC.status(reply), row.sentence, into: &out)
+            } else {
+                LocalText.content(
+                    status: row.status, row.sentence, facts, requestID: requestID.span, into: &out)
+            }
         }
         let result = downstreams[id].link.send(out.span, &cipher, &buffers)
         swap(&out, &output)

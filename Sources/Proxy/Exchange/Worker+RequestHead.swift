@@ -30,7 +30,8 @@ extension Worker {
     /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(always)
     mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
-        requestHead.removeConnectionFields()
+        let kept: KeptOptions = requestHead.fields.names.contains(.te) ? [.trailers] : []
+        requestHead.removeConnectionFields(keeping: kept)
         if requestHead.expectsContinue { requestHead.remove(.expect) }
         var parts: RequestAdditions.Parts = [.requestID, .forwarded]
         if requestHead.fields.names.contains(.xRequestID), keepsRequestID(slot) {

@@ -9,6 +9,8 @@ enum UpstreamPhase: UInt8 {
     case active
     /// In its endpoint's pool.
     case idle
+    /// An HTTP/2 connection: exchanges are its streams', each an upstream of its own.
+    case multiplexing
 }
 
 /// One backend connection; pooled between exchanges.
@@ -22,8 +24,13 @@ struct Upstream: ~Copyable {
     /// It served an exchange before the present one, so its silent death is to be expected.
     var wasReused = false
     var isQueued = false
+    /// It is being made, and others wait for it since it may turn out to be HTTP/2.
+    var isPromised = false
     var exchange = SlotID.none
-    /// Neighbours in the endpoint's list of idle connections; `.max`: none.
+    /// With phase `multiplexing`: the session.
+    var multiplexer = SlotID.none
+    /// Neighbours in the endpoint's list of idle connections, or of HTTP/2 connections, or among the streams of such a
+    /// one; `.max`: none.
     var nextIdle = UInt32.max
     var previousIdle = UInt32.max
     var headScanned: Int32 = 0
@@ -37,6 +44,16 @@ struct Upstream: ~Copyable {
         link = Link(socket)
         self.endpointID = endpointID
         self.clusterID = clusterID
+    }
+
+    /// A stream of an HTTP/2 connection for an exchange.
+    init(_ stream: StreamReference, of connection: borrowing Upstream, for exchange: SlotID) {
+        link = Link(stream)
+        endpointID = connection.endpointID
+        clusterID = connection.clusterID
+        phase = .active
+        wasReused = connection.wasReused
+        self.exchange = exchange
     }
 
     /// It can carry another exchange: nothing ended, is stuck, or may still stand in the socket.
@@ -75,6 +92,12 @@ struct Upstream: ~Copyable {
 struct EndpointState: BitwiseCopyable {
     /// Most recently used idle connection; `.max`: none.
     var firstIdle = UInt32.max
+    /// First HTTP/2 connection that takes new streams; `.max`: none.
+    var firstMultiplexed = UInt32.max
+    /// Connections being made that may turn out to be HTTP/2.
+    var promised: Int32 = 0
+    /// ALPN chose HTTP/1.1 the last time.
+    var declinedHTTP2 = false
     /// Connections, in whatever phase.
     var open: Int32 = 0
     /// Exchanges that run on it.

@@ -1,3 +1,4 @@
+import BasicContainers
 import HTTP
 import Kernel
 import Runtime
@@ -141,15 +142,34 @@ extension Worker {
     /// Frees a backend connection; the exchange that used it must have let go of it.
     @inline(never)
     mutating func close(upstream id: SlotID) {
+        if upstreams[id].link.stream != nil {
+            forget(upstreamStream: id, .cancel)
+            return
+        }
         if upstreams[id].phase == .idle { unlinkIdle(id) }
+        if upstreams[id].phase == .multiplexing { closeStreams(ofUpstream: id) }
+        _ = keepPromise(id)
         let endpoint = Int(upstreams[id].endpointID)
         let cluster = upstreams[id].clusterID
         endpoints[endpoint].open -= 1
         upstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&upstreams[id].input)
         upstreams.destroy(id)
-        shard.set(.upstreamConnections, UInt64(upstreams.count))
+        countUpstreams()
         serveWaiting(cluster: cluster)
+    }
+
+    /// Tells how many connections to backends there are; streams are none.
+    mutating func countUpstreams() {
+        shard.set(.upstreamConnections, UInt64(upstreams.count - upstreamStreams))
+    }
+
+    /// A connection that others wait for has been made, or never will be; whether it was such a one.
+    mutating func keepPromise(_ id: SlotID) -> Bool {
+        if !upstreams[id].isPromised { return false }
+        upstreams[id].isPromised = false
+        endpoints[Int(upstreams[id].endpointID)].promised -= 1
+        return true
     }
 
     // MARK: - Waiting
@@ -194,11 +214,38 @@ extension Worker {
 
     /// A connection came free or went: the exchange that waits longest goes on in the next round.
     @inline(always)
-    private mutating func serveWaiting(cluster: UInt32) {
+    mutating func serveWaiting(cluster: UInt32) {
         let next = queues[Int(cluster)].first
         guard next != .none else { return }
         stopWaiting(next)
         ready.push(Token(kind: TokenKind.exchange, next))
+    }
+
+    /// All that wait go on in the next round; who finds no room waits again.
+    mutating func serveAllWaiting(cluster: UInt32) {
+        guard Int(cluster) < queues.count else { return }
+        var left = queues[Int(cluster)].count
+        while left > 0 {
+            left -= 1
+            serveWaiting(cluster: cluster)
+        }
+    }
+
+    /// The attempts of those that waited for a connection to this endpoint fail as it did.
+    mutating func failWaiting(cluster: UInt32, endpoint: UInt32, _ reason: UpstreamFailure) {
+        var failed = UniqueArray<SlotID>()
+        var id = queues[Int(cluster)].first
+        while id != .none {
+            let next = exchanges[id].nextWaiting
+            if exchanges[id].endpointID == endpoint {
+                stopWaiting(id)
+                failed.append(id)
+            }
+            id = next
+        }
+        for at in 0..<failed.count where exchanges.contains(failed[at]) {
+            attemptFailed(failed[at], reason)
+        }
     }
 
     func limits(of exchange: SlotID) -> Limits {

@@ -43,6 +43,7 @@ extension Worker {
         case .handshaking: continueHandshake(upstream: id)
         case .active: pumpAnswer(id, &input)
         case .idle: checkIdle(id, &input)
+        case .multiplexing: readFrames(upstream: id, &input)
         }
     }
 
@@ -50,12 +51,18 @@ extension Worker {
     private mutating func flush(upstream id: SlotID, _ input: inout Buffer) {
         let exchange = upstreams[id].exchange
         if upstreams[id].link.flush(&buffers) == .failed {
-            if exchange != .none {
+            if upstreams[id].phase == .multiplexing {
+                upstreams[id].link.peerEnded = true
+                upstreams[id].link.isReadable = true
+            } else if exchange != .none {
                 requestWriteFailed(exchange)
             } else {
                 close(upstream: id)
             }
             return
+        }
+        if upstreams[id].phase == .multiplexing {
+            cipher.multiplexers.noteOutput(upstreams[id].multiplexer)
         }
         if upstreams[id].link.isCongested || exchange == .none { return }
         if !exchanges[exchange].requestDone { pumpRequest(exchange, &input) }
@@ -84,13 +91,9 @@ extension Worker {
         let exchange = upstreams[id].exchange
         switch upstreams[id].phase {
         case .connecting:
-            note(endpoint: upstreams[id].endpointID, reached: false)
-            letGo(id)
-            attemptFailed(exchange, .connectTimeout)
+            connectFailed(id, .connectTimeout)
         case .handshaking:
-            note(endpoint: upstreams[id].endpointID, reached: false)
-            letGo(id)
-            attemptFailed(exchange, .tls)
+            connectFailed(id, .tls)
         case .active:
             if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
@@ -105,6 +108,7 @@ extension Worker {
                 cut(exchange, .idleTimeout)
             }
         case .idle: close(upstream: id)
+        case .multiplexing: multiplexingTimedOut(upstream: id)
         }
     }
 }

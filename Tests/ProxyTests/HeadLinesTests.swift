@@ -3,10 +3,10 @@ import Testing
 @testable import Proxy
 
 /// Where Host stands in a head that was written for a backend.
-@Suite struct HostLineTests {
+@Suite struct HeadLinesTests {
     private func value(_ head: String, from start: Int = 0) -> String {
         let bytes = Array(head.utf8)
-        let range = HostLine.value(in: bytes.span, from: start)
+        let range = HeadLines.value("host:", in: bytes.span, from: start)
         return String(decoding: bytes[range], as: UTF8.self)
     }
 

@@ -1,0 +1,304 @@
+import HTTP
+import HTTPCodec
+import Kernel
+import Runtime
+import Telemetry
+
+/// Clients that speak HTTP/2: each stream is a downstream of its own, which carries one request.
+extension Worker {
+    /// The first bytes of HTTP/2 that is begun with prior knowledge, as far as a parser of HTTP/1.1 reads them
+    /// (RFC 9113 §3.4).
+    private static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\n" }
+
+    // MARK: - Beginning
+
+    /// Begins HTTP/2 on a plain connection whose first bytes are its preface; false when they are not.
+    @inline(never)
+    mutating func beginMultiplexing(
+        downstream id: SlotID, afterPreface bytes: Span<UInt8>
+    ) -> Bool {
+        let preface = ByteScan.bytes(Self.preface)
+        guard !downstreams[id].isTLS, downstreams[id].requestCount == 0,
+            downstreams[id].link.stream == nil, bytes.count >= preface.count,
+            ByteScan.equal(bytes.extracting(0..<preface.count), preface)
+        else { return false }
+        beginMultiplexing(downstream: id)
+        if downstreams.contains(id) { keep(downstream: id, bytes) }
+        if downstreams.contains(id) { enqueue(downstream: id) }
+        return true
+    }
+
+    /// The connection speaks HTTP/2 from here on.
+    mutating func beginMultiplexing(downstream id: SlotID) {
+        guard
+            let session = HTTP2Session(
+                role: .server, limits: http2Limits(id), isSecure: downstreams[id].isTLS, now: now),
+            let connection = cipher.multiplexers.insert(
+                Multiplexer(session, owner: id, isServer: true, now: now))
+        else {
+            close(downstream: id)
+            return
+        }
+        downstreams[id].phase = .multiplexing
+        downstreams[id].multiplexer = connection
+        cipher.multiplexers.noteOutput(connection)
+        armMultiplexing(downstream: id)
+        if isDraining { shutDown(downstream: id) }
+    }
+
+    private func http2Limits(_ id: SlotID) -> HTTP2Limits {
+        var limits = HTTP2Limits()
+        let settings = parameters(ofPort: downstreams[id].portID)
+        let isTrusted =
+            downstreams[id].isTLS || settings.trustedProxies.contains(downstreams[id].peer)
+        limits.concurrentStreamsMax = UInt32(
+            clamping: isTrusted
+                ? settings.limits.http2TrustedStreamsMax : settings.limits.http2StreamsMax)
+        limits.headerListBytesMax = UInt32(clamping: settings.limits.fieldsBytesMax)
+        limits.fieldCountMax = UInt32(clamping: settings.limits.fieldCountMax)
+        return limits
+    }
+
+    /// What the first listener of a port says; the defaults when the port is gone.
+    private func parameters(ofPort id: UInt32) -> Parameters {
+        let row = port(id)
+        guard row >= 0 else { return Parameters() }
+        let number = generations[current].snapshot.table.parameters(port: row)
+        return generations[current].snapshot.parameters[Int(number)]
+    }
+
+    // MARK: - Frames
+
+    /// Reads frames and carries them out until input ends or others are to have their turn.
+    mutating func readFrames(downstream id: SlotID, _ input: inout Buffer) {
+        let connection = downstreams[id].multiplexer
+        if !downstreams[id].input.isEmpty {
+            var early = Buffer()
+            swap(&early, &downstreams[id].input)
+            let goesOn = receiveFrames(connection, early.span)
+            buffers.reclaim(&early)
+            afterFrames(downstream: id, connection, goesOn, &input)
+        }
+        var left = Scratch.tickBytes
+        while downstreams.contains(id), downstreams[id].phase == .multiplexing,
+            downstreams[id].link.isReadable
+        {
+            if left <= 0 {
+                enqueue(downstream: id)
+                return
+            }
+            input.removeAll()
+            let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
+            left -= input.count
+            switch result {
+            case .bytes:
+                let goesOn = receiveFrames(connection, input.span)
+                afterFrames(downstream: id, connection, goesOn, &input)
+            case .wouldBlock: return
+            case .end, .failed: close(downstream: id)
+            }
+        }
+    }
+
+    private mutating func afterFrames(
+        downstream id: SlotID, _ connection: SlotID, _ goesOn: Bool, _ input: inout Buffer
+    ) {
+        if goesOn {
+            takeEvents(connection, &input)
+            return
+        }
+        count(cipher.multiplexers[connection].session.flood)
+        endMultiplexing(downstream: id)
+    }
+
+    /// Carries out what a client's frames say about a stream.
+    mutating func takeEvent(
+        ofClient connection: SlotID, _ event: HTTP2Event, _ input: inout Buffer
+    ) {
+        if event.kind == .opened {
+            open(connection, event.stream, &input)
+            return
+        }
+        let id = Token(raw: event.tag).id
+        guard downstreams.contains(id) else { return }
+        switch event.kind {
+        case .readable:
+            downstreams[id].link.isReadable = true
+            downstreamReady(id, &input)
+        case .writable:
+            downstreams[id].link.becameWritable()
+            setDeadline(downstream: id, in: 0)
+            resumeAnswer(toStream: id)
+        case .reset: clientIsGone(id)
+        case .opened, .goAway, .capacity, .pong: break
+        }
+    }
+
+    /// A stream takes bytes again: the answer goes on in the next round.
+    private mutating func resumeAnswer(toStream id: SlotID) {
+        let exchange = downstreams[id].exchange
+        guard exchange != .none, exchanges.contains(exchange) else { return }
+        let upstream = exchanges[exchange].upstream
+        if upstream != .none, upstreams.contains(upstream) { enqueue(upstream: upstream) }
+    }
+
+    // MARK: - Streams
+
+    /// A request has come: its stream becomes a downstream, and the request is read.
+    private mutating func open(
+        _ connection: SlotID, _ stream: StreamID, _ input: inout Buffer
+    ) {
+        let owner = cipher.multiplexers[connection].owner
+        let reference = StreamReference(connection: connection, stream: stream)
+        let made = Downstream(reference, of: downstreams[owner])
+        guard let id = downstreams.insert(made) else {
+            cipher.multiplexers.close(reference, .refused, &buffers)
+            return
+        }
+        downstreamStreams += 1
+        cipher.multiplexers[connection].session.setTag(
+            stream, Token(kind: TokenKind.downstream, id).raw)
+        let first = cipher.multiplexers[connection].firstStream
+        downstreams[id].nextStream = first
+        if first != .max { downstreams[first].previousStream = id.slot }
+        cipher.multiplexers[connection].firstStream = id.slot
+        shard.add(.http2Streams, 1)
+        armMultiplexing(downstream: owner)
+        readRequest(ofStream: id, &input)
+    }
+
+    /// Reads a stream's head, which is whole, and begins its exchange.
+    private mutating func readRequest(ofStream id: SlotID, _ input: inout Buffer) {
+        input.removeAll()
+        guard downstreams[id].link.read(into: &input, &cipher, &buffers) == .bytes else {
+            endStream(id, .cut)
+            return
+        }
+        let count = input.count
+        let padded = input.padded()
+        switch requestHead.parse(padded, count: count) {
+        case .complete(let consumed):
+            requestHead.cameOverHTTP2()
+            downstreams[id].tookHead()
+            let rest = padded.extracting(consumed..<count)
+            let used = consumed + beginExchange(id, headBytes: consumed, rest)
+            keepDeadline(ofCall: id)
+            if used < count, downstreams.contains(id) {
+                keep(downstream: id, padded.extracting(used..<count))
+            }
+            goOnWithContent(id)
+        case .incomplete: endStream(id, .cut)
+        case .malformed(let problem): refuse(id, problem)
+        }
+    }
+
+    /// A call's own deadline ends its exchange, if no timeout of the rule does so before.
+    private mutating func keepDeadline(ofCall id: SlotID) {
+        guard downstreams.contains(id), let type = requestHead.value(.contentType),
+            GRPC.isCall(requestHead.span(type)),
+            let field = requestHead.first(named: ByteScan.bytes("grpc-timeout")),
+            let milliseconds = GRPC.milliseconds(requestHead.span(field))
+        else { return }
+        let exchange = downstreams[id].exchange
+        guard exchange != .none, exchanges.contains(exchange) else { return }
+        let at = now &+ UInt64(milliseconds)
+        if exchanges[exchange].requestDeadline == 0 || at < exchanges[exchange].requestDeadline {
+            exchanges[exchange].requestDeadline = at
+            updateDeadline(exchange: exchange)
+        }
+    }
+
+    /// The one request of a stream is answered, or never will be.
+    mutating func endStream(_ id: SlotID, _ ending: Ending) {
+        switch ending {
+        case .plain, .linger: forget(downstreamStream: id, .finished)
+        case .cut, .reset: forget(downstreamStream: id, .error)
+        }
+    }
+
+    /// Frees a stream's slot; its exchange must have ended before.
+    mutating func forget(downstreamStream id: SlotID, _ how: StreamClose) {
+        guard let stream = downstreams[id].link.stream else { return }
+        let previous = downstreams[id].previousStream
+        let next = downstreams[id].nextStream
+        if previous == .max {
+            cipher.multiplexers[stream.connection].firstStream = next
+        } else {
+            downstreams[previous].nextStream = next
+        }
+        if next != .max { downstreams[next].previousStream = previous }
+        buffers.reclaim(&downstreams[id].input)
+        downstreams.destroy(id)
+        downstreamStreams -= 1
+        cipher.multiplexers.close(stream, how, &buffers)
+        armMultiplexing(downstream: cipher.multiplexers[stream.connection].owner)
+    }
+
+    // MARK: - Ending
+
+    /// Ends all streams of a connection that is closed, and its session.
+    mutating func closeStreams(ofDownstream id: SlotID) {
+        let connection = downstreams[id].multiplexer
+        guard cipher.multiplexers.contains(connection) else { return }
+        while cipher.multiplexers[connection].firstStream != .max {
+            close(downstream: downstreams.id(of: cipher.multiplexers[connection].firstStream))
+        }
+        cipher.multiplexers.destroy(connection, &buffers)
+        downstreams[id].multiplexer = .none
+    }
+
+    /// Says what the session has left to say and ends the connection.
+    mutating func endMultiplexing(downstream id: SlotID) {
+        sendFrames(of: downstreams[id].multiplexer)
+        guard downstreams.contains(id) else { return }
+        closeStreams(ofDownstream: id)
+        end(downstream: id, .linger)
+    }
+
+    /// Announces that no more streams are wanted; the final word follows a moment later, so that streams that are on
+    /// their way are not lost (RFC 9113 §6.8).
+    mutating func shutDown(downstream id: SlotID) {
+        let connection = downstreams[id].multiplexer
+        cipher.multiplexers[connection].session.shutDown()
+        cipher.multiplexers.noteOutput(connection)
+        setDeadline(downstream: id, in: Self.shutDownMilliseconds)
+    }
+
+    /// From the first GOAWAY to the final one.
+    private static var shutDownMilliseconds: UInt32 { 500 }
+
+    // MARK: - Time
+
+    /// Sets the connection's deadline by what it waits for.
+    mutating func armMultiplexing(downstream id: SlotID) {
+        if isDraining { return }
+        let connection = downstreams[id].multiplexer
+        guard cipher.multiplexers.contains(connection) else { return }
+        if downstreams[id].link.isCongested {
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+        } else if cipher.multiplexers[connection].session.openStreams == 0 {
+            setDeadline(downstream: id, in: timeouts.keepAliveIdleMilliseconds)
+        } else {
+            setDeadline(downstream: id, in: pingAfterMilliseconds)
+        }
+    }
+
+    mutating func multiplexingTimedOut(downstream id: SlotID) {
+        let connection = downstreams[id].multiplexer
+        if downstreams[id].link.isCongested {
+            shard.add(.clientTimeouts, 1)
+            close(downstream: id)
+            return
+        }
+        if isDraining || cipher.multiplexers[connection].session.openStreams == 0 {
+            sayGoAway(connection)
+            if cipher.multiplexers[connection].session.openStreams == 0 { return }
+        }
+        switch probe(connection) {
+        case .wait(let milliseconds): setDeadline(downstream: id, in: milliseconds)
+        case .dead:
+            shard.add(.clientTimeouts, 1)
+            close(downstream: id)
+        }
+    }
+}

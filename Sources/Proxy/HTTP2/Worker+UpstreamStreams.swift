@@ -1,0 +1,282 @@
+import HTTP
+import HTTPCodec
+import Kernel
+import Runtime
+import Telemetry
+
+/// Backends that speak HTTP/2: exchanges share few connections, and each has an upstream of its own for its stream.
+extension Worker {
+    // MARK: - Choosing a connection
+
+    /// Whether connections to a cluster are, or may turn out to be, HTTP/2.
+    func mayMultiplex(cluster id: UInt32, endpoint: UInt32) -> Bool {
+        let row = clusters.row(ofCluster: id)
+        guard row >= 0 else { return false }
+        return switch clusters.clusters[Int(row)].protocol {
+        case .h2c: true
+        case .http2: !endpoints[Int(endpoint)].declinedHTTP2
+        case .http, .https: false
+        }
+    }
+
+    /// Sends the request over a stream of a connection that stands; false when there is none with room.
+    mutating func sendOverStream(_ id: SlotID, endpoint: UInt32) -> Bool {
+        var slot = endpoints[Int(endpoint)].firstMultiplexed
+        while slot != .max {
+            let connection = upstreams.id(of: slot)
+            slot = upstreams[slot].nextIdle
+            if sendOverStream(id, of: connection) {
+                shard.add(.upstreamReuses, 1)
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Sends the request over a new stream of this connection; false when it takes no more.
+    private mutating func sendOverStream(_ id: SlotID, of owner: SlotID) -> Bool {
+        let connection = upstreams[owner].multiplexer
+        if cipher.multiplexers[connection].session.capacity == 0 { return false }
+        guard let stream = cipher.multiplexers[connection].session.open(tag: 0) else { return false }
+        let reference = StreamReference(connection: connection, stream: stream)
+        let made = Upstream(reference, of: upstreams[owner], for: id)
+        guard let upstream = upstreams.insert(made) else {
+            cipher.multiplexers.close(reference, .cancel, &buffers)
+            return false
+        }
+        cipher.multiplexers[connection].session.setTag(
+            stream, Token(kind: TokenKind.upstream, upstream).raw)
+        link(upstream, to: connection)
+        upstreamStreams += 1
+        endpoints[Int(upstreams[upstream].endpointID)].active += 1
+        // A stream carries one exchange.
+        exchanges[id].upstreamReusable = false
+        armMultiplexing(upstream: owner)
+        sendRequestAndGoOn(id, upstream, overPooled: upstreams[owner].wasReused)
+        return true
+    }
+
+    private mutating func link(_ upstream: SlotID, to connection: SlotID) {
+        let first = cipher.multiplexers[connection].firstStream
+        upstreams[upstream].nextIdle = first
+        if first != .max { upstreams[first].previousIdle = upstream.slot }
+        cipher.multiplexers[connection].firstStream = upstream.slot
+    }
+
+    // MARK: - Beginning
+
+    /// Whether the connection, which stands now, speaks HTTP/2.
+    mutating func speaksHTTP2(_ upstream: SlotID) -> Bool {
+        let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
+        guard row >= 0 else { return false }
+        return switch clusters.clusters[Int(row)].protocol {
+        case .h2c: true
+        case .http2: upstreams[upstream].link.speaksHTTP2()
+        case .http, .https: false
+        }
+    }
+
+    /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, then those that waited for it.
+    mutating func beginMultiplexing(upstream: SlotID) {
+        let id = upstreams[upstream].exchange
+        let endpoint = Int(upstreams[upstream].endpointID)
+        let isSecure = upstreams[upstream].link.isSealed
+        guard
+            let session = HTTP2Session(
+                role: .client, limits: HTTP2Limits(), isSecure: isSecure, now: now),
+            let connection = cipher.multiplexers.insert(
+                Multiplexer(session, owner: upstream, isServer: false, now: now))
+        else {
+            letGo(upstream)
+            fail(id, .overloaded)
+            return
+        }
+        upstreams[upstream].phase = .multiplexing
+        upstreams[upstream].multiplexer = connection
+        upstreams[upstream].exchange = .none
+        exchanges[id].upstream = .none
+        endpoints[endpoint].active -= 1
+        endpoints[endpoint].declinedHTTP2 = false
+        let first = endpoints[endpoint].firstMultiplexed
+        upstreams[upstream].nextIdle = first
+        if first != .max { upstreams[first].previousIdle = upstream.slot }
+        endpoints[endpoint].firstMultiplexed = upstream.slot
+        cipher.multiplexers.noteOutput(connection)
+        armMultiplexing(upstream: upstream)
+        if !sendOverStream(id, of: upstream) { attemptFailed(id, .resetBeforeHead) }
+        if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
+        serveAllWaiting(cluster: upstreams.contains(upstream) ? upstreams[upstream].clusterID : .max)
+    }
+
+    // MARK: - Frames
+
+    /// Reads frames and carries them out until input ends or others are to have their turn.
+    mutating func readFrames(upstream id: SlotID, _ input: inout Buffer) {
+        let connection = upstreams[id].multiplexer
+        var left = Scratch.tickBytes
+        while upstreams.contains(id), upstreams[id].link.isReadable {
+            if left <= 0 {
+                enqueue(upstream: id)
+                return
+            }
+            input.removeAll()
+            let result = upstreams[id].link.read(into: &input, &cipher, &buffers)
+            left -= input.count
+            switch result {
+            case .bytes:
+                if receiveFrames(connection, input.span) {
+                    takeEvents(connection, &input)
+                } else {
+                    count(cipher.multiplexers[connection].session.flood)
+                    sendFrames(of: connection)
+                    loseConnection(id, &input)
+                }
+            case .wouldBlock: return
+            case .end, .failed: loseConnection(id, &input)
+            }
+        }
+    }
+
+    /// A backend's connection has ended: streams that have their whole answer deliver it, the others fail.
+    private mutating func loseConnection(_ id: SlotID, _ input: inout Buffer) {
+        let connection = upstreams[id].multiplexer
+        cipher.multiplexers[connection].isLost = true
+        takeEvents(connection, &input)
+        guard upstreams.contains(id) else { return }
+        var slot = cipher.multiplexers[connection].firstStream
+        while slot != .max {
+            let stream = upstreams.id(of: slot)
+            slot = upstreams[slot].nextIdle
+            upstreams[stream].link.isReadable = true
+            upstreams[stream].link.peerEnded = true
+            enqueue(upstream: stream)
+        }
+        unlinkMultiplexed(id)
+        cipher.multiplexers[connection].isEnding = true
+        upstreams[id].link.isReadable = false
+        if cipher.multiplexers[connection].firstStream == .max { close(upstream: id) }
+    }
+
+    /// Carries out what a backend's frames say about a stream.
+    mutating func takeEvent(
+        ofBackend connection: SlotID, _ event: HTTP2Event, _ input: inout Buffer
+    ) {
+        let owner = cipher.multiplexers[connection].owner
+        switch event.kind {
+        case .goAway:
+            unlinkMultiplexed(owner)
+            cipher.multiplexers[connection].isEnding = true
+            cipher.multiplexers.noteOutput(connection)
+            return
+        case .capacity:
+            serveAllWaiting(cluster: upstreams[owner].clusterID)
+            return
+        case .opened, .readable, .writable, .reset, .pong: break
+        }
+        let id = Token(raw: event.tag).id
+        guard upstreams.contains(id) else { return }
+        switch event.kind {
+        case .readable:
+            upstreams[id].link.isReadable = true
+            upstreamReady(id, &input)
+        case .writable:
+            upstreams[id].link.becameWritable()
+            let exchange = upstreams[id].exchange
+            if exchange != .none { enqueue(downstream: exchanges[exchange].downstream) }
+        case .reset(_, let isRefused): streamReset(id, isRefused: isRefused, &input)
+        case .opened, .goAway, .capacity, .pong: break
+        }
+    }
+
+    /// A backend gave a stream up: what of its answer has come is read first.
+    private mutating func streamReset(
+        _ id: SlotID, isRefused: Bool, _ input: inout Buffer
+    ) {
+        let exchange = upstreams[id].exchange
+        if isRefused, exchanges[exchange].phase == .awaitingHead {
+            // The backend has done nothing about it (RFC 9113 §8.7): as if nothing had been sent.
+            exchanges[exchange].sentBytes = false
+            letGo(id)
+            attemptFailed(exchange, .resetBeforeHead)
+            return
+        }
+        upstreams[id].link.isReadable = true
+        upstreams[id].link.peerEnded = true
+        upstreamReady(id, &input)
+    }
+
+    // MARK: - Ending
+
+    /// Frees a stream's slot; its exchange must have let go of it.
+    mutating func forget(upstreamStream id: SlotID, _ how: StreamClose) {
+        guard let stream = upstreams[id].link.stream else { return }
+        let cluster = upstreams[id].clusterID
+        let previous = upstreams[id].previousIdle
+        let next = upstreams[id].nextIdle
+        if previous == .max {
+            cipher.multiplexers[stream.connection].firstStream = next
+        } else {
+            upstreams[previous].nextIdle = next
+        }
+        if next != .max { upstreams[next].previousIdle = previous }
+        buffers.reclaim(&upstreams[id].input)
+        upstreams.destroy(id)
+        upstreamStreams -= 1
+        cipher.multiplexers.close(stream, how, &buffers)
+        armMultiplexing(upstream: cipher.multiplexers[stream.connection].owner)
+        serveWaiting(cluster: cluster)
+    }
+
+    /// Takes a connection out of its endpoint's list: no new streams.
+    private mutating func unlinkMultiplexed(_ id: SlotID) {
+        let endpoint = Int(upstreams[id].endpointID)
+        let previous = upstreams[id].previousIdle
+        let next = upstreams[id].nextIdle
+        if previous == .max {
+            // Not in the list any more, or first in it.
+            guard endpoints[endpoint].firstMultiplexed == id.slot else { return }
+            endpoints[endpoint].firstMultiplexed = next
+        } else {
+            upstreams[previous].nextIdle = next
+        }
+        if next != .max { upstreams[next].previousIdle = previous }
+        upstreams[id].nextIdle = .max
+        upstreams[id].previousIdle = .max
+    }
+
+    /// Before a connection is closed: its streams end as broken off, and its session goes.
+    mutating func closeStreams(ofUpstream id: SlotID) {
+        unlinkMultiplexed(id)
+        let connection = upstreams[id].multiplexer
+        guard cipher.multiplexers.contains(connection) else { return }
+        while cipher.multiplexers[connection].firstStream != .max {
+            answerEnded(upstreams.id(of: cipher.multiplexers[connection].firstStream), clean: false)
+        }
+        cipher.multiplexers.destroy(connection, &buffers)
+        upstreams[id].multiplexer = .none
+    }
+
+    // MARK: - Time
+
+    /// Sets the connection's deadline by what it waits for.
+    mutating func armMultiplexing(upstream id: SlotID) {
+        let connection = upstreams[id].multiplexer
+        guard cipher.multiplexers.contains(connection) else { return }
+        let isIdle = cipher.multiplexers[connection].session.openStreams == 0
+        setDeadline(
+            upstream: id, in: isIdle ? timeouts.upstreamIdleMilliseconds : pingAfterMilliseconds)
+    }
+
+    mutating func multiplexingTimedOut(upstream id: SlotID) {
+        let connection = upstreams[id].multiplexer
+        if cipher.multiplexers[connection].session.openStreams == 0 {
+            unlinkMultiplexed(id)
+            sayGoAway(connection)
+            return
+        }
+        switch probe(connection) {
+        case .wait(let milliseconds): setDeadline(upstream: id, in: milliseconds)
+        case .dead: close(upstream: id)
+        }
+    }
+}
