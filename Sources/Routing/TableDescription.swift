@@ -97,7 +97,8 @@ public struct MatchDescription: Sendable, Equatable {
     public var headers: [ValueMatch]
     /// Conditions on query parameters; of equal names only the first counts.
     public var query: [ValueMatch]
-    /// Comes first among matches of one host and path form: a pattern has no length of its own (`GRPCRoute`).
+    /// More comes first among matches of one host and one form of path, which by itself says how
+    /// long a prefix is and nothing of patterns (`GRPCRoute`).
     public var specificity: UInt32
     /// Index of the rule in `TableDescription.rules`.
     public var rule: Int

@@ -127,7 +127,8 @@ private struct Compiler {
         let id = identities.listener(listener, of: gateway.name)
         var description = ListenerDescription(
             id: id, hostname: listener.hostname, isTLS: listener.isTLS,
-            service: listener.service, number: listener.port, parameters: index(of: gateway.parameters))
+            service: listener.service, number: listener.port,
+            parameters: index(of: gateway.parameters))
         if !listener.certificates.isEmpty {
             description.tls = index(
                 of: TLSCertificateSet(
@@ -253,7 +254,9 @@ private struct Compiler {
     private func hasGRPCPatterns(_ listener: Int) -> Bool {
         attached[listener].contains { attached in
             resolution.index.routes[attached.route].rules.contains { rule in
-                rule.grpcMatches?.contains { $0.method.map(GRPCPath.needsPattern) ?? false } ?? false
+                (rule.grpcMatches ?? []).contains { match in
+                    match.method.map(GRPCPath.needsPattern) ?? false
+                }
             }
         }
     }

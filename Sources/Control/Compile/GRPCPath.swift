@@ -4,9 +4,8 @@ import Routing
 enum GRPCPath {
     /// What the path of a request must be.
     ///
-    /// - Parameter asPattern: the listener has matches that only a pattern can tell, and patterns
-    ///   are tried before prefixes: a service alone becomes one too, so that they are ordered as
-    ///   the API says.
+    /// `asPattern` says that the listener has matches which only a pattern can tell. Patterns are
+    /// tried before prefixes, so a service alone becomes one too, to be ordered as the API says.
     static func match(_ method: GRPCMethodMatch?, asPattern: Bool) -> PathMatch {
         guard let method else { return .prefix("/") }
         if needsPattern(method) { return .regularExpression(pattern(method)) }

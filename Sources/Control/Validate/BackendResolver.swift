@@ -140,7 +140,8 @@ struct BackendResolver {
             ClusterBlueprint(
                 key: "Service \(target.name):\(target.port)",
                 name: "\(target.name):\(target.port)", endpoints: endpoints, protocol: proto,
-                transport: transport, proxyProtocol: .none, tls: nil, hostHeader: .preserve, isModelServer: false))
+                transport: transport, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
+                isModelServer: false))
     }
 
     private func refusal(
@@ -279,7 +280,8 @@ struct BackendResolver {
         return ClusterBlueprint(
             key: "Backend \(backend.name)", name: "\(backend.name)", endpoints: endpoints,
             protocol: proto, transport: transport,
-            proxyProtocol: (spec.proxyProtocol ?? .none).header, tls: tls, hostHeader: hostHeader, isModelServer: server != .none)
+            proxyProtocol: (spec.proxyProtocol ?? .none).header, tls: tls,
+            hostHeader: hostHeader, isModelServer: server != .none)
     }
 }
 

@@ -136,11 +136,11 @@ struct ListenerConflicts {
             let other = listeners[claim.listener]
             let owner = gateways[other.gateway].name
             let place = spot.address ?? "all addresses"
+            let who = "listener \"\(other.name)\" of Gateway \(owner)"
             listeners[number].rejected.append(
                 Finding(
                     "PortUnavailable", at: listener.path,
-                    refusal(mine, claim, listeners, "listener \"\(other.name)\" of Gateway \(owner)")
-                        + " on \(place)"))
+                    refusal(mine, claim, listeners, who) + " on \(place)"))
             return
         }
         for spot in spots { claims[spot, default: []].append(mine) }

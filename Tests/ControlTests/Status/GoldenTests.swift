@@ -175,6 +175,13 @@ import Testing
             ["RefNotPermitted", "InvalidKind", "BackendNotFound", "UnsupportedProtocol"]
         ),
         ("HTTPRoute", "PartiallyInvalid", "True", ["UnsupportedValue", "IncompatibleFilters"]),
+        ("GRPCRoute", "Accepted", "True", ["Accepted"]),
+        (
+            "GRPCRoute", "Accepted", "False",
+            ["NotAllowedByListeners", "HostnameConflict"]
+        ),
+        ("GRPCRoute", "ResolvedRefs", "False", ["BackendNotFound", "UnsupportedProtocol"]),
+        ("GRPCRoute", "PartiallyInvalid", "True", ["UnsupportedValue"]),
         (
             "TLSRoute", "Accepted", "False",
             ["NotAllowedByListeners", "NoMatchingListenerHostname", "NoMatchingParent"]
