@@ -175,7 +175,9 @@ private struct Compiler {
                 ruleName, of: name, kind: entry.kind, on: description.id)
             let index = rules.count
             rules.append(
-                describe(rule.http, resolved.rules[number], id: id, labels, name.namespace))
+                describe(
+                    rule.http, resolved.rules[number], id: id, labels, name.namespace,
+                    isSealed: listener.isPassthrough))
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
                 var match = match
@@ -192,7 +194,7 @@ private struct Compiler {
 
     private mutating func describe(
         _ rule: HTTPRouteRule, _ resolved: ResolvedRule, id: UInt32, _ labels: SeriesLabels,
-        _ namespace: String
+        _ namespace: String, isSealed: Bool
     ) -> RuleDescription {
         var description = RuleDescription(
             id: id, requestTimeoutMilliseconds: timeout(rule.timeouts?.request),
@@ -201,13 +203,14 @@ private struct Compiler {
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
         description.filters = FilterCompiler.filters(rule.filters)
+        let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             var series = labels
             series.backend = backendLabel(ref, in: namespace)
             description.backends.append(
                 BackendDescription(
                     weight: UInt32(clamping: ref.weight ?? 1),
-                    target: target(resolved.backends[number]),
+                    target: target(outcomes[number]),
                     filters: FilterCompiler.filters(ref.filters),
                     series: identities.series(series)))
         }

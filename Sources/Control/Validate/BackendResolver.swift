@@ -18,8 +18,7 @@ struct BackendResolver {
         let kind: String
         let name: NamespacedName
         let port: Int
-        /// What leads there decides what is spoken; TLSRoutes and TCPRoutes are alike.
-        let route: RouteKind
+        let use: BackendUse
     }
 
     let index: DocumentIndex
@@ -36,7 +35,8 @@ struct BackendResolver {
 
     /// Follows a reference that a route holds at a field.
     mutating func resolve(
-        _ ref: BackendObjectReference, of route: RouteEntry, at path: () -> String
+        _ ref: BackendObjectReference, of route: RouteEntry, for use: BackendUse,
+        at path: () -> String
     ) -> Outcome {
         let namespace = route.name.namespace
         let group = ref.effectiveGroup
@@ -53,9 +53,7 @@ struct BackendResolver {
             }
         }
         let outcome = resolve(
-            Target(
-                kind: target, name: name, port: ref.port ?? 0,
-                route: route.kind == .tls ? .tcp : route.kind))
+            Target(kind: target, name: name, port: ref.port ?? 0, use: use))
         if case .invalid(var finding) = outcome {
             finding.fieldPath = path()
             return .invalid(finding)
@@ -115,7 +113,7 @@ struct BackendResolver {
         guard let service = index.services[target.name] else { return notFound(target) }
         let ports = service.resource.spec.ports ?? []
         let port: ServicePort
-        let transport: Transport = target.route == .udp ? .udp : .tcp
+        let transport: Transport = target.use == .datagrams ? .udp : .tcp
         if let found = ports.first(where: { $0.port == target.port && $0.takes(transport) }) {
             port = found
         } else if service.resource.spec.type == "ExternalName", ports.isEmpty {
@@ -123,11 +121,11 @@ struct BackendResolver {
         } else {
             return .invalid(refusal(ofPort: target, ports, transport))
         }
-        if let finding = refusal(ofPolicy: port, service, target.route) {
+        if let finding = refusal(ofPolicy: port, service, target.use) {
             return .invalid(finding)
         }
         let proto: ClusterProtocol
-        switch BackendProtocols.ofService(port, for: target.route, place: port.place(of: service)) {
+        switch BackendProtocols.ofService(port, for: target.use, place: port.place(of: service)) {
         case .success(let found): proto = found
         case .failure(let error): return .invalid(error.finding)
         }
@@ -161,9 +159,9 @@ struct BackendResolver {
     }
 
     private func refusal(
-        ofPolicy port: ServicePort, _ service: Entry<Service>, _ route: RouteKind
+        ofPolicy port: ServicePort, _ service: Entry<Service>, _ use: BackendUse
     ) -> Finding? {
-        guard route != .udp,
+        guard use.isHTTP || use == .bytes(isSealed: false),
             let policy = index.policyTargets[service.name]?.first(where: {
                 $0.section == nil || $0.section == port.name
             })
@@ -186,20 +184,21 @@ struct BackendResolver {
         }
         let place = "Backend \(target.name)"
         let proto: ClusterProtocol
-        switch BackendProtocols.ofBackend(backend.resource.spec, for: target.route, place: place) {
+        switch BackendProtocols.ofBackend(backend.resource.spec, for: target.use, place: place) {
         case .success(let found): proto = found
         case .failure(let error): return .invalid(error.finding)
         }
         var tls: ClusterBlueprint.TLS?
         if proto.isTLS {
-            let offered = BackendProtocols.offered(proto, for: target.route)
+            let offered = BackendProtocols.offered(proto, for: target.use)
             switch trust(of: backend, offering: offered) {
             case .success(let found): tls = found
             case .failure(let error):
                 return .invalid(Finding(error.finding.reason, "\(place): \(error.finding.text)"))
             }
         }
-        return add(blueprint(of: backend, proto, tls: tls, target.route == .udp ? .udp : .tcp))
+        let transport: Transport = target.use == .datagrams ? .udp : .tcp
+        return add(blueprint(of: backend, proto, tls: tls, transport))
     }
 
     /// What a Backend says that is not served; nil when all is.

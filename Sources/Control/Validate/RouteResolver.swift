@@ -23,6 +23,8 @@ struct ResolvedRule: Sendable {
     var unknownMatches: Set<Int>
     /// By position in `backendRefs`.
     var backends: [BackendResolver.Outcome]
+    /// The same on listeners that pass TLS through; empty where there are none.
+    var sealedBackends: [BackendResolver.Outcome] = []
 }
 
 /// A route with what was found about it.
@@ -79,38 +81,55 @@ struct RouteResolver {
     /// Attaches a route and follows its references.
     func resolve(_ entry: RouteEntry, backends: inout BackendResolver) -> ResolvedRoute {
         var route = ResolvedRoute()
-        for (number, rule) in entry.rules.enumerated() {
-            route.rules.append(
-                resolve(rule, of: entry, at: "spec.rules[\(number)]", &route, &backends))
-        }
         for (number, ref) in entry.parentRefs.enumerated() {
             guard let parent = attach(ref, at: "spec.parentRefs[\(number)]", entry) else {
                 continue
             }
             route.parents.append(parent)
         }
+        let attached = route.parents.flatMap(\.attachments).map { listeners[$0.listener] }
+        let isSealed = attached.contains(where: \.isPassthrough)
+        let isOpen = attached.contains { !$0.isPassthrough } || !isSealed
+        for (number, rule) in entry.rules.enumerated() {
+            let path = "spec.rules[\(number)]"
+            let checked = RuleResolver(rule, at: path)
+            var resolved = ResolvedRule(
+                findings: checked.findings, unknownMatches: checked.unknownMatches, backends: [])
+            if isOpen {
+                resolved.backends = follow(
+                    rule, of: entry, for: BackendUse(entry.kind), at: path, &route, &backends)
+            }
+            if isSealed {
+                let use = BackendUse(entry.kind, isPassthrough: true)
+                resolved.sealedBackends = follow(
+                    rule, of: entry, for: use, at: path, &route, &backends)
+            }
+            route.rules.append(resolved)
+        }
         rejectIfNothingServes(&route)
         return route
     }
 
-    private func resolve(
-        _ rule: RouteRule, of entry: RouteEntry, at path: String, _ route: inout ResolvedRoute,
-        _ backends: inout BackendResolver
-    ) -> ResolvedRule {
-        let checked = RuleResolver(rule, at: path)
+    /// What the backends of a rule come to; what is wrong with them is noted once.
+    private func follow(
+        _ rule: RouteRule, of entry: RouteEntry, for use: BackendUse, at path: String,
+        _ route: inout ResolvedRoute, _ backends: inout BackendResolver
+    ) -> [BackendResolver.Outcome] {
         var outcomes: [BackendResolver.Outcome] = []
         for (position, ref) in (rule.http.backendRefs ?? []).enumerated() {
             let place = { path + ".backendRefs[\(position)]" }
-            let outcome = backends.resolve(ref.object, of: entry, at: place)
+            let outcome = backends.resolve(ref.object, of: entry, for: use, at: place)
             switch outcome {
             case .cluster: break
-            case .withoutEndpoints(let note): route.notes.append("\(place()): \(note)")
-            case .invalid(let finding): route.unresolved.append(finding)
+            case .withoutEndpoints(let note):
+                let text = "\(place()): \(note)"
+                if !route.notes.contains(text) { route.notes.append(text) }
+            case .invalid(let finding):
+                if !route.unresolved.contains(finding) { route.unresolved.append(finding) }
             }
             outcomes.append(outcome)
         }
-        return ResolvedRule(
-            findings: checked.findings, unknownMatches: checked.unknownMatches, backends: outcomes)
+        return outcomes
     }
 
     /// A route none of whose rules can be served is not accepted anywhere.

@@ -86,19 +86,25 @@ struct RuleResolver {
     }
 
     private mutating func check(_ match: GRPCRouteMatch, at place: String) {
-        if let method = match.method {
-            let isWhole = findings.count
-            value(method.type, method.service ?? "") { place + ".method.service" }
-            if findings.count == isWhole {
-                value(method.type, method.method ?? "") { place + ".method.method" }
-            }
-            if findings.count == isWhole, method.type == .regularExpression {
-                pattern(GRPCPath.pattern(method), place + ".method")
-            }
-        }
+        if let method = match.method { check(method, at: place + ".method") }
         for (position, header) in (match.headers ?? []).enumerated() {
             value(header.type, header.value) { place + ".headers[\(position)]" }
         }
+    }
+
+    private mutating func check(_ method: GRPCMethodMatch, at place: String) {
+        let type = method.type ?? .exact
+        if !type.isKnown {
+            return unknown(
+                place + ".type", type.rawValue, "a type of match",
+                among: ValueMatchType.known.map(\.rawValue))
+        }
+        guard type == .regularExpression else { return }
+        let known = findings.count
+        if let service = method.service { pattern(service, place + ".service") }
+        if let name = method.method { pattern(name, place + ".method") }
+        // Each may be well and both together not: "\\Q" reaches into what follows.
+        if findings.count == known { pattern(GRPCPath.pattern(method), place) }
     }
 
     private mutating func value(
