@@ -49,7 +49,7 @@ struct ListenerSockets {
             if entry.outcome == .listening { close(id, entry, log) }
             open[id] = nil
         }
-        for socket in wanted {
+        for socket in wanted where socket.transport == .tcp {
             if let known = open[socket.id] {
                 if known.outcome == .listening, known.wanted.boundPort == socket.boundPort {
                     open[socket.id]?.wanted = socket

@@ -1,9 +1,10 @@
 /// The place of a match among those of the same host and path (`HTTPRouteRule.matches`).
 ///
-/// Method given, most header conditions, most query conditions, oldest route, `namespace/name`,
+/// Highest specificity, method given, most header conditions, most query conditions, oldest route, `namespace/name`,
 /// first rule. Host and path come before all of these and are decided by the indexes. Lower is
 /// first.
 struct Rank: Comparable {
+    var specificity: UInt32
     var hasMethod: Bool
     var headerCount: Int
     var queryCount: Int
@@ -14,6 +15,7 @@ struct Rank: Comparable {
 
     /// The rank of a match; conditions with a name that was there before do not count.
     init(_ match: MatchDescription, headerCount: Int, queryCount: Int) {
+        specificity = match.specificity
         hasMethod = match.method != nil
         self.headerCount = headerCount
         self.queryCount = queryCount
@@ -24,6 +26,7 @@ struct Rank: Comparable {
     }
 
     static func < (a: Rank, b: Rank) -> Bool {
+        if a.specificity != b.specificity { return a.specificity > b.specificity }
         if a.hasMethod != b.hasMethod { return a.hasMethod }
         if a.headerCount != b.headerCount { return a.headerCount > b.headerCount }
         if a.queryCount != b.queryCount { return a.queryCount > b.queryCount }

@@ -97,6 +97,9 @@ public struct MatchDescription: Sendable, Equatable {
     public var headers: [ValueMatch]
     /// Conditions on query parameters; of equal names only the first counts.
     public var query: [ValueMatch]
+    /// More comes first among matches of one host and one form of path, which by itself says how
+    /// long a prefix is and nothing of patterns (`GRPCRoute`).
+    public var specificity: UInt32
     /// Index of the rule in `TableDescription.rules`.
     public var rule: Int
     /// Seconds of the route's `creationTimestamp`; `.max` when it has none.
@@ -111,14 +114,15 @@ public struct MatchDescription: Sendable, Equatable {
     /// Makes a match; without arguments it takes every request.
     public init(
         hostnames: [String] = [], path: PathMatch = .prefix("/"), method: String? = nil,
-        headers: [ValueMatch] = [], query: [ValueMatch] = [], rule: Int, age: UInt64 = .max,
-        route: String = "", ruleIndex: Int = 0, matchIndex: Int = 0
+        headers: [ValueMatch] = [], query: [ValueMatch] = [], specificity: UInt32 = 0, rule: Int,
+        age: UInt64 = .max, route: String = "", ruleIndex: Int = 0, matchIndex: Int = 0
     ) {
         self.hostnames = hostnames
         self.path = path
         self.method = method
         self.headers = headers
         self.query = query
+        self.specificity = specificity
         self.rule = rule
         self.age = age
         self.route = route

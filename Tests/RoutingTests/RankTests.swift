@@ -7,6 +7,7 @@ import Testing
 @Suite struct RankTests {
     /// Ranks from the first to the last.
     static let ordered: [Rank] = [
+        rank(specificity: 2), rank(specificity: 1, method: "GET"),
         rank(method: "GET", headers: 1), rank(method: "GET", query: 9), rank(method: "GET"),
         rank(headers: 2), rank(headers: 1, query: 1), rank(headers: 1), rank(query: 2),
         rank(query: 1), rank(age: 1, route: "z/z"), rank(age: 2, route: "a/a"),
@@ -16,12 +17,12 @@ import Testing
     ]
 
     static func rank(
-        method: String? = nil, headers: Int = 0, query: Int = 0, age: UInt64 = .max,
+        specificity: UInt32 = 0, method: String? = nil, headers: Int = 0, query: Int = 0, age: UInt64 = .max,
         route: String = "a/a", rule: Int = 0, match: Int = 0
     ) -> Rank {
         Rank(
             MatchDescription(
-                method: method, rule: 0, age: age, route: route, ruleIndex: rule,
+                method: method, specificity: specificity, rule: 0, age: age, route: route, ruleIndex: rule,
                 matchIndex: match),
             headerCount: headers, queryCount: query)
     }

@@ -1,4 +1,5 @@
 import Kernel
+import Routing
 import Runtime
 
 /// What a backend is made of before names are resolved to addresses.
@@ -45,6 +46,8 @@ struct ClusterBlueprint: Sendable {
         let serverName: String
         /// CA certificates in PEM form; empty for the system's.
         let authorities: [UInt8]
+        /// Offered by ALPN in this order; none where bytes are passed on whatever they say.
+        let applicationProtocols: [String]
     }
 
     /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.
@@ -52,14 +55,29 @@ struct ClusterBlueprint: Sendable {
     /// `ai/ollama:80` or `ai/ollama`, for logs.
     let name: String
     let endpoints: [Endpoint]
+    let `protocol`: ClusterProtocol
+    let transport: Transport
+    let proxyProtocol: Runtime.ProxyProtocol
     let tls: TLS?
     let hostHeader: HostHeader
     let isModelServer: Bool
-    /// Kept out of ids: what else tells this cluster's connections from another's.
+
+    /// The key with what tells this cluster's connections from another's to the same place.
     var identity: String {
-        guard let tls else { return key }
-        return "\(key) tls \(tls.serverName) \(StableDigest.hex(tls.authorities))"
+        var words = [key]
+        if self.protocol.isHTTP2 { words.append("h2") }
+        if transport == .udp { words.append("udp") }
+        if proxyProtocol != .none { words.append("proxy \(proxyProtocol)") }
+        if let tls {
+            words.append("tls \(tls.serverName) \(StableDigest.hex(tls.authorities))")
+            words += tls.applicationProtocols
+        }
+        return words.joined(separator: " ")
     }
+}
+
+extension ClusterProtocol {
+    var isHTTP2: Bool { self == .h2c || self == .http2 }
 }
 
 /// A digest that is the same in every run, for ids and contexts; not for secrets.

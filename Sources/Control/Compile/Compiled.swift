@@ -13,6 +13,8 @@ public struct ListenSocketWanted: Hashable, Sendable {
     public let boundPort: UInt16
     /// Connections begin with TLS.
     public let isTLS: Bool
+    /// Which kind of socket it takes.
+    public var transport: Transport { place.transport }
     /// Who asked for it, for messages: `ai/gateway/http`.
     public let listeners: [String]
 
@@ -78,9 +80,9 @@ extension Compiled {
         var clusters: [ClusterDescription] = []
         for (id, blueprint) in blueprints {
             var cluster = ClusterDescription(
-                id: id, name: blueprint.name, protocol: blueprint.tls == nil ? .http : .https,
+                id: id, name: blueprint.name, protocol: blueprint.protocol,
                 serverName: blueprint.tls?.serverName ?? "", hostHeader: blueprint.hostHeader,
-                isModelServer: blueprint.isModelServer)
+                isModelServer: blueprint.isModelServer, proxyProtocol: blueprint.proxyProtocol)
             var isUsable = true
             if let tls = blueprint.tls {
                 switch clients.configuration(tls) {

@@ -23,7 +23,7 @@ public func compile(_ report: StatusReport, _ identities: inout Identities) -> C
 private struct Compiler {
     /// A route as one listener has it.
     struct Attached {
-        /// In `Resolution.httpRoutes`.
+        /// In `Resolution.routes`.
         let route: Int
         let hostnames: [String]
     }
@@ -42,7 +42,7 @@ private struct Compiler {
         attached = Array(repeating: [], count: resolution.listeners.count)
         clusterIDs = []
         clusterIDs.reserveCapacity(resolution.clusters.count)
-        for (number, route) in resolution.httpRoutes.enumerated() {
+        for (number, route) in resolution.routes.enumerated() {
             attach(route, number)
         }
     }
@@ -69,7 +69,7 @@ private struct Compiler {
                 let listener = resolution.listeners[number]
                 let description = describe(number, gateway)
                 for address in gateway.addresses {
-                    let place = ListenPlace(address: address, port: listener.port)
+                    let place = listener.place(on: address)
                     places[place, default: []].append(description)
                     owners[place, default: []].append("\(gateway.name)/\(listener.name)")
                 }
@@ -80,9 +80,10 @@ private struct Compiler {
         for place in places.keys.sorted() {
             let listeners = places[place] ?? []
             // A port on which nothing can be served stays closed.
-            guard listeners.contains(where: { !$0.isTLS || $0.tls >= 0 }) else { continue }
+            guard listeners.contains(where: isServable) else { continue }
             let id = identities.port(place)
-            ports.append(PortDescription(id: id, listeners: listeners))
+            ports.append(
+                PortDescription(id: id, transport: place.transport, listeners: listeners))
             sockets.append(
                 ListenSocketWanted(
                     id: id, place: place,
@@ -94,6 +95,10 @@ private struct Compiler {
             parameters: parameters.isEmpty ? [Parameters()] : parameters,
             certificates: certificates, sockets: sockets, dnsNames: dnsNames(),
             blueprints: blueprints())
+    }
+
+    private func isServable(_ listener: ListenerDescription) -> Bool {
+        !listener.isTLS || listener.tls >= 0 || listener.service == .passthrough
     }
 
     private func blueprints() -> [(id: UInt32, blueprint: ClusterBlueprint)] {
@@ -121,7 +126,8 @@ private struct Compiler {
         let listener = resolution.listeners[number]
         let id = identities.listener(listener, of: gateway.name)
         var description = ListenerDescription(
-            id: id, hostname: listener.hostname, isTLS: listener.isTLS, number: listener.port,
+            id: id, hostname: listener.hostname, isTLS: listener.isTLS,
+            service: listener.service, number: listener.port,
             parameters: index(of: gateway.parameters))
         if !listener.certificates.isEmpty {
             description.tls = index(
@@ -130,7 +136,9 @@ private struct Compiler {
                     sessionContext: Array("\(gateway.name)/\(listener.name)".utf8),
                     listener: "\(gateway.name)/\(listener.name)"))
         }
-        for route in attached[number] { add(route, to: &description, listener, gateway) }
+        for route in attached[number] {
+            add(route, to: &description, listener, gateway, hasPatterns: hasGRPCPatterns(number))
+        }
         return description
     }
 
@@ -149,39 +157,44 @@ private struct Compiler {
 
     private mutating func add(
         _ attached: Attached, to description: inout ListenerDescription,
-        _ listener: ResolvedListener, _ gateway: ResolvedGateway
+        _ listener: ResolvedListener, _ gateway: ResolvedGateway, hasPatterns: Bool
     ) {
-        let entry = resolution.index.httpRoutes[attached.route]
-        let resolved = resolution.httpRoutes[attached.route]
+        let entry = resolution.index.routes[attached.route]
+        let resolved = resolution.routes[attached.route]
         let name = entry.name
         let text = name.description
         let age =
-            entry.resource.metadata.creationTimestamp
+            entry.object.resource.metadata.creationTimestamp
             .map { UInt64(clamping: $0.seconds) } ?? .max
-        for (number, rule) in entry.resource.spec.effectiveRules.enumerated() {
-            let ruleName = rule.name ?? "\(number)"
+        for (number, rule) in entry.rules.enumerated() {
+            let ruleName = rule.http.name ?? "\(number)"
             let labels = SeriesLabels(
                 gateway: gateway.name.description, listener: listener.name, route: text,
                 rule: ruleName)
-            let id = identities.rule(ruleName, of: name, on: description.id)
+            let id = identities.rule(
+                ruleName, of: name, kind: entry.kind, on: description.id)
             let index = rules.count
             rules.append(
-                describe(rule, resolved.rules[number], id: id, labels, name.namespace))
-            for (position, match) in rule.effectiveMatches.enumerated()
+                describe(
+                    rule.http, resolved.rules[number], id: id, labels, name.namespace,
+                    isSealed: listener.isPassthrough))
+            for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
-                description.matches.append(
-                    MatchDescription(
-                        hostnames: attached.hostnames, path: path(match.path),
-                        method: match.method?.rawValue, headers: headers(match.headers),
-                        query: query(match.queryParams), rule: index, age: age, route: text,
-                        ruleIndex: number, matchIndex: position))
+                var match = match
+                match.hostnames = attached.hostnames
+                match.rule = index
+                match.age = age
+                match.route = text
+                match.ruleIndex = number
+                match.matchIndex = position
+                description.matches.append(match)
             }
         }
     }
 
     private mutating func describe(
         _ rule: HTTPRouteRule, _ resolved: ResolvedRule, id: UInt32, _ labels: SeriesLabels,
-        _ namespace: String
+        _ namespace: String, isSealed: Bool
     ) -> RuleDescription {
         var description = RuleDescription(
             id: id, requestTimeoutMilliseconds: timeout(rule.timeouts?.request),
@@ -190,13 +203,14 @@ private struct Compiler {
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
         description.filters = FilterCompiler.filters(rule.filters)
+        let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             var series = labels
             series.backend = backendLabel(ref, in: namespace)
             description.backends.append(
                 BackendDescription(
                     weight: UInt32(clamping: ref.weight ?? 1),
-                    target: target(resolved.backends[number]),
+                    target: target(outcomes[number]),
                     filters: FilterCompiler.filters(ref.filters),
                     series: identities.series(series)))
         }
@@ -221,6 +235,34 @@ private struct Compiler {
     }
 
     // MARK: - Matches
+
+    /// What a rule asks of requests, before it is said whose rule it is.
+    private func matches(of rule: RouteRule, _ hasPatterns: Bool) -> [MatchDescription] {
+        if let matches = rule.grpcMatches {
+            return matches.map {
+                MatchDescription(
+                    path: GRPCPath.match($0.method, asPattern: hasPatterns),
+                    headers: headers($0.headers), specificity: GRPCPath.specificity($0.method),
+                    rule: 0)
+            }
+        }
+        return rule.http.effectiveMatches.map {
+            MatchDescription(
+                path: path($0.path), method: $0.method?.rawValue, headers: headers($0.headers),
+                query: query($0.queryParams), rule: 0)
+        }
+    }
+
+    /// Whether calls of a listener are told by patterns.
+    private func hasGRPCPatterns(_ listener: Int) -> Bool {
+        attached[listener].contains { attached in
+            resolution.index.routes[attached.route].rules.contains { rule in
+                (rule.grpcMatches ?? []).contains { match in
+                    match.method.map(GRPCPath.needsPattern) ?? false
+                }
+            }
+        }
+    }
 
     private func path(_ match: HTTPPathMatch?) -> PathMatch {
         guard let match else { return .prefix("/") }

@@ -1,4 +1,5 @@
 import Kernel
+import Routing
 import Telemetry
 
 /// Gives ids to ports, listeners, rules, clusters, endpoints and series, by what they are.
@@ -33,10 +34,13 @@ public struct Identities: Sendable {
         let name: String
         let port: UInt16
         let isTLS: Bool
+        let service: ListenerService
+        let transport: Transport
     }
 
     private struct RuleKey: Hashable {
         let listener: UInt32
+        let kind: RouteKind
         let route: NamespacedName
         /// The rule's name, or its position.
         let rule: String
@@ -63,14 +67,17 @@ public struct Identities: Sendable {
 
     mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
         let key = ListenerKey(
-            gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS)
+            gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS,
+            service: listener.service, transport: listener.transport)
         let (id, isNew) = listeners.idAndNews(key)
         if isNew { listenerNames[id] = "\(gateway)/\(listener.name)" }
         return id
     }
 
-    mutating func rule(_ rule: String, of route: NamespacedName, on listener: UInt32) -> UInt32 {
-        rules.id(RuleKey(listener: listener, route: route, rule: rule))
+    mutating func rule(
+        _ rule: String, of route: NamespacedName, kind: RouteKind = .http, on listener: UInt32
+    ) -> UInt32 {
+        rules.id(RuleKey(listener: listener, kind: kind, route: route, rule: rule))
     }
 
     mutating func cluster(_ identity: String) -> UInt32 { clusters.id(identity) }

@@ -162,6 +162,7 @@ enum ParameterTable {
             parameters[keyPath: timeout.field] = Int32(clamping: value.milliseconds / 1_000)
         }
         if let halfClose = spec.allowHalfClose { parameters.allowsHalfClose = halfClose }
+        if let header = spec.proxyProtocol { parameters.acceptsProxyProtocol = header == .accept }
         guard let proxies = spec.trustedProxies else { return }
         if let blocks = proxies.cidrs {
             parameters.trustedProxies.blocks = blocks.compactMap(AddressBlocks.parse)
@@ -200,6 +201,7 @@ enum ParameterTable {
         case .field(let name): values.append(("trustedProxies.header", name))
         }
         values.append(("allowHalfClose", "\(parameters.allowsHalfClose)"))
+        values.append(("proxyProtocol", parameters.acceptsProxyProtocol ? "Accept" : "None"))
         return values
     }
 }

@@ -67,7 +67,8 @@ struct ServiceEndpoints {
     /// The slice's number for a port of the Service: they go by name.
     private func number(in slice: EndpointSlice, port: ServicePort) -> UInt16? {
         let found = (slice.ports ?? []).first {
-            ($0.name ?? "") == (port.name ?? "") && ($0.protocol ?? "TCP") == "TCP"
+            ($0.name ?? "") == (port.name ?? "")
+                && ($0.protocol ?? "TCP") == (port.protocol ?? "TCP")
         }
         return found?.port.map { UInt16(clamping: $0) }
     }

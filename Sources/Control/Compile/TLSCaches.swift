@@ -13,7 +13,7 @@ public struct TLSClientCache: Sendable {
         do throws(TLSError) {
             let configuration = try TLSClientConfiguration(
                 trust: tls.authorities.isEmpty ? .system : .certificates(tls.authorities),
-                applicationProtocols: ["http/1.1"], resumableSessionsMax: 64)
+                applicationProtocols: tls.applicationProtocols, resumableSessionsMax: 64)
             known[tls] = configuration
             return .success(configuration)
         } catch {

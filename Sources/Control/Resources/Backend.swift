@@ -45,6 +45,8 @@ public struct BackendProtocol: OpenEnum {
     public static let https = Self(rawValue: "HTTPS")
     public static let http2 = Self(rawValue: "HTTP2")
     public static let known = [http, h2c, https, http2]
+
+    public var isTLS: Bool { self == .https || self == .http2 }
 }
 
 public struct ProxyProtocol: OpenEnum {
@@ -55,7 +57,9 @@ public struct ProxyProtocol: OpenEnum {
     public static let v2 = Self(rawValue: "V2")
     /// For `GatewayParameters` only.
     public static let accept = Self(rawValue: "Accept")
-    public static let known = [none, v1, v2]
+    public static let known = [none, v1, v2, accept]
+    static let ofBackends = [none, v1, v2]
+    static let ofGateways = [none, accept]
 }
 
 public struct BackendTLS: Codable, Sendable {

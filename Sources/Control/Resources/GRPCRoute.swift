@@ -1,6 +1,4 @@
 /// Rules for gRPC calls.
-///
-/// Read and checked; not served yet.
 public struct GRPCRoute: Resource, Codable {
     public static let kind = "GRPCRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1beta1", "v1alpha2")]

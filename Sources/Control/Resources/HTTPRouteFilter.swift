@@ -26,6 +26,10 @@ public struct HTTPRouteFilterType: OpenEnum {
         requestHeaderModifier, responseHeaderModifier, requestMirror, requestRedirect, urlRewrite,
         cors, externalAuth, extensionRef,
     ]
+    /// Those that a GRPCRoute may have.
+    public static let ofGRPC = [
+        requestHeaderModifier, responseHeaderModifier, requestMirror, extensionRef,
+    ]
 }
 
 public struct HTTPHeader: Codable, Hashable, Sendable {

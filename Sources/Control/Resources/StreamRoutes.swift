@@ -1,6 +1,4 @@
 /// TLS connections routed by the name that the client asks for.
-///
-/// Read and checked; not served yet.
 public struct TLSRoute: Resource, Codable {
     public static let kind = "TLSRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha3", "v1alpha2")]
@@ -17,10 +15,6 @@ public struct TLSRouteSpec: Codable, Sendable {
 }
 
 /// All bytes of a TCP port.
-
-///
-
-/// Read and checked; not served yet.
 public struct TCPRoute: Resource, Codable {
     public static let kind = "TCPRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha2")]
@@ -30,10 +24,6 @@ public struct TCPRoute: Resource, Codable {
 }
 
 /// All datagrams of a UDP port.
-
-///
-
-/// Read and checked; not served yet.
 public struct UDPRoute: Resource, Codable {
     public static let kind = "UDPRoute"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha2")]

@@ -8,12 +8,12 @@ struct BackendUsers {
         for (number, gateway) in resolution.gateways.enumerated() {
             gateways[gateway.name] = number
         }
-        for (number, entry) in resolution.index.httpRoutes.enumerated() {
+        for (number, entry) in resolution.index.routes.enumerated() {
             let namespace = entry.name.namespace
-            let parents = resolution.httpRoutes[number].parents.compactMap { parent in
+            let parents = resolution.routes[number].parents.compactMap { parent in
                 gateways[NamespacedName(parent.ref.namespace ?? namespace, parent.ref.name)]
             }
-            for ref in entry.resource.spec.effectiveRules.flatMap({ $0.backendRefs ?? [] }) {
+            for ref in entry.rules.flatMap({ $0.http.backendRefs ?? [] }) {
                 let object = ref.object
                 let name = NamespacedName(object.namespace ?? namespace, object.name)
                 switch (object.effectiveGroup, object.effectiveKind) {

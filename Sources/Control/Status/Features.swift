@@ -2,16 +2,18 @@
 enum Features {
     /// By name.
     static let supported = [
-        "Gateway", "GatewayAddressEmpty", "GatewayHTTPListenerIsolation",
+        "GRPCRoute", "GRPCRouteNamedRouteRule", "GRPCRouteRequestHeaderModifier", "Gateway",
+        "GatewayAddressEmpty", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "GatewayStaticAddresses", "HTTPRoute", "HTTPRoute303RedirectStatusCode",
         "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",
+        "HTTPRouteBackendProtocolH2C", "HTTPRouteBackendProtocolWebSocket",
         "HTTPRouteBackendRequestHeaderModification", "HTTPRouteBackendRequestRedirect",
-        "HTTPRouteBackendTimeout",
-        "HTTPRouteBackendURLRewrite", "HTTPRouteDestinationPortMatching", "HTTPRouteHostRewrite",
-        "HTTPRouteMethodMatching", "HTTPRouteNamedRouteRule", "HTTPRouteParentRefPort",
-        "HTTPRoutePathRedirect", "HTTPRoutePathRewrite", "HTTPRoutePortRedirect",
-        "HTTPRouteQueryParamMatching", "HTTPRouteRequestTimeout",
+        "HTTPRouteBackendTimeout", "HTTPRouteBackendURLRewrite", "HTTPRouteDestinationPortMatching",
+        "HTTPRouteHostRewrite", "HTTPRouteMethodMatching", "HTTPRouteNamedRouteRule",
+        "HTTPRouteParentRefPort", "HTTPRoutePathRedirect", "HTTPRoutePathRewrite",
+        "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching", "HTTPRouteRequestTimeout",
         "HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "ReferenceGrant",
+        "TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute",
     ]
 }

@@ -61,7 +61,7 @@ struct GatewayStatusWriter {
     private func binding(of listener: ResolvedListener) -> Binding {
         var binding = Binding()
         for address in gateway.addresses {
-            let place = ListenPlace(address: address, port: listener.port)
+            let place = listener.place(on: address)
             guard let outcome = observations?.listening?[place] else { continue }
             if outcome == .listening {
                 binding.isBound = true
@@ -76,7 +76,8 @@ struct GatewayStatusWriter {
         _ outcome: ListenOutcome, _ place: ListenPlace, _ listener: ResolvedListener
     ) -> Finding {
         let bound = resolution.placement.boundPort(of: place.port)
-        let spot = ListenPlace(address: place.address, port: bound)
+        let spot = ListenPlace(
+            address: place.address, port: bound, transport: place.transport)
         let path = listener.path + ".port"
         switch outcome {
         case .listening: preconditionFailure("A place that listens has not failed.")
@@ -107,7 +108,7 @@ struct GatewayStatusWriter {
             let isOpen = gateway.listeners.contains { number in
                 let listener = resolution.listeners[number]
                 guard listener.isServable, gateway.rejected.isEmpty else { return false }
-                let place = ListenPlace(address: address, port: listener.port)
+                let place = listener.place(on: address)
                 return listening[place] == .listening
             }
             guard isOpen else { continue }

@@ -1,4 +1,5 @@
 import Kernel
+import Routing
 
 /// Where a socket listens: an address and the listener's own port number.
 public struct ListenPlace: Hashable, Sendable, Comparable, CustomStringConvertible {
@@ -6,19 +7,24 @@ public struct ListenPlace: Hashable, Sendable, Comparable, CustomStringConvertib
     public let address: String?
     /// The number that the listener declares, whatever port the process binds for it.
     public let port: UInt16
+    /// The ports of TCP and of UDP have nothing to do with each other.
+    public let transport: Transport
 
-    public init(address: String?, port: UInt16) {
+    public init(address: String?, port: UInt16, transport: Transport = .tcp) {
         self.address = address
         self.port = port
+        self.transport = transport
     }
 
     public var description: String {
-        guard let address else { return "*:\(port)" }
-        return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+        let suffix = transport == .udp ? "\(port)/udp" : "\(port)"
+        guard let address else { return "*:\(suffix)" }
+        return address.contains(":") ? "[\(address)]:\(suffix)" : "\(address):\(suffix)"
     }
 
     public static func < (a: ListenPlace, b: ListenPlace) -> Bool {
-        (a.address ?? "", a.port) < (b.address ?? "", b.port)
+        (a.address ?? "", a.port, a.transport.rawValue)
+            < (b.address ?? "", b.port, b.transport.rawValue)
     }
 }
 

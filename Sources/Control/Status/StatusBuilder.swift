@@ -5,8 +5,7 @@ struct StatusBuilder {
     private let history: ConditionWriter.History
     private let now: String?
     private let gatewaysByName: [NamespacedName: Int]
-    private var nextHTTPRoute = 0
-    private var nextUnserved = 0
+    private var nextRoute = 0
     /// For InferencePools and policies: the Gateways that lead to them.
     private lazy var users = BackendUsers(resolution)
     private(set) var objects: [ObjectStatus] = []
@@ -27,16 +26,12 @@ struct StatusBuilder {
     /// Adds an object's status; objects come in the order of the documents.
     mutating func add(_ object: LocatedObject) {
         switch object.resource {
-        case let resource as HTTPRoute:
-            addRoute(object, resolution.httpRoutes[nextHTTPRoute], resource.spec.parentRefs)
-            nextHTTPRoute += 1
+        case is HTTPRoute, is GRPCRoute, is TLSRoute, is TCPRoute, is UDPRoute:
+            addRoute(
+                object, resolution.routes[nextRoute], resolution.index.routes[nextRoute].parentRefs)
+            nextRoute += 1
         case let resource as GatewayClass: add(resource, object)
         case is Gateway: addGateway(object)
-        case is GRPCRoute, is TLSRoute, is TCPRoute, is UDPRoute:
-            addRoute(
-                object, resolution.unservedRoutes[nextUnserved],
-                resolution.index.unservedRoutes[nextUnserved].parentRefs)
-            nextUnserved += 1
         case let resource as Backend: add(resource, object)
         case let resource as GatewayParameters: add(resource, object)
         case let resource as ListenerSet: add(resource, object)
@@ -158,9 +153,9 @@ struct StatusBuilder {
     // MARK: - Routes
 
     private mutating func addRoute(
-        _ object: LocatedObject, _ route: ResolvedRoute, _ refs: [ParentReference]?
+        _ object: LocatedObject, _ route: ResolvedRoute, _ refs: [ParentReference]
     ) {
-        if refs?.isEmpty ?? true {
+        if refs.isEmpty {
             problems.append(
                 object.problem(
                     .warning, at: "spec", reason: "NoMatchingParent",
@@ -194,8 +189,6 @@ struct StatusBuilder {
                 "Accepted", parent.rejected.map { [$0] } ?? [], reason: "Accepted",
                 message: accepted(parent))
         ]
-        // Nobody looks at the references of a route that is not served.
-        if route.rules.isEmpty { return conditions }
         conditions.append(
             writer.positive(
                 "ResolvedRefs", route.unresolved, reason: "ResolvedRefs",
@@ -229,7 +222,7 @@ struct StatusBuilder {
     private mutating func add(_ backend: Backend, _ object: LocatedObject) {
         let rejected = BackendResolver.rejection(of: backend).map { [$0] } ?? []
         var unresolved: [Finding] = []
-        if rejected.isEmpty, backend.spec.protocol == .https {
+        if rejected.isEmpty, backend.spec.protocol?.isTLS ?? false {
             let resolver = BackendResolver(resolution.index, observations: observations)
             let entry = Entry(object: object, resource: backend)
             if case .failure(let error) = resolver.trust(of: entry) {

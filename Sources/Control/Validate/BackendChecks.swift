@@ -67,9 +67,8 @@ extension FieldChecks {
             groupKind(ref.group, ref.kind, "spec.tls.caCertificateRefs[\(index)]")
             objectName(ref.name, "spec.tls.caCertificateRefs[\(index)].name")
         }
-        let isTLS = spec.protocol == .https || spec.protocol == .http2
         require(
-            spec.tls == nil || isTLS, "spec.tls",
+            spec.tls == nil || spec.protocol?.isTLS ?? false, "spec.tls",
             "needs protocol HTTPS or HTTP2; with \(spec.protocol ?? .http) nothing is encrypted")
     }
 

@@ -1,4 +1,5 @@
 import Kernel
+import Routing
 import Runtime
 
 /// Follows backend references of routes; each backend is looked at once.
@@ -17,6 +18,7 @@ struct BackendResolver {
         let kind: String
         let name: NamespacedName
         let port: Int
+        let use: BackendUse
     }
 
     let index: DocumentIndex
@@ -24,16 +26,19 @@ struct BackendResolver {
     /// What the outcomes refer to, in the order in which they were first found.
     private(set) var clusters: [ClusterBlueprint] = []
     private var known: [Target: Outcome] = [:]
+    private var numbers: [String: Int] = [:]
 
     init(_ index: DocumentIndex, observations: Observations?) {
         self.index = index
         certificates = CertificateResolver(index, observations)
     }
 
-    /// Follows a reference that an HTTPRoute of a namespace holds at a field.
+    /// Follows a reference that a route holds at a field.
     mutating func resolve(
-        _ ref: BackendObjectReference, from namespace: String, at path: () -> String
+        _ ref: BackendObjectReference, of route: RouteEntry, for use: BackendUse,
+        at path: () -> String
     ) -> Outcome {
+        let namespace = route.name.namespace
         let group = ref.effectiveGroup
         let kind = ref.effectiveKind
         guard let target = servedKind(group, kind) else {
@@ -42,12 +47,13 @@ struct BackendResolver {
         let name = NamespacedName(ref.namespace ?? namespace, ref.name)
         if name.namespace != namespace {
             let source = Grants.Source(
-                group: Groups.gateway, kind: HTTPRoute.kind, namespace: namespace)
+                group: Groups.gateway, kind: route.kind.rawValue, namespace: namespace)
             guard index.grants.permit(source, group: group, kind: kind, name) else {
                 return .invalid(Grants.refusal(source, kind: kind, name, at: path()))
             }
         }
-        let outcome = resolve(Target(kind: target, name: name, port: ref.port ?? 0))
+        let outcome = resolve(
+            Target(kind: target, name: name, port: ref.port ?? 0, use: use))
         if case .invalid(var finding) = outcome {
             finding.fieldPath = path()
             return .invalid(finding)
@@ -86,6 +92,8 @@ struct BackendResolver {
     }
 
     private mutating func add(_ cluster: ClusterBlueprint) -> Outcome {
+        if let number = numbers[cluster.identity] { return .cluster(number) }
+        numbers[cluster.identity] = clusters.count
         clusters.append(cluster)
         return .cluster(clusters.count - 1)
     }
@@ -105,14 +113,22 @@ struct BackendResolver {
         guard let service = index.services[target.name] else { return notFound(target) }
         let ports = service.resource.spec.ports ?? []
         let port: ServicePort
-        if let found = ports.first(where: { $0.port == target.port && isTCP($0) }) {
+        let transport: Transport = target.use == .datagrams ? .udp : .tcp
+        if let found = ports.first(where: { $0.port == target.port && $0.takes(transport) }) {
             port = found
         } else if service.resource.spec.type == "ExternalName", ports.isEmpty {
             port = ServicePort(port: target.port)
         } else {
-            return .invalid(refusal(ofPort: target, ports))
+            return .invalid(refusal(ofPort: target, ports, transport))
         }
-        if let finding = refusal(ofProtocol: port, service) { return .invalid(finding) }
+        if let finding = refusal(ofPolicy: port, service, target.use) {
+            return .invalid(finding)
+        }
+        let proto: ClusterProtocol
+        switch BackendProtocols.ofService(port, for: target.use, place: port.place(of: service)) {
+        case .success(let found): proto = found
+        case .failure(let error): return .invalid(error.finding)
+        }
         let endpoints = ServiceEndpoints(index: index).endpoints(of: service, port: port)
         if endpoints.isEmpty {
             return .withoutEndpoints(
@@ -121,18 +137,20 @@ struct BackendResolver {
         return add(
             ClusterBlueprint(
                 key: "Service \(target.name):\(target.port)",
-                name: "\(target.name):\(target.port)", endpoints: endpoints, tls: nil,
-                hostHeader: .preserve, isModelServer: false))
+                name: "\(target.name):\(target.port)", endpoints: endpoints, protocol: proto,
+                transport: transport, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
+                isModelServer: false))
     }
 
-    private func isTCP(_ port: ServicePort) -> Bool { port.protocol ?? "TCP" == "TCP" }
-
-    private func refusal(ofPort target: Target, _ ports: [ServicePort]) -> Finding {
+    private func refusal(
+        ofPort target: Target, _ ports: [ServicePort], _ transport: Transport
+    ) -> Finding {
         if ports.contains(where: { $0.port == target.port }) {
             return Finding(
-                "UnsupportedProtocol", "port \(target.port) of Service \(target.name) is not TCP")
+                "UnsupportedProtocol",
+                "port \(target.port) of Service \(target.name) is not \(transport.name)")
         }
-        let numbers = ports.filter(isTCP).map { "\($0.port)" }
+        let numbers = ports.filter { $0.takes(transport) }.map { "\($0.port)" }
         let known =
             numbers.isEmpty
             ? "it has none" : "its ports are \(sentenceList(numbers, "and"))"
@@ -140,28 +158,18 @@ struct BackendResolver {
             "BackendNotFound", "Service \(target.name) has no port \(target.port); \(known)")
     }
 
-    private func refusal(ofProtocol port: ServicePort, _ service: Entry<Service>) -> Finding? {
-        let place = "port \(port.port) of Service \(service.name)"
-        if let policy = index.policyTargets[service.name]?.first(where: {
-            $0.section == nil || $0.section == port.name
-        }) {
-            return Finding(
-                "UnsupportedProtocol",
-                "BackendTLSPolicy \(policy.policy) demands TLS for \(place), which is not "
-                    + "supported yet; nothing is sent in the clear instead")
-        }
-        switch (port.appProtocol ?? "").lowercased() {
-        case "", "http", "tcp", "ws", "kubernetes.io/ws": return nil
-        case "kubernetes.io/h2c", "h2c", "grpc":
-            return Finding(
-                "UnsupportedProtocol",
-                "\(place) has appProtocol \(port.appProtocol ?? ""): HTTP/2 to backends is not "
-                    + "supported yet")
-        case let other:
-            return Finding(
-                "UnsupportedProtocol",
-                "\(place) has appProtocol \(other), which is not supported; leave it out for HTTP")
-        }
+    private func refusal(
+        ofPolicy port: ServicePort, _ service: Entry<Service>, _ use: BackendUse
+    ) -> Finding? {
+        guard use.isHTTP || use == .bytes(isSealed: false),
+            let policy = index.policyTargets[service.name]?.first(where: {
+                $0.section == nil || $0.section == port.name
+            })
+        else { return nil }
+        return Finding(
+            "UnsupportedProtocol",
+            "BackendTLSPolicy \(policy.policy) demands TLS for \(port.place(of: service)), which is "
+                + "not supported yet; nothing is sent in the clear instead")
     }
 
     // MARK: - Backends
@@ -174,43 +182,45 @@ struct BackendResolver {
                     finding.fieldPath == "spec.protocol" ? "UnsupportedProtocol" : finding.reason,
                     "Backend \(target.name): \(finding.text)"))
         }
+        let place = "Backend \(target.name)"
+        let proto: ClusterProtocol
+        switch BackendProtocols.ofBackend(backend.resource.spec, for: target.use, place: place) {
+        case .success(let found): proto = found
+        case .failure(let error): return .invalid(error.finding)
+        }
         var tls: ClusterBlueprint.TLS?
-        if backend.resource.spec.protocol == .https {
-            switch trust(of: backend) {
+        if proto.isTLS {
+            let offered = BackendProtocols.offered(proto, for: target.use)
+            switch trust(of: backend, offering: offered) {
             case .success(let found): tls = found
             case .failure(let error):
-                return .invalid(
-                    Finding(error.finding.reason, "Backend \(target.name): \(error.finding.text)"))
+                return .invalid(Finding(error.finding.reason, "\(place): \(error.finding.text)"))
             }
         }
-        return add(blueprint(of: backend, tls: tls))
+        let transport: Transport = target.use == .datagrams ? .udp : .tcp
+        return add(blueprint(of: backend, proto, tls: tls, transport))
     }
 
     /// What a Backend says that is not served; nil when all is.
     static func rejection(of backend: Backend) -> Finding? {
         let spec = backend.spec
         let proto = spec.protocol ?? .http
-        if proto == .h2c || proto == .http2 {
-            return Finding(
-                "UnsupportedValue", at: "spec.protocol",
-                "\(proto) is not supported yet; use HTTP or HTTPS")
-        }
         if !proto.isKnown {
             let hint = didYouMean(proto.rawValue, among: BackendProtocol.known.map(\.rawValue))
             return Finding(
                 "UnsupportedValue", at: "spec.protocol", "\"\(proto)\" is not a protocol\(hint)")
         }
         let hosts = Set(spec.endpoints.map { $0.address.lowercased() })
-        if proto == .https, hosts.count > 1, spec.tls?.hostname == nil {
+        if proto.isTLS, hosts.count > 1, spec.tls?.hostname == nil {
             return Finding(
                 "UnsupportedValue", at: "spec.tls.hostname",
                 "is required when endpoints have different names: certificates are checked for it")
         }
         let proxyProtocol = spec.proxyProtocol ?? .none
-        if proxyProtocol != .none {
+        if !ProxyProtocol.ofBackends.contains(proxyProtocol) {
             return Finding(
                 "UnsupportedValue", at: "spec.proxyProtocol",
-                "\(proxyProtocol) is not supported yet; leave it out or use None")
+                "\"\(proxyProtocol)\" is not None, V1 or V2")
         }
         if let server = spec.modelServer, !server.isKnown {
             let names = ModelServer.known.map(\.rawValue)
@@ -225,7 +235,9 @@ struct BackendResolver {
     }
 
     /// Whom a Backend's TLS trusts.
-    func trust(of backend: Entry<Backend>) -> Result<ClusterBlueprint.TLS, FindingError> {
+    func trust(
+        of backend: Entry<Backend>, offering protocols: [String] = []
+    ) -> Result<ClusterBlueprint.TLS, FindingError> {
         let spec = backend.resource.spec
         var authorities: [UInt8] = []
         for (number, ref) in (spec.tls?.caCertificateRefs ?? []).enumerated() {
@@ -237,11 +249,14 @@ struct BackendResolver {
             }
         }
         let name = spec.tls?.hostname ?? spec.endpoints.first?.address.lowercased() ?? ""
-        return .success(ClusterBlueprint.TLS(serverName: name, authorities: authorities))
+        return .success(
+            ClusterBlueprint.TLS(
+                serverName: name, authorities: authorities, applicationProtocols: protocols))
     }
 
     private func blueprint(
-        of backend: Entry<Backend>, tls: ClusterBlueprint.TLS?
+        of backend: Entry<Backend>, _ proto: ClusterProtocol, tls: ClusterBlueprint.TLS?,
+        _ transport: Transport
     ) -> ClusterBlueprint {
         let spec = backend.resource.spec
         let server = spec.modelServer ?? .none
@@ -263,6 +278,35 @@ struct BackendResolver {
         }
         return ClusterBlueprint(
             key: "Backend \(backend.name)", name: "\(backend.name)", endpoints: endpoints,
-            tls: tls, hostHeader: hostHeader, isModelServer: server != .none)
+            protocol: proto, transport: transport,
+            proxyProtocol: (spec.proxyProtocol ?? .none).header, tls: tls,
+            hostHeader: hostHeader, isModelServer: server != .none)
+    }
+}
+
+extension ServicePort {
+    fileprivate func takes(_ transport: Transport) -> Bool {
+        self.protocol ?? "TCP" == transport.name
+    }
+
+    /// As people name it.
+    fileprivate func place(of service: Entry<Service>) -> String {
+        "port \(port) of Service \(service.name)"
+    }
+}
+
+extension Transport {
+    /// As Services name it.
+    var name: String { self == .udp ? "UDP" : "TCP" }
+}
+
+extension ProxyProtocol {
+    /// What connections begin with.
+    fileprivate var header: Runtime.ProxyProtocol {
+        switch self {
+        case .v1: .v1
+        case .v2: .v2
+        default: .none
+        }
     }
 }

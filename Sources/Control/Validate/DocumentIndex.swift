@@ -6,20 +6,13 @@ struct Entry<R: Resource>: Sendable {
     var name: NamespacedName { NamespacedName(object) }
 }
 
-/// A route of a kind that is not served yet.
-struct UnservedRoute: Sendable {
-    let object: LocatedObject
-    let parentRefs: [ParentReference]
-}
-
 /// The documents by kind and name, so that no step looks through all of them.
 struct DocumentIndex: Sendable {
     var classes: [String: Entry<GatewayClass>] = [:]
     /// In the order of the documents, as all lists here: by namespace and name.
     var gateways: [Entry<Gateway>] = []
     var listenerSets: [Entry<ListenerSet>] = []
-    var httpRoutes: [Entry<HTTPRoute>] = []
-    var unservedRoutes: [UnservedRoute] = []
+    var routes: [RouteEntry] = []
     var services: [NamespacedName: Entry<Service>] = [:]
     /// By the Service that they belong to.
     var slices: [NamespacedName: [EndpointSlice]] = [:]
@@ -62,9 +55,8 @@ struct DocumentIndex: Sendable {
         if let namespace = object.namespace { namespaces.insert(namespace) }
         let kind = KindInNamespace(kind: object.kind, namespace: name.namespace)
         namesByKind[kind, default: []].append(object.name)
+        if let route = RouteEntry(object) { return routes.append(route) }
         switch object.resource {
-        case let resource as HTTPRoute:
-            httpRoutes.append(Entry(object: object, resource: resource))
         case let resource as Service:
             services[name] = Entry(object: object, resource: resource)
         case let resource as EndpointSlice: add(resource, in: name.namespace)
@@ -91,10 +83,6 @@ struct DocumentIndex: Sendable {
 
     private mutating func addUnserved(_ object: LocatedObject, _ name: NamespacedName) {
         switch object.resource {
-        case let resource as GRPCRoute: add(object, resource.spec.parentRefs)
-        case let resource as TLSRoute: add(object, resource.spec.parentRefs)
-        case let resource as TCPRoute: add(object, resource.spec.parentRefs)
-        case let resource as UDPRoute: add(object, resource.spec.parentRefs)
         case let resource as ListenerSet:
             listenerSets.append(Entry(object: object, resource: resource))
         case let resource as InferencePool:
@@ -109,10 +97,6 @@ struct DocumentIndex: Sendable {
         case is TrafficPolicy: trafficPolicies.append(object)
         default: break
         }
-    }
-
-    private mutating func add(_ object: LocatedObject, _ parentRefs: [ParentReference]?) {
-        unservedRoutes.append(UnservedRoute(object: object, parentRefs: parentRefs ?? []))
     }
 
     private mutating func add(_ slice: EndpointSlice, in namespace: String) {

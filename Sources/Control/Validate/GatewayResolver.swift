@@ -140,54 +140,47 @@ struct GatewayResolver {
         var listener = ResolvedListener(
             gateway: position, name: declared.name, hostname: hostname,
             port: UInt16(clamping: declared.port), protocol: declared.protocol.canonical,
+            isPassthrough: declared.tls?.mode == .passthrough,
             path: "spec.listeners[\(number)]", allowedRoutes: declared.allowedRoutes)
-        let isServed = listener.protocol == .http || listener.protocol == .https
-        if !isServed { listener.rejected.append(refusal(of: declared.protocol, listener)) }
-        resolveKinds(&listener, isServed: isServed)
+        if !listener.protocol.isKnown {
+            let names = ProtocolType.known.map(\.rawValue)
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedProtocol", at: listener.path + ".protocol",
+                    "\"\(declared.protocol)\" is not a protocol that is served"
+                        + didYouMean(declared.protocol.rawValue, among: names)))
+        }
+        resolveKinds(&listener)
         resolveNamespaces(&listener)
         if listener.isTLS { resolveTLS(declared.tls, &listener, gateway) }
         return listener
     }
 
-    private func refusal(of proto: ProtocolType, _ listener: ResolvedListener) -> Finding {
-        let message: String
-        if listener.protocol.isKnown {
-            message = "protocol \(listener.protocol) is not supported yet; HTTP and HTTPS are"
-        } else {
-            let hint = didYouMean(proto.rawValue, among: ["HTTP", "HTTPS"])
-            message = "\"\(proto)\" is not a protocol that is served\(hint)"
-        }
-        return Finding("UnsupportedProtocol", at: listener.path + ".protocol", message)
-    }
-
-    private func resolveKinds(_ listener: inout ResolvedListener, isServed: Bool) {
-        let route = RouteGroupKind(group: Groups.gateway, kind: HTTPRoute.kind)
+    private func resolveKinds(_ listener: inout ResolvedListener) {
+        let fitting = RouteKind.fitting(listener.protocol).map(\.groupKind)
         guard let kinds = listener.allowedRoutes?.kinds, !kinds.isEmpty else {
-            listener.supportedKinds = isServed ? [route] : []
+            listener.supportedKinds = fitting
             return
         }
         for (number, kind) in kinds.enumerated() {
-            let isRoute = kind.effectiveGroup == route.group && kind.kind == route.kind
-            if isRoute, isServed {
-                if !listener.supportedKinds.contains(route) { listener.supportedKinds = [route] }
+            let full = RouteGroupKind(group: kind.effectiveGroup, kind: kind.kind)
+            if fitting.contains(full) {
+                if !listener.supportedKinds.contains(full) { listener.supportedKinds.append(full) }
                 continue
             }
             listener.unresolved.append(
                 Finding(
                     "InvalidRouteKinds", at: listener.path + ".allowedRoutes.kinds[\(number)]",
-                    refusal(of: kind, listener)))
+                    refusal(of: full, listener)))
         }
     }
 
     private func refusal(of kind: RouteGroupKind, _ listener: ResolvedListener) -> String {
-        let later = [GRPCRoute.kind, TLSRoute.kind, TCPRoute.kind, UDPRoute.kind]
-        if kind.effectiveGroup == Groups.gateway, later.contains(kind.kind) {
-            return "\(kind.kind) is not supported yet"
-        }
-        if kind.effectiveGroup == Groups.gateway, kind.kind == HTTPRoute.kind {
+        let names = RouteKind.allCases.map(\.rawValue)
+        if kind.group == Groups.gateway, names.contains(kind.kind) {
             return "\(kind.kind) does not fit protocol \(listener.protocol)"
         }
-        return "\(kind.kind) is not a kind of route" + didYouMean(kind.kind, among: ["HTTPRoute"])
+        return "\(kind.kind) is not a kind of route" + didYouMean(kind.kind, among: names)
     }
 
     private func resolveNamespaces(_ listener: inout ResolvedListener) {
@@ -220,11 +213,18 @@ struct GatewayResolver {
         _ tls: ListenerTLSConfig?, _ listener: inout ResolvedListener, _ gateway: ResolvedGateway
     ) {
         let path = listener.path + ".tls"
+        if let mode = tls?.mode, !mode.isKnown {
+            listener.rejected.append(
+                Finding(
+                    "UnsupportedValue", at: path + ".mode",
+                    "\"\(mode)\" is not Terminate or Passthrough"))
+        }
+        if listener.isPassthrough { return }
         guard let tls, let refs = tls.certificateRefs, !refs.isEmpty else {
             listener.unresolved.append(
                 Finding(
                     "InvalidCertificateRef", at: path + ".certificateRefs",
-                    "protocol HTTPS needs a certificate"))
+                    "protocol \(listener.protocol) needs a certificate"))
             return
         }
         if let option = (tls.options ?? [:]).keys.sorted().first {
@@ -233,7 +233,9 @@ struct GatewayResolver {
                     "UnsupportedValue", at: path + ".options",
                     "\"\(option)\" is not an option of this gateway"))
         }
-        if let path = frontendValidation(on: listener.port, gateway.entry.resource.spec) {
+        if listener.protocol == .https,
+            let path = frontendValidation(on: listener.port, gateway.entry.resource.spec)
+        {
             listener.rejected.append(
                 Finding(
                     "UnsupportedValue", at: path,

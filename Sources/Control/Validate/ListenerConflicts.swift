@@ -1,3 +1,5 @@
+import Routing
+
 /// Listeners that cannot be told apart: inside one Gateway all of them lose, between Gateways
 /// that share an address the later one does.
 struct ListenerConflicts {
@@ -6,14 +8,16 @@ struct ListenerConflicts {
     /// Who has a hostname of a port already.
     private struct Claim {
         let listener: Int
-        let isTLS: Bool
+        let family: ListenerFamily
         let hostname: String?
         let port: UInt16
+        let acceptsProxyProtocol: Bool
     }
 
     private struct Spot: Hashable {
         let address: String?
         let port: UInt16
+        let transport: Transport
     }
 
     private var claims: [Spot: [Claim]] = [:]
@@ -42,27 +46,37 @@ struct ListenerConflicts {
 
     private func markConflicts(in range: Range<Int>, _ listeners: inout [ResolvedListener]) {
         let served = range.filter { listeners[$0].rejected.isEmpty }
-        for ports in Dictionary(grouping: served, by: { listeners[$0].port }).values {
-            for number in ports {
-                let listener = listeners[number]
-                let others = ports.filter { $0 != number }
-                if let other = others.first(where: { listeners[$0].isTLS != listener.isTLS }) {
-                    listeners[number].conflict = Finding(
-                        "ProtocolConflict", at: listener.path,
-                        "port \(listener.port) is \(listener.protocol) here and "
-                            + "\(listeners[other].protocol) on listener "
-                            + "\"\(listeners[other].name)\"")
-                } else if let other = others.first(where: {
-                    listeners[$0].hostname == listener.hostname
-                }) {
-                    let name = listener.hostname.map { "hostname \($0)" } ?? "every hostname"
-                    listeners[number].conflict = Finding(
-                        "HostnameConflict", at: listener.path,
-                        "listener \"\(listeners[other].name)\" takes \(name) of port "
-                            + "\(listener.port) too")
-                }
+        let places = Dictionary(grouping: served) { listeners[$0].place(on: nil) }
+        for numbers in places.values where numbers.count > 1 {
+            for number in numbers {
+                listeners[number].conflict = conflict(
+                    of: number, with: numbers.filter { $0 != number }, listeners)
             }
         }
+    }
+
+    private func conflict(
+        of number: Int, with others: [Int], _ listeners: [ResolvedListener]
+    ) -> Finding? {
+        let listener = listeners[number]
+        if let other = others.first(where: { listeners[$0].family != listener.family }) {
+            return Finding(
+                "ProtocolConflict", at: listener.path,
+                "port \(listener.port) is \(listener.protocol) here and "
+                    + "\(listeners[other].protocol) on listener \"\(listeners[other].name)\"")
+        }
+        if !listener.hasHostname {
+            return Finding(
+                "ProtocolConflict", at: listener.path,
+                "listener \"\(listeners[others[0]].name)\" has \(listener.protocol) port "
+                    + "\(listener.port) too")
+        }
+        guard let other = others.first(where: { listeners[$0].hostname == listener.hostname })
+        else { return nil }
+        let name = listener.hostname.map { "hostname \($0)" } ?? "every hostname"
+        return Finding(
+            "HostnameConflict", at: listener.path,
+            "listener \"\(listeners[other].name)\" takes \(name) of port \(listener.port) too")
     }
 
     private func markOverlaps(in range: Range<Int>, _ listeners: inout [ResolvedListener]) {
@@ -108,44 +122,72 @@ struct ListenerConflicts {
     ) {
         let listener = listeners[number]
         let bound = placement.boundPort(of: listener.port)
-        let spots = gateways[listener.gateway].addresses.map { Spot(address: $0, port: bound) }
+        let spots = gateways[listener.gateway].addresses.map {
+            Spot(address: $0, port: bound, transport: listener.transport)
+        }
+        let mine = Claim(
+            listener: number, family: listener.family, hostname: listener.hostname,
+            port: listener.port,
+            acceptsProxyProtocol: gateways[listener.gateway].parameters.acceptsProxyProtocol)
         for spot in spots {
-            guard let claim = claims[spot]?.first(where: { conflict(listener, $0) }) else {
+            guard let claim = claims[spot]?.first(where: { conflict(mine, $0) }) else {
                 continue
             }
             let other = listeners[claim.listener]
             let owner = gateways[other.gateway].name
             let place = spot.address ?? "all addresses"
+            let who = "listener \"\(other.name)\" of Gateway \(owner)"
             listeners[number].rejected.append(
                 Finding(
                     "PortUnavailable", at: listener.path,
-                    refusal(listener, claim, "listener \"\(other.name)\" of Gateway \(owner)")
-                        + " on \(place)"))
+                    refusal(mine, claim, listeners, who) + " on \(place)"))
             return
         }
-        let claim = Claim(
-            listener: number, isTLS: listener.isTLS, hostname: listener.hostname,
-            port: listener.port)
-        for spot in spots { claims[spot, default: []].append(claim) }
+        for spot in spots { claims[spot, default: []].append(mine) }
     }
 
-    private func conflict(_ listener: ResolvedListener, _ claim: Claim) -> Bool {
-        claim.port != listener.port || claim.isTLS != listener.isTLS
-            || claim.hostname == listener.hostname
+    private func conflict(_ a: Claim, _ b: Claim) -> Bool {
+        a.port != b.port || a.family != b.family || a.hostname == b.hostname
+            || a.acceptsProxyProtocol != b.acceptsProxyProtocol
     }
 
     private func refusal(
-        _ listener: ResolvedListener, _ claim: Claim, _ owner: String
+        _ mine: Claim, _ claim: Claim, _ listeners: [ResolvedListener], _ owner: String
     ) -> String {
-        if claim.port != listener.port {
-            let bound = placement.boundPort(of: listener.port)
-            return "--bind-port gives ports \(listener.port) and \(claim.port) both \(bound), "
+        if claim.port != mine.port {
+            let bound = placement.boundPort(of: mine.port)
+            return "--bind-port gives ports \(mine.port) and \(claim.port) both \(bound), "
                 + "which \(owner) has"
         }
-        if claim.isTLS != listener.isTLS {
-            return "port \(listener.port) is \(claim.isTLS ? "HTTPS" : "HTTP") on \(owner)"
+        if claim.family != mine.family || !listeners[mine.listener].hasHostname {
+            return "port \(mine.port) is \(listeners[claim.listener].protocol) on \(owner)"
         }
-        let name = listener.hostname.map { "hostname \($0)" } ?? "every hostname"
-        return "\(owner) has \(name) of port \(listener.port)"
+        if claim.hostname == mine.hostname {
+            let name = mine.hostname.map { "hostname \($0)" } ?? "every hostname"
+            return "\(owner) has \(name) of port \(mine.port)"
+        }
+        return "connections to port \(mine.port) "
+            + (claim.acceptsProxyProtocol ? "begin" : "do not begin")
+            + " with a header of the PROXY protocol for \(owner)"
+    }
+}
+
+/// Listeners that can share a port, each with hostnames of its own.
+enum ListenerFamily: Hashable {
+    case http
+    /// HTTPS, and TLS in both modes.
+    case tls
+    case tcp
+    case udp
+}
+
+extension ResolvedListener {
+    var family: ListenerFamily {
+        switch self.protocol {
+        case .https, .tls: .tls
+        case .tcp: .tcp
+        case .udp: .udp
+        default: .http
+        }
     }
 }

@@ -67,10 +67,10 @@ struct ParametersResolver {
     /// Why an object cannot be used at all: leaving the setting out would do harm.
     static func rejection(of parameters: GatewayParameters) -> Finding? {
         let proxyProtocol = parameters.spec.proxyProtocol ?? .none
-        if proxyProtocol == .none { return nil }
+        if ProxyProtocol.ofGateways.contains(proxyProtocol) { return nil }
         return Finding(
             "UnsupportedValue", at: "spec.proxyProtocol",
-            "\(proxyProtocol) is not supported yet; leave it out or use None")
+            "\"\(proxyProtocol)\" is not None or Accept")
     }
 
     /// Settings that have no effect yet.

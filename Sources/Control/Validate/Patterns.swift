@@ -78,6 +78,22 @@ enum Patterns {
             && path.allSatisfy { isLetter($0) || isDigit($0) || pathMarks.contains($0) }
     }
 
+    /// Letters, digits and `_`, not beginning with a digit; with dots, several such names.
+    static func isProtocolBuffersName(_ text: String, dots: Bool) -> Bool {
+        var isFirst = true
+        for byte in text.utf8 {
+            if byte == dot, dots, !isFirst {
+                isFirst = true
+                continue
+            }
+            guard isLetter(byte) || byte == UInt8(ascii: "_") || (!isFirst && isDigit(byte)) else {
+                return false
+            }
+            isFirst = false
+        }
+        return !isFirst
+    }
+
     /// The characters of an Exact or PathPrefix value: those of RFC 3986's path, escapes whole.
     static func hasPathCharacters(_ text: String) -> Bool {
         let bytes = Array(text.utf8)

@@ -7,10 +7,8 @@ struct Resolution: Sendable {
     let listeners: [ResolvedListener]
     /// Gateways that another controller serves.
     let foreign: [Entry<Gateway>]
-    /// In the order of `index.httpRoutes`.
-    let httpRoutes: [ResolvedRoute]
-    /// In the order of `index.unservedRoutes`.
-    let unservedRoutes: [ResolvedRoute]
+    /// In the order of `index.routes`.
+    let routes: [ResolvedRoute]
     /// What routes refer to.
     let clusters: [ClusterBlueprint]
     /// By listener: how many routes are attached.
@@ -20,11 +18,12 @@ struct Resolution: Sendable {
         let index = DocumentIndex(documents)
         var gateways = GatewayResolver(index, placement: placement, observations: observations)
         gateways.resolve()
-        let routes = RouteResolver(index, gateways)
+        let resolver = RouteResolver(index, gateways)
         var backends = BackendResolver(index, observations: observations)
-        let httpRoutes = index.httpRoutes.map { routes.resolve($0, backends: &backends) }
+        var routes = index.routes.map { resolver.resolve($0, backends: &backends) }
+        RouteConflicts(index.routes, gateways.listeners).apply(to: &routes)
         var attached = Array(repeating: 0, count: gateways.listeners.count)
-        for route in httpRoutes {
+        for route in routes {
             var seen: Set<Int> = []
             for parent in route.parents where parent.rejected == nil {
                 for attachment in parent.attachments
@@ -38,8 +37,7 @@ struct Resolution: Sendable {
         self.gateways = gateways.gateways
         self.listeners = gateways.listeners
         self.foreign = gateways.foreign
-        self.httpRoutes = httpRoutes
-        self.unservedRoutes = index.unservedRoutes.map { routes.resolve($0) }
+        self.routes = routes
         self.clusters = backends.clusters
         self.attachedRoutes = attached
     }

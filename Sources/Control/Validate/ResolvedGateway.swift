@@ -1,3 +1,4 @@
+import Routing
 import Runtime
 
 /// A Gateway with what was found about it.
@@ -28,6 +29,8 @@ struct ResolvedListener: Sendable {
     let hostname: String?
     let port: UInt16
     let `protocol`: ProtocolType
+    /// TLS is not ended here but by the backend.
+    let isPassthrough: Bool
     /// Where it stands in its document: `spec.listeners[2]`.
     let path: String
     let allowedRoutes: AllowedRoutes?
@@ -45,13 +48,36 @@ struct ResolvedListener: Sendable {
     var notes: [String] = []
     var certificates: [CertificateMaterial] = []
 
-    var isTLS: Bool { self.protocol == .https }
+    /// Connections begin with TLS.
+    var isTLS: Bool { self.protocol == .https || self.protocol == .tls }
+
+    /// TLS is ended here, with a certificate of the listener's.
+    var terminatesTLS: Bool { isTLS && !isPassthrough }
+
+    var transport: Transport { self.protocol == .udp ? .udp : .tcp }
+
+    /// What happens to what arrives.
+    var service: ListenerService {
+        switch self.protocol {
+        case .tls: isPassthrough ? .passthrough : .stream
+        case .tcp, .udp: .stream
+        default: .http
+        }
+    }
+
+    /// Whether hostnames tell it from others of its port.
+    var hasHostname: Bool { self.protocol != .tcp && self.protocol != .udp }
+
+    /// Where its sockets listen.
+    func place(on address: String?) -> ListenPlace {
+        ListenPlace(address: address, port: port, transport: transport)
+    }
 
     /// Whether it takes part in routing: accepted, and distinct from the others.
     var isDistinct: Bool { rejected.isEmpty && conflict == nil }
 
     /// Whether requests can be served on it.
-    var isServable: Bool { isDistinct && (!isTLS || !certificates.isEmpty) }
+    var isServable: Bool { isDistinct && (!terminatesTLS || !certificates.isEmpty) }
 
     /// As people name it: `"https" (port 443)`.
     var description: String { "\"\(name)\" (port \(port))" }

@@ -15,6 +15,7 @@ extension FieldChecks {
                 require(
                     match.method.map { $0.service != nil || $0.method != nil } ?? true,
                     place + ".method", "needs a service or a method")
+                if let method = match.method { grpcMethod(method, place + ".method") }
                 atMost(16, match.headers?.count, place + ".headers")
                 for (number, header) in (match.headers ?? []).enumerated() {
                     headerName(header.name, place + ".headers[\(number)].name")
@@ -23,14 +24,40 @@ extension FieldChecks {
             for (position, ref) in (rule.backendRefs ?? []).enumerated() {
                 backend(ref.object, path + ".backendRefs[\(position)]")
                 weight(ref.weight, path + ".backendRefs[\(position)]")
+                atMost(16, ref.filters?.count, path + ".backendRefs[\(position)].filters")
+                for (number, filter) in (ref.filters ?? []).enumerated() {
+                    self.filter(filter.http) {
+                        path + ".backendRefs[\(position)].filters[\(number)]"
+                    }
+                }
             }
             atMost(16, rule.filters?.count, path + ".filters")
+            for (position, filter) in (rule.filters ?? []).enumerated() {
+                self.filter(filter.http) { path + ".filters[\(position)]" }
+            }
             atMost(16, rule.backendRefs?.count, path + ".backendRefs")
+        }
+    }
+
+    /// Names as protocol buffers have them, unless they are regular expressions.
+    private mutating func grpcMethod(_ match: GRPCMethodMatch, _ path: String) {
+        for (name, field, mayHaveDots) in [
+            (match.service, "service", true), (match.method, "method", false),
+        ] {
+            guard let name else { continue }
+            require(name.utf8.count <= 1024, path + ".\(field)", "may have at most 1024 characters")
+            guard match.type ?? .exact == .exact else { continue }
+            require(
+                Patterns.isProtocolBuffersName(name, dots: mayHaveDots), path + ".\(field)",
+                "\"\(name)\" is not a name of a \(field) of gRPC")
         }
     }
 
     mutating func check(_ route: TLSRoute) {
         parentRefs(route.spec.parentRefs)
+        require(
+            !(route.spec.hostnames ?? []).isEmpty || object.apiVersion.hasSuffix("/v1alpha2"),
+            "spec.hostnames", "needs at least one entry")
         hostnames(route.spec.hostnames, atMost: 1024)
         streamRules(route.spec.rules, atMost: 1)
     }

@@ -15,7 +15,7 @@ struct ResolvedParent: Sendable {
     var attachments: [Attachment] = []
 }
 
-/// A rule of an HTTPRoute with what was found about it.
+/// A rule of a route with what was found about it.
 struct ResolvedRule: Sendable {
     /// Why it cannot be served; empty when it can.
     var findings: [Finding]
@@ -23,12 +23,13 @@ struct ResolvedRule: Sendable {
     var unknownMatches: Set<Int>
     /// By position in `backendRefs`.
     var backends: [BackendResolver.Outcome]
+    /// The same on listeners that pass TLS through; empty where there are none.
+    var sealedBackends: [BackendResolver.Outcome] = []
 }
 
 /// A route with what was found about it.
 struct ResolvedRoute: Sendable {
     var parents: [ResolvedParent] = []
-    /// Empty for kinds that are not served yet.
     var rules: [ResolvedRule] = []
     /// References that do not resolve.
     var unresolved: [Finding] = []
@@ -75,46 +76,60 @@ struct RouteResolver {
         self.selected = selected
     }
 
-    // MARK: - HTTPRoute
+    // MARK: - Routes
 
-    /// Attaches an HTTPRoute and follows its references.
-    func resolve(
-        _ entry: Entry<HTTPRoute>, backends: inout BackendResolver
-    ) -> ResolvedRoute {
+    /// Attaches a route and follows its references.
+    func resolve(_ entry: RouteEntry, backends: inout BackendResolver) -> ResolvedRoute {
         var route = ResolvedRoute()
-        let namespace = entry.name.namespace
-        for (number, rule) in entry.resource.spec.effectiveRules.enumerated() {
+        for (number, ref) in entry.parentRefs.enumerated() {
+            guard let parent = attach(ref, at: "spec.parentRefs[\(number)]", entry) else {
+                continue
+            }
+            route.parents.append(parent)
+        }
+        let attached = route.parents.flatMap(\.attachments).map { listeners[$0.listener] }
+        let isSealed = attached.contains(where: \.isPassthrough)
+        let isOpen = attached.contains { !$0.isPassthrough } || !isSealed
+        for (number, rule) in entry.rules.enumerated() {
             let path = "spec.rules[\(number)]"
             let checked = RuleResolver(rule, at: path)
-            var outcomes: [BackendResolver.Outcome] = []
-            for (position, ref) in (rule.backendRefs ?? []).enumerated() {
-                let place = { path + ".backendRefs[\(position)]" }
-                let outcome = backends.resolve(ref.object, from: namespace, at: place)
-                switch outcome {
-                case .cluster: break
-                case .withoutEndpoints(let note): route.notes.append("\(place()): \(note)")
-                case .invalid(let finding): route.unresolved.append(finding)
-                }
-                outcomes.append(outcome)
+            var resolved = ResolvedRule(
+                findings: checked.findings, unknownMatches: checked.unknownMatches, backends: [])
+            if isOpen {
+                resolved.backends = follow(
+                    rule, of: entry, for: BackendUse(entry.kind), at: path, &route, &backends)
             }
-            route.rules.append(
-                ResolvedRule(
-                    findings: checked.findings, unknownMatches: checked.unknownMatches,
-                    backends: outcomes))
-        }
-        let served = RouteGroupKind(group: Groups.gateway, kind: HTTPRoute.kind)
-        let hostnames = (entry.resource.spec.hostnames ?? []).map { $0.lowercased() }
-        let refs = entry.resource.spec.parentRefs ?? []
-        for (number, ref) in refs.enumerated() {
-            guard
-                let parent = attach(
-                    ref, at: "spec.parentRefs[\(number)]", kind: served, namespace: namespace,
-                    hostnames: hostnames)
-            else { continue }
-            route.parents.append(parent)
+            if isSealed {
+                let use = BackendUse(entry.kind, isPassthrough: true)
+                resolved.sealedBackends = follow(
+                    rule, of: entry, for: use, at: path, &route, &backends)
+            }
+            route.rules.append(resolved)
         }
         rejectIfNothingServes(&route)
         return route
+    }
+
+    /// What the backends of a rule come to; what is wrong with them is noted once.
+    private func follow(
+        _ rule: RouteRule, of entry: RouteEntry, for use: BackendUse, at path: String,
+        _ route: inout ResolvedRoute, _ backends: inout BackendResolver
+    ) -> [BackendResolver.Outcome] {
+        var outcomes: [BackendResolver.Outcome] = []
+        for (position, ref) in (rule.http.backendRefs ?? []).enumerated() {
+            let place = { path + ".backendRefs[\(position)]" }
+            let outcome = backends.resolve(ref.object, of: entry, for: use, at: place)
+            switch outcome {
+            case .cluster: break
+            case .withoutEndpoints(let note):
+                let text = "\(place()): \(note)"
+                if !route.notes.contains(text) { route.notes.append(text) }
+            case .invalid(let finding):
+                if !route.unresolved.contains(finding) { route.unresolved.append(finding) }
+            }
+            outcomes.append(outcome)
+        }
+        return outcomes
     }
 
     /// A route none of whose rules can be served is not accepted anywhere.
@@ -131,32 +146,13 @@ struct RouteResolver {
         }
     }
 
-    /// A route of a kind that is not served yet: every parent of ours says so.
-    func resolve(_ unserved: UnservedRoute) -> ResolvedRoute {
-        var route = ResolvedRoute()
-        let namespace = unserved.object.namespace ?? ""
-        let kind = RouteGroupKind(group: Groups.gateway, kind: unserved.object.kind)
-        for (number, ref) in unserved.parentRefs.enumerated() {
-            let path = "spec.parentRefs[\(number)]"
-            guard
-                var parent = attach(
-                    ref, at: path, kind: kind, namespace: namespace, hostnames: [])
-            else { continue }
-            if parent.rejected?.reason == "NotAllowedByListeners" {
-                parent.rejected?.message = "\(kind.kind) is not supported yet by this gateway"
-            }
-            route.parents.append(parent)
-        }
-        return route
-    }
-
     // MARK: - One parent
 
     /// What becomes of one parentRef; nil when the parent is not for this program to judge.
     private func attach(
-        _ ref: ParentReference, at path: String, kind: RouteGroupKind, namespace: String,
-        hostnames: [String]
+        _ ref: ParentReference, at path: String, _ route: RouteEntry
     ) -> ResolvedParent? {
+        let namespace = route.name.namespace
         guard ref.effectiveGroup == Groups.gateway else { return nil }
         var full = ref
         full.group = ref.effectiveGroup
@@ -179,19 +175,19 @@ struct RouteResolver {
                 "NoMatchingParent", at: path + ".name", "Gateway \(name) does not exist\(hint)")
             return parent
         }
-        switch candidates(of: gateways[number], for: full, at: path, kind, namespace) {
+        switch candidates(of: gateways[number], for: full, at: path, route.kind, namespace) {
         case .failure(let error): parent.rejected = error.finding
         case .success(let candidates):
             for candidate in candidates {
                 if let names = Hostnames.effective(
-                    route: hostnames, listener: listeners[candidate].hostname)
+                    route: route.hostnames, listener: listeners[candidate].hostname)
                 {
                     parent.attachments.append(
                         ResolvedParent.Attachment(listener: candidate, hostnames: names))
                 }
             }
             if parent.attachments.isEmpty {
-                parent.rejected = mismatch(hostnames, candidates)
+                parent.rejected = mismatch(route.hostnames, candidates)
             }
         }
         return parent
@@ -200,21 +196,21 @@ struct RouteResolver {
     /// The listeners that the reference means and that allow the route.
     private func candidates(
         of gateway: ResolvedGateway, for ref: ParentReference, at path: String,
-        _ kind: RouteGroupKind, _ namespace: String
+        _ kind: RouteKind, _ namespace: String
     ) -> Result<[Int], FindingError> {
         let meant = gateway.listeners.filter { number in
             (ref.sectionName.map { $0 == listeners[number].name } ?? true)
                 && (ref.port.map { $0 == Int(listeners[number].port) } ?? true)
         }
         if meant.isEmpty { return .failure(FindingError(noListener(ref, gateway, at: path))) }
-        let ofKind = meant.filter { listeners[$0].supportedKinds.contains(kind) }
+        let ofKind = meant.filter { listeners[$0].supportedKinds.contains(kind.groupKind) }
         if ofKind.isEmpty {
             return .failure(
                 FindingError(
                     Finding(
                         "NotAllowedByListeners", at: path,
                         "\(list(meant)) of Gateway \(gateway.name) "
-                            + (meant.count == 1 ? "takes" : "take") + " no \(kind.kind)")))
+                            + (meant.count == 1 ? "takes" : "take") + " no \(kind.rawValue)")))
         }
         let allowed = ofKind.filter { allows($0, namespace, gateway) }
         if allowed.isEmpty {

@@ -1,6 +1,6 @@
 import Routing
 
-/// Says whether a rule of an HTTPRoute can be served as it is written.
+/// Says whether a rule can be served as it is written.
 ///
 /// What cannot is never left out silently: requests that match such a rule are answered 500.
 struct RuleResolver {
@@ -9,15 +9,22 @@ struct RuleResolver {
     /// Positions of matches that are not understood: nothing can be said to match them.
     private(set) var unknownMatches: Set<Int> = []
     private let rule: HTTPRouteRule
+    private let isGRPC: Bool
     private let path: String
 
     /// Looks at one rule; `path` is where it stands.
-    init(_ rule: HTTPRouteRule, at path: String) {
-        self.rule = rule
+    init(_ routeRule: RouteRule, at path: String) {
+        rule = routeRule.http
+        isGRPC = routeRule.grpcMatches != nil
         self.path = path
         var known = 0
         for (number, match) in (rule.matches ?? []).enumerated() {
             check(match, number)
+            if findings.count != known { unknownMatches.insert(number) }
+            known = findings.count
+        }
+        for (number, match) in (routeRule.grpcMatches ?? []).enumerated() {
+            check(match, at: path + ".matches[\(number)]")
             if findings.count != known { unknownMatches.insert(number) }
             known = findings.count
         }
@@ -78,6 +85,28 @@ struct RuleResolver {
         }
     }
 
+    private mutating func check(_ match: GRPCRouteMatch, at place: String) {
+        if let method = match.method { check(method, at: place + ".method") }
+        for (position, header) in (match.headers ?? []).enumerated() {
+            value(header.type, header.value) { place + ".headers[\(position)]" }
+        }
+    }
+
+    private mutating func check(_ method: GRPCMethodMatch, at place: String) {
+        let type = method.type ?? .exact
+        if !type.isKnown {
+            return unknown(
+                place + ".type", type.rawValue, "a type of match",
+                among: ValueMatchType.known.map(\.rawValue))
+        }
+        guard type == .regularExpression else { return }
+        let known = findings.count
+        if let service = method.service { pattern(service, place + ".service") }
+        if let name = method.method { pattern(name, place + ".method") }
+        // Each may be well and both together not: "\\Q" reaches into what follows.
+        if findings.count == known { pattern(GRPCPath.pattern(method), place) }
+    }
+
     private mutating func value(
         _ type: ValueMatchType?, _ value: String, _ path: () -> String
     ) {
@@ -121,6 +150,11 @@ struct RuleResolver {
     }
 
     private mutating func check(_ filter: HTTPRouteFilter, at place: String) {
+        if isGRPC, !HTTPRouteFilterType.ofGRPC.contains(filter.type) {
+            return unknown(
+                place + ".type", filter.type.rawValue, "a type of filter of a GRPCRoute",
+                among: HTTPRouteFilterType.ofGRPC.map(\.rawValue))
+        }
         switch filter.type {
         case .requestHeaderModifier:
             check(filter.requestHeaderModifier, at: place + ".requestHeaderModifier")

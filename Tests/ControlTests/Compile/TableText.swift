@@ -17,6 +17,7 @@ enum TableText {
                 lines.append(
                     "  listener \(listener.id) \(listener.hostname ?? "any host") "
                         + (listener.isTLS ? "TLS \(listener.tls) " : "")
+                        + (listener.service == .http ? "" : "\(listener.service) ")
                         + "number \(listener.number) parameters \(listener.parameters)")
                 lines += listener.matches.map { "    " + text($0) }
             }
@@ -56,7 +57,11 @@ enum TableText {
         for (id, blueprint) in compiled.blueprints {
             lines.append(
                 "cluster \(id) \(blueprint.name) host \(blueprint.hostHeader)"
-                    + (blueprint.tls.map { " TLS to \($0.serverName)" } ?? "")
+                    + (blueprint.protocol == .http ? "" : " \(blueprint.protocol)")
+                    + (blueprint.transport == .tcp ? "" : " udp")
+                    + (blueprint.proxyProtocol == .none ? "" : " proxy \(blueprint.proxyProtocol)")
+                    + (blueprint.tls.map { " TLS to \($0.serverName) \($0.applicationProtocols)" }
+                        ?? "")
                     + (blueprint.isModelServer ? " model server" : ""))
             for endpoint in blueprint.endpoints {
                 let host =

@@ -175,10 +175,23 @@ import Testing
             ["RefNotPermitted", "InvalidKind", "BackendNotFound", "UnsupportedProtocol"]
         ),
         ("HTTPRoute", "PartiallyInvalid", "True", ["UnsupportedValue", "IncompatibleFilters"]),
-        ("GRPCRoute", "Accepted", "False", ["NotAllowedByListeners", "NoMatchingParent"]),
-        ("TLSRoute", "Accepted", "False", ["NotAllowedByListeners"]),
+        ("GRPCRoute", "Accepted", "True", ["Accepted"]),
+        (
+            "GRPCRoute", "Accepted", "False",
+            ["NotAllowedByListeners", "HostnameConflict"]
+        ),
+        ("GRPCRoute", "ResolvedRefs", "False", ["BackendNotFound", "UnsupportedProtocol"]),
+        ("GRPCRoute", "PartiallyInvalid", "True", ["UnsupportedValue"]),
+        (
+            "TLSRoute", "Accepted", "False",
+            ["NotAllowedByListeners", "NoMatchingListenerHostname", "NoMatchingParent"]
+        ),
+        ("TLSRoute", "Accepted", "True", ["Accepted"]),
         ("TCPRoute", "Accepted", "False", ["NotAllowedByListeners"]),
+        ("TCPRoute", "Accepted", "True", ["Accepted"]),
+        ("TCPRoute", "ResolvedRefs", "False", ["BackendNotFound"]),
         ("UDPRoute", "Accepted", "False", ["NotAllowedByListeners"]),
+        ("UDPRoute", "ResolvedRefs", "False", ["UnsupportedProtocol"]),
         ("BackendTLSPolicy", "Accepted", "False", ["Invalid", "TargetNotFound"]),
         ("InferencePool", "Accepted", "False", ["NotSupportedByParent"]),
         ("Backend", "Accepted", "False", ["UnsupportedValue"]),

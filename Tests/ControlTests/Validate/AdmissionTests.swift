@@ -133,6 +133,7 @@ import Testing
             "spec.rules[0].matches[0].method: needs a service or a method"),
         Case(
             "TLSRoute", "{rules: [{backendRefs: []}, {backendRefs: [{name: a, port: 1}]}]}",
+            "spec.hostnames: needs at least one entry",
             "spec.rules: has 2 entries; at most 1 are allowed",
             "spec.rules[0].backendRefs: needs at least one entry"),
         Case(

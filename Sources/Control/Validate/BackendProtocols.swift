@@ -1,0 +1,87 @@
+import Runtime
+
+/// What passes to a backend.
+enum BackendUse: Hashable, Sendable {
+    case requests
+    case calls
+    /// All bytes of a connection; `isSealed` where they are the client's own TLS.
+    case bytes(isSealed: Bool)
+    case datagrams
+
+    /// Whether it is known what the bytes mean.
+    var isHTTP: Bool { self == .requests || self == .calls }
+
+    /// Of a route on a listener.
+    init(_ kind: RouteKind, isPassthrough: Bool = false) {
+        switch kind {
+        case .http: self = .requests
+        case .grpc: self = .calls
+        case .tls, .tcp: self = .bytes(isSealed: isPassthrough)
+        case .udp: self = .datagrams
+        }
+    }
+}
+
+/// What is spoken with a backend, by what passes to it and by what the backend says of itself
+/// (GEP-1911; `Backend.spec.protocol`).
+enum BackendProtocols {
+    /// Of a Service's port; `place` names it.
+    static func ofService(
+        _ port: ServicePort, for use: BackendUse, place: String
+    ) -> Result<ClusterProtocol, FindingError> {
+        // Bytes and datagrams are passed on whatever they mean.
+        guard use.isHTTP else { return .success(.http) }
+        let name = (port.appProtocol ?? "").lowercased()
+        switch name {
+        case "", "tcp": return .success(use == .calls ? .h2c : .http)
+        case "kubernetes.io/h2c", "h2c", "grpc": return .success(.h2c)
+        case "http", "ws", "kubernetes.io/ws":
+            if use == .requests { return .success(.http) }
+            return refuse("\(place) has appProtocol \(name), and calls of gRPC need HTTP/2")
+        case "https", "wss", "kubernetes.io/wss":
+            return refuse(
+                "\(place) has appProtocol \(name), which needs TLS; name the servers in a Backend "
+                    + "with protocol HTTPS")
+        default:
+            return refuse(
+                "\(place) has appProtocol \(name), which is not supported; leave it out for HTTP")
+        }
+    }
+
+    /// Of a Backend that has passed `BackendResolver.rejection`; `place` names it.
+    static func ofBackend(
+        _ spec: BackendSpec, for use: BackendUse, place: String
+    ) -> Result<ClusterProtocol, FindingError> {
+        let proto = spec.protocol ?? .http
+        switch use {
+        case .requests: return .success(requests[proto] ?? .http)
+        case .calls:
+            if proto == .h2c || spec.protocol == nil { return .success(.h2c) }
+            if proto == .http2 { return .success(.http2) }
+            return refuse("\(place) has protocol \(proto), and calls of gRPC need H2C or HTTP2")
+        case .bytes(let isSealed): return .success(proto.isTLS && !isSealed ? .https : .http)
+        case .datagrams:
+            if proto.isTLS {
+                return refuse("\(place) has protocol \(proto), which no datagrams can have")
+            }
+            if spec.proxyProtocol ?? .none != .none {
+                return refuse("\(place) has a proxyProtocol, which no datagrams can have")
+            }
+            return .success(.http)
+        }
+    }
+
+    /// What is offered by ALPN where TLS is spoken.
+    static func offered(_ proto: ClusterProtocol, for use: BackendUse) -> [String] {
+        guard use.isHTTP else { return [] }
+        return proto == .http2 ? ["h2", "http/1.1"] : ["http/1.1"]
+    }
+
+    private static let requests: [BackendProtocol: ClusterProtocol] = [
+        .http: .http, .h2c: .h2c, .https: .https, .http2: .http2,
+    ]
+
+    private static func refuse(_ message: String) -> Result<ClusterProtocol, FindingError> {
+        .failure(FindingError(Finding("UnsupportedProtocol", message)))
+    }
+}

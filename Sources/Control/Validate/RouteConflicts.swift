@@ -1,0 +1,63 @@
+/// HTTPRoutes and GRPCRoutes with hostnames in common on one listener: only the kind of the oldest
+/// is taken there (`GRPCRoute.spec.hostnames`).
+struct RouteConflicts {
+    private let routes: [RouteEntry]
+    private let listeners: [ResolvedListener]
+
+    /// Over all routes and listeners.
+    init(_ routes: [RouteEntry], _ listeners: [ResolvedListener]) {
+        self.routes = routes
+        self.listeners = listeners
+    }
+
+    /// A route that has names of a listener.
+    private struct Claim {
+        let route: Int
+        let hostnames: [String]
+    }
+
+    /// Takes routes from listeners where an older one of the other kind has their names.
+    func apply(to resolved: inout [ResolvedRoute]) {
+        guard routes.contains(where: { $0.kind == .grpc }) else { return }
+        let byAge = routes.indices.filter { routes[$0].kind.routesRequests }
+            .sorted { routes[$0].object.isOlder(than: routes[$1].object) }
+        var claims: [Int: [RouteKind: [Claim]]] = [:]
+        for number in byAge {
+            for parent in resolved[number].parents.indices
+            where resolved[number].parents[parent].rejected == nil {
+                reject(&resolved[number].parents[parent], of: number, claims)
+            }
+            for parent in resolved[number].parents where parent.rejected == nil {
+                for attachment in parent.attachments {
+                    claims[attachment.listener, default: [:]][routes[number].kind, default: []]
+                        .append(Claim(route: number, hostnames: attachment.hostnames))
+                }
+            }
+        }
+    }
+
+    private func reject(
+        _ parent: inout ResolvedParent, of number: Int, _ claims: [Int: [RouteKind: [Claim]]]
+    ) {
+        let other: RouteKind = routes[number].kind == .http ? .grpc : .http
+        var finding: Finding?
+        parent.attachments.removeAll { attachment in
+            let theirs = claims[attachment.listener]?[other] ?? []
+            guard let claim = theirs.first(where: { overlap($0.hostnames, attachment.hostnames) })
+            else { return false }
+            finding = Finding(
+                "HostnameConflict", at: "spec.hostnames",
+                "\(other.rawValue) \(routes[claim.route].name) is older and has some of the same "
+                    + "names on listener \(listeners[attachment.listener].description), which "
+                    + "takes one kind of route for a name")
+            return true
+        }
+        if parent.attachments.isEmpty { parent.rejected = finding }
+    }
+
+    /// Whether a request could belong to both; without names a route takes every host.
+    private func overlap(_ a: [String], _ b: [String]) -> Bool {
+        if a.isEmpty || b.isEmpty { return true }
+        return a.contains { name in b.contains { Hostnames.intersection(name, $0) != nil } }
+    }
+}
