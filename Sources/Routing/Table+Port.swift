@@ -8,4 +8,9 @@ extension Table {
 
     /// What a port takes.
     public func transport(port: Int32) -> Transport { port < 0 ? .tcp : ports[Int(port)].transport }
+
+    /// Indexes of a port's listeners.
+    public func listeners(port: Int32) -> Range<Int> {
+        port < 0 ? 0..<0 : ports[Int(port)].listeners.range
+    }
 }

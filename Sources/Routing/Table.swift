@@ -323,6 +323,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
 struct PortRow: BitwiseCopyable, Sendable {
     let id: UInt32
     let transport: Transport
+    /// Its listeners in `Table.listeners`.
+    let listeners: StepRange
     /// Its listeners without and with TLS.
     let plain: HostIndex
     let tls: HostIndex
@@ -330,9 +332,13 @@ struct PortRow: BitwiseCopyable, Sendable {
     @usableFromInline let onlyPlain: Int32
     @usableFromInline let onlyTLS: Int32
 
-    init(id: UInt32, transport: Transport, plain: HostIndex, tls: HostIndex) {
+    init(
+        id: UInt32, transport: Transport, listeners: StepRange, plain: HostIndex,
+        tls: HostIndex
+    ) {
         self.id = id
         self.transport = transport
+        self.listeners = listeners
         self.plain = plain
         self.tls = tls
         onlyPlain = plain.only

@@ -33,6 +33,7 @@ extension Worker {
     /// Input may be there, or earlier input may be usable now.
     mutating func downstreamReady(_ id: SlotID, _ input: inout Buffer) {
         switch downstreams[id].phase {
+        case .introduction: readIntroduction(id)
         case .hello: readHello(id)
         case .handshaking: continueHandshake(id)
         case .reading: if mayReadRequest(id) { readRequests(id, &input) }
@@ -60,7 +61,7 @@ extension Worker {
             if !stalled { endNow(id) }
         case .reading:
             if !stalled { enqueue(downstream: id) }
-        case .hello, .handshaking, .discarding, .lingering: break
+        case .introduction, .hello, .handshaking, .discarding, .lingering: break
         }
     }
 
@@ -299,6 +300,7 @@ extension Worker {
 
     mutating func downstreamTimedOut(_ id: SlotID) {
         switch downstreams[id].phase {
+        case .introduction: refuseIntroduction(id)
         case .hello, .handshaking:
             shard.add(.tlsFailures, 1)
             close(downstream: id)

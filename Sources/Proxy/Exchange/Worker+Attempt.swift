@@ -98,6 +98,13 @@ extension Worker {
             return
         }
         let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
+        if row >= 0, clusters.clusters[Int(row)].proxyProtocol != .none,
+            !introduce(upstream, clusters.clusters[Int(row)].proxyProtocol)
+        {
+            letGo(upstream)
+            attemptFailed(id, .connectRefused)
+            return
+        }
         if row >= 0, clusters.clusters[Int(row)].tls >= 0 {
             beginHandshake(upstream, clusters.clusters[Int(row)].tls)
             return

@@ -22,6 +22,8 @@ struct Upstream: ~Copyable {
     /// It served an exchange before the present one, so its silent death is to be expected.
     var wasReused = false
     var isQueued = false
+    /// It began with a header of the PROXY protocol, so that it speaks for one client and is not pooled.
+    var isIntroduced = false
     var exchange = SlotID.none
     /// Neighbours in the endpoint's list of idle connections; `.max`: none.
     var nextIdle = UInt32.max
