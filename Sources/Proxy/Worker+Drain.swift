@@ -36,7 +36,7 @@ extension Worker {
             let id = downstreams.id(of: slot)
             if downstreams[id].phase == .reading, downstreams[id].headTried == 0 {
                 end(downstream: id, .linger)
-            } else if downstreams[id].phase == .hello {
+            } else if downstreams[id].phase == .hello || downstreams[id].phase == .introduction {
                 close(downstream: id)
             } else if downstreams[id].phase == .multiplexing {
                 shutDown(downstream: id)

@@ -40,9 +40,13 @@ extension Worker {
         var answers = HeadLimits.response
         connectionsMax = 0
         trustsPeers = false
+        takesIntroductions = false
         for row in 0..<generations[current].snapshot.parameters.count {
             let trusted = generations[current].snapshot.parameters[row].trustedProxies
             if !trusted.blocks.isEmpty { trustsPeers = true }
+            if generations[current].snapshot.parameters[row].acceptsProxyProtocol {
+                takesIntroductions = true
+            }
             let limits = generations[current].snapshot.parameters[row].limits
             let isFirst = row == 0
             connectionsMax = max(connectionsMax, limits.clientConnectionsMax)

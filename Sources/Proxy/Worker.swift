@@ -76,6 +76,8 @@ public struct Worker: ~Copyable {
     var currentUsers = 0
     /// Forwarding fields of some peers of some listener are believed.
     var trustsPeers = false
+    /// Connections to some port begin with a header of the PROXY protocol.
+    var takesIntroductions = false
     var clusters = ClusterSet([])
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()

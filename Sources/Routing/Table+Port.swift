@@ -9,9 +9,8 @@ extension Table {
     /// What a port takes.
     public func transport(port: Int32) -> Transport { port < 0 ? .tcp : ports[Int(port)].transport }
 
-    /// Index of the parameters of a port's first listener, for what holds before a listener is known.
-    public func parameters(port: Int32) -> Int32 {
-        port < 0 || ports[Int(port)].first < 0
-            ? 0 : listeners[Int(ports[Int(port)].first)].parameters
+    /// Indexes of a port's listeners.
+    public func listeners(port: Int32) -> Range<Int> {
+        port < 0 ? 0..<0 : ports[Int(port)].listeners.range
     }
 }

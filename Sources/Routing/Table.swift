@@ -323,8 +323,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
 struct PortRow: BitwiseCopyable, Sendable {
     let id: UInt32
     let transport: Transport
-    /// Index of its first listener; -1 for none.
-    let first: Int32
+    /// Its listeners in `Table.listeners`.
+    let listeners: StepRange
     /// Its listeners without and with TLS.
     let plain: HostIndex
     let tls: HostIndex
@@ -332,10 +332,13 @@ struct PortRow: BitwiseCopyable, Sendable {
     @usableFromInline let onlyPlain: Int32
     @usableFromInline let onlyTLS: Int32
 
-    init(id: UInt32, transport: Transport, first: Int32, plain: HostIndex, tls: HostIndex) {
+    init(
+        id: UInt32, transport: Transport, listeners: StepRange, plain: HostIndex,
+        tls: HostIndex
+    ) {
         self.id = id
         self.transport = transport
-        self.first = first
+        self.listeners = listeners
         self.plain = plain
         self.tls = tls
         onlyPlain = plain.only

@@ -64,7 +64,7 @@ public struct TableBuilder {
         for port in description.ports {
             var plain = HostIndexBuilder()
             var tls = HostIndexBuilder()
-            let first = port.listeners.isEmpty ? -1 : Int32(listeners.count)
+            let first = listeners.count
             for listener in port.listeners {
                 let index = Int32(listeners.count)
                 if listener.isTLS {
@@ -76,9 +76,10 @@ public struct TableBuilder {
             }
             ports.append(
                 PortRow(
-                    id: port.id, transport: port.transport, first: first,
-                    plain: plain.build(&indexes, arena),
-                    tls: tls.build(&indexes, arena)))
+                    id: port.id, transport: port.transport,
+                    listeners: StepRange(
+                        start: UInt32(first), count: UInt32(listeners.count - first)),
+                    plain: plain.build(&indexes, arena), tls: tls.build(&indexes, arena)))
         }
         let rules = description.rules.map { row($0) }
         let byID = listeners.indices.map { IDRow(id: listeners[$0].id, index: Int32($0)) }

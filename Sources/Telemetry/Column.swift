@@ -7,6 +7,7 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case acceptPauses
     case tlsHandshakes
     case tlsFailures
+    case proxyHeaderFailures
     case upstreamConnects
     case upstreamReuses
     case completed

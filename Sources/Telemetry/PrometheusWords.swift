@@ -19,6 +19,11 @@ extension PrometheusText {
             ("ai_gateway_tls_handshakes_total", "TLS handshakes with clients that succeeded.")
         case .tlsFailures:
             ("ai_gateway_tls_failures_total", "TLS handshakes with clients that failed.")
+        case .proxyHeaderFailures:
+            (
+                "ai_gateway_proxy_protocol_failures_total",
+                "Connections closed for want of a valid PROXY protocol header from a trusted peer."
+            )
         case .upstreamConnects:
             ("ai_gateway_upstream_connects_total", "Connections opened to backends.")
         case .upstreamReuses:

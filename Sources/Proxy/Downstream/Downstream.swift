@@ -3,6 +3,8 @@ import Kernel
 
 /// Where a client connection is between two events.
 enum DownstreamPhase: UInt8 {
+    /// A port that takes the PROXY protocol: its header is not complete; its bytes are in `input`.
+    case introduction
     /// A TLS port: the ClientHello is not complete; its bytes are in `input`.
     case hello
     /// The TLS handshake goes on.
@@ -38,7 +40,10 @@ struct Downstream: ~Copyable {
     var link: Link
     /// Bytes received and not used: an incomplete head, a pipelined request, content that waits.
     var input = Buffer()
-    let peer: SocketAddress
+    /// The client: the other end, or whom a header of the PROXY protocol named.
+    var peer: SocketAddress
+    /// The address that such a header says the client asked for.
+    var destination: SocketAddress?
     /// The table's id of the (address, port) that it came to.
     let portID: UInt32
     /// On a TLS port: id of the listener whose certificate was shown; `.max` on a plain one.

@@ -102,6 +102,7 @@ extension Worker {
             downstream: id,
             in: isTLS
                 ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
+        if takesIntroductions { awaitIntroduction(id, port: row) }
     }
 
     /// Counts one more connection of the process; false, and nothing counted, when there are enough.

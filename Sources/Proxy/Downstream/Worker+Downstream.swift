@@ -33,6 +33,7 @@ extension Worker {
     /// Input may be there, or earlier input may be usable now.
     mutating func downstreamReady(_ id: SlotID, _ input: inout Buffer) {
         switch downstreams[id].phase {
+        case .introduction: readIntroduction(id)
         case .hello: readHello(id)
         case .handshaking: continueHandshake(id)
         case .reading: if mayReadRequest(id) { readRequests(id, &input) }
@@ -64,7 +65,7 @@ extension Worker {
         case .multiplexing:
             if !stalled { cipher.multiplexers.noteOutput(downstreams[id].multiplexer) }
             armMultiplexing(downstream: id)
-        case .hello, .handshaking, .discarding, .lingering: break
+        case .introduction, .hello, .handshaking, .discarding, .lingering: break
         }
     }
 
@@ -319,6 +320,7 @@ extension Worker {
 
     mutating func downstreamTimedOut(_ id: SlotID) {
         switch downstreams[id].phase {
+        case .introduction: refuseIntroduction(id)
         case .hello, .handshaking:
             shard.add(.tlsFailures, 1)
             close(downstream: id)

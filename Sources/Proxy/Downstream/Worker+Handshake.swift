@@ -24,7 +24,7 @@ extension Worker {
         if goesOn { judgeHello(id) }
     }
 
-    private mutating func judgeHello(_ id: SlotID) {
+    mutating func judgeHello(_ id: SlotID) {
         var hello = Buffer()
         swap(&hello, &downstreams[id].input)
         switch ClientHello.parse(hello.span) {

@@ -102,6 +102,12 @@ extension Worker {
             return
         }
         let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
+        if row >= 0, clusters.clusters[Int(row)].proxyProtocol != .none,
+            !introduce(upstream, clusters.clusters[Int(row)].proxyProtocol)
+        {
+            connectFailed(upstream, .connectRefused)
+            return
+        }
         if row >= 0, clusters.clusters[Int(row)].tls >= 0 {
             beginHandshake(upstream, clusters.clusters[Int(row)].tls)
             return

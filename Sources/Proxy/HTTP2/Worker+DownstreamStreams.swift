@@ -62,8 +62,10 @@ extension Worker {
     /// What the first listener of a port says; the defaults when the port is gone.
     private func parameters(ofPort id: UInt32) -> Parameters {
         let row = port(id)
-        guard row >= 0 else { return Parameters() }
-        let number = generations[current].snapshot.table.parameters(port: row)
+        guard row >= 0,
+            let first = generations[current].snapshot.table.listeners(port: row).first
+        else { return Parameters() }
+        let number = generations[current].snapshot.table.listeners[first].parameters
         return generations[current].snapshot.parameters[Int(number)]
     }
 
@@ -232,6 +234,12 @@ extension Worker {
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)
         armMultiplexing(downstream: cipher.multiplexers[stream.connection].owner)
+    }
+
+    /// The connection that a stream came over; else the downstream itself.
+    func connection(of id: SlotID) -> SlotID {
+        guard let stream = downstreams[id].link.stream else { return id }
+        return cipher.multiplexers[stream.connection].owner
     }
 
     // MARK: - Ending

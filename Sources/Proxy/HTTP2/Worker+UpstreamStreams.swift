@@ -11,7 +11,8 @@ extension Worker {
     /// Whether connections to a cluster are, or may turn out to be, HTTP/2.
     func mayMultiplex(cluster id: UInt32, endpoint: UInt32) -> Bool {
         let row = clusters.row(ofCluster: id)
-        guard row >= 0 else { return false }
+        // A connection that begins with the PROXY protocol speaks for one client.
+        guard row >= 0, clusters.clusters[Int(row)].proxyProtocol == .none else { return false }
         return switch clusters.clusters[Int(row)].protocol {
         case .h2c: true
         case .http2: !endpoints[Int(endpoint)].declinedHTTP2
@@ -97,13 +98,13 @@ extension Worker {
         exchanges[id].upstream = .none
         endpoints[endpoint].active -= 1
         endpoints[endpoint].declinedHTTP2 = false
-        let first = endpoints[endpoint].firstMultiplexed
-        upstreams[upstream].nextIdle = first
-        if first != .max { upstreams[first].previousIdle = upstream.slot }
-        endpoints[endpoint].firstMultiplexed = upstream.slot
+        if !upstreams[upstream].isIntroduced { linkMultiplexed(upstream) }
         cipher.multiplexers.noteOutput(connection)
         armMultiplexing(upstream: upstream)
         if !sendOverStream(id, of: upstream) { attemptFailed(id, .resetBeforeHead) }
+        if upstreams.contains(upstream), upstreams[upstream].isIntroduced {
+            cipher.multiplexers[connection].isEnding = true
+        }
         if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
         serveAllWaiting(cluster: upstreams.contains(upstream) ? upstreams[upstream].clusterID : .max)
     }
@@ -225,6 +226,15 @@ extension Worker {
         cipher.multiplexers.close(stream, how, &buffers)
         armMultiplexing(upstream: cipher.multiplexers[stream.connection].owner)
         serveWaiting(cluster: cluster)
+    }
+
+    /// Puts a connection into its endpoint's list: it takes new streams.
+    private mutating func linkMultiplexed(_ id: SlotID) {
+        let endpoint = Int(upstreams[id].endpointID)
+        let first = endpoints[endpoint].firstMultiplexed
+        upstreams[id].nextIdle = first
+        if first != .max { upstreams[first].previousIdle = id.slot }
+        endpoints[endpoint].firstMultiplexed = id.slot
     }
 
     /// Takes a connection out of its endpoint's list: no new streams.

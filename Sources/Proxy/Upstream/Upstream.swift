@@ -26,6 +26,8 @@ struct Upstream: ~Copyable {
     var isQueued = false
     /// It is being made, and others wait for it since it may turn out to be HTTP/2.
     var isPromised = false
+    /// It began with a header of the PROXY protocol, so that it speaks for one client and is not pooled.
+    var isIntroduced = false
     var exchange = SlotID.none
     /// With phase `multiplexing`: the session.
     var multiplexer = SlotID.none

@@ -123,7 +123,7 @@ extension Worker {
     mutating func release(upstream id: SlotID) {
         let endpoint = Int(upstreams[id].endpointID)
         endpoints[endpoint].active &-= 1
-        if isDraining, exchanges.count <= 1 {
+        if isDraining && exchanges.count <= 1 || upstreams[id].isIntroduced {
             upstreams[id].exchange = .none
             close(upstream: id)
             return
