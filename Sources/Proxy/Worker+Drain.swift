@@ -49,6 +49,10 @@ extension Worker {
             let exchange = downstreams[id].exchange
             if exchange != .none, exchanges.contains(exchange) {
                 shard.add(.drainCuts, 1)
+                if exchanges[exchange].isTunnel {
+                    endTunnel(exchange, .drained)
+                    continue
+                }
                 observe(exchange, .drained)
                 let upstream = exchanges[exchange].upstream
                 if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }

@@ -17,6 +17,8 @@ enum DownstreamPhase: UInt8 {
     case lingering
     /// What is stuck is sent, then the connection ends as `ending` says.
     case closing
+    /// Bytes go both ways as they come, or will when a backend is found.
+    case tunnel
 }
 
 /// How a connection ends once its output is gone.

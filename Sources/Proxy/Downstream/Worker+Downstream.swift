@@ -40,13 +40,18 @@ extension Worker {
         case .discarding, .lingering: discardInput(id, &input)
         case .closing:
             if downstreams[id].link.peerEnded { close(downstream: id) }
+        case .tunnel: pumpTunnel(downstreams[id].exchange, from: .client, &input)
         }
     }
 
     /// Offers stuck bytes to the client again; goes on with whatever waited for that.
     private mutating func flush(downstream id: SlotID, _ input: inout Buffer) {
         if downstreams[id].link.flush(&buffers) == .failed {
-            clientIsGone(id)
+            if downstreams[id].phase == .tunnel {
+                tunnelBroke(downstreams[id].exchange, .client)
+            } else {
+                clientIsGone(id)
+            }
             return
         }
         let stalled = downstreams[id].link.isCongested
@@ -60,6 +65,8 @@ extension Worker {
             if !stalled { endNow(id) }
         case .reading:
             if !stalled { enqueue(downstream: id) }
+        case .tunnel:
+            if !stalled { tunnelFlushed(downstreams[id].exchange, to: .client, &input) }
         case .hello, .handshaking, .discarding, .lingering: break
         }
     }
@@ -311,6 +318,7 @@ extension Worker {
             }
         case .exchanging: exchangeClientStalled(id)
         case .discarding, .lingering, .closing: close(downstream: id)
+        case .tunnel: tunnelTimedOut(downstreams[id].exchange)
         }
     }
 }

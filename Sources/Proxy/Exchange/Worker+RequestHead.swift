@@ -30,7 +30,11 @@ extension Worker {
     /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(always)
     mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
-        requestHead.removeConnectionFields()
+        guard requestHead.removeConnectionFields(keeping: exchanges[slot].upgrades ? .upgrade : [])
+        else {
+            decision.reply = .headTooLargeAfterFilters
+            return false
+        }
         if requestHead.expectsContinue { requestHead.remove(.expect) }
         var parts: RequestAdditions.Parts = [.requestID, .forwarded]
         if requestHead.fields.names.contains(.xRequestID), keepsRequestID(slot) {

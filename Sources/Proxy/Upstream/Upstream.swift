@@ -9,6 +9,8 @@ enum UpstreamPhase: UInt8 {
     case active
     /// In its endpoint's pool.
     case idle
+    /// Bytes go both ways as they come.
+    case tunnel
 }
 
 /// One backend connection; pooled between exchanges.

@@ -43,6 +43,7 @@ extension Worker {
         case .handshaking: continueHandshake(upstream: id)
         case .active: pumpAnswer(id, &input)
         case .idle: checkIdle(id, &input)
+        case .tunnel: pumpTunnel(upstreams[id].exchange, from: .backend, &input)
         }
     }
 
@@ -50,7 +51,9 @@ extension Worker {
     private mutating func flush(upstream id: SlotID, _ input: inout Buffer) {
         let exchange = upstreams[id].exchange
         if upstreams[id].link.flush(&buffers) == .failed {
-            if exchange != .none {
+            if upstreams[id].phase == .tunnel {
+                tunnelBroke(exchange, .backend)
+            } else if exchange != .none {
                 requestWriteFailed(exchange)
             } else {
                 close(upstream: id)
@@ -58,7 +61,11 @@ extension Worker {
             return
         }
         if upstreams[id].link.isCongested || exchange == .none { return }
-        if !exchanges[exchange].requestDone { pumpRequest(exchange, &input) }
+        if upstreams[id].phase == .tunnel {
+            tunnelFlushed(exchange, to: .backend, &input)
+        } else if !exchanges[exchange].requestDone {
+            pumpRequest(exchange, &input)
+        }
     }
 
     /// A pooled connection spoke or ended: only TLS may say something that is not content.
@@ -105,6 +112,8 @@ extension Worker {
                 cut(exchange, .idleTimeout)
             }
         case .idle: close(upstream: id)
+        // The client's connection has the deadline of both.
+        case .tunnel: break
         }
     }
 }
