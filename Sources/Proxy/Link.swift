@@ -323,6 +323,21 @@ struct Link: ~Copyable {
         _ = push(cipher.output, &pool)
     }
 
+    /// Says that no more will be sent, once nothing is stuck and `sayClose` has said so in TLS; reading goes on.
+    mutating func endSending(_ cipher: inout CipherBuffers) {
+        if let stream {
+            cipher.multiplexers.sendEnd(stream)
+        } else {
+            socket.shutdownWrite()
+        }
+    }
+
+    /// The peer has said close_notify: what may still come is its FIN.
+    var heardClose: Bool { mutating get { session?.closeNotifyReceived ?? false } }
+
+    /// The connection was reset; behind the end of what the peer sends, reading does not tell.
+    var wasReset: Bool { stream == nil && socket.connectResult() != 0 }
+
     /// Sends ciphertext (or a reply of libssl) that stands in the worker's buffer.
     mutating func push(
         _ bytes: borrowing RigidArray<UInt8>, _ pool: inout BufferPool

@@ -58,6 +58,10 @@ extension Worker {
         let exchange = downstreams[id].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return }
         shard.add(.drainCuts, 1)
+        if exchanges[exchange].isTunnel {
+            endTunnel(exchange, .drained)
+            return
+        }
         observe(exchange, .drained)
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }

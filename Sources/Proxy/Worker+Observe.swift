@@ -36,10 +36,11 @@ extension Worker {
         line.series = exchanges[id].decision.series
         line.backendSeries = exchanges[id].decision.backendSeries
         line.listener = exchanges[id].decision.listenerID
-        line.status =
-            exchanges[id].status == 0 ? Self.clientClosed : exchanges[id].status
+        line.status = exchanges[id].status
+        if line.status == 0, !exchanges[id].isStream { line.status = Self.clientClosed }
         line.retries = exchanges[id].attempts > 0 ? exchanges[id].attempts - 1 : 0
-        line.version = exchanges[id].version.rawValue
+        line.version =
+            exchanges[id].isStream ? AccessRecord.streamVersion : exchanges[id].version.rawValue
         line.ended = ended
         let downstream = exchanges[id].downstream
         if downstreams.contains(downstream) {
@@ -60,6 +61,14 @@ extension Worker {
             into: &record)
         swap(&buffer, &exchanges[id].buffer)
         deliver()
+    }
+
+    /// Tells of a tunnel that has ended, or of a stream that did not become one; a WebSocket's time is no request's.
+    @inline(never)
+    mutating func observe(tunnel id: SlotID, _ ended: Ended, _ reason: StaticString) {
+        let status = exchanges[id].status
+        exchanges[id].count(&shard, status: status)
+        if options.log != nil { log(id, ended, ByteScan.bytes(reason)) }
     }
 
     private func address(ofEndpoint id: UInt32, _ cluster: UInt32) -> SocketAddress? {

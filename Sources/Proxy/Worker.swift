@@ -82,6 +82,7 @@ public struct Worker: ~Copyable {
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
     var retriesRunning = 0
+    var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
     var connectionsMax = Int.max
     /// Bytes dropped from a client after its answer, at most, before its connection ends.

@@ -69,6 +69,8 @@ public struct Timeouts: Sendable, Equatable {
     public var modelFirstByteMilliseconds: UInt32 = 600_000
     /// Between bytes of an answer.
     public var streamIdleMilliseconds: UInt32 = 300_000
+    /// Between bytes of a tunnel, in either direction.
+    public var tunnelIdleMilliseconds: UInt32 = 3_600_000
     /// A connection that is closed with unread input.
     public var lingerMilliseconds: UInt32 = 2_000
     /// TCP keepalive: idle time, interval (seconds) and probes, on both sides.

@@ -2,9 +2,9 @@
 public enum AccessLogLine {
     /// Appends the line of a record with its end; false, and nothing, when the bytes are none.
     ///
-    /// Members that have no value are left out: no endpoint when no backend was reached, no
-    /// `connect_ms` when a connection was reused. Times are milliseconds with microseconds behind
-    /// the point.
+    /// Members that have no value are left out: nothing of a request where there was none, no
+    /// endpoint when no backend was reached, no `connect_ms` when a connection was reused. Times
+    /// are milliseconds with microseconds behind the point.
     public static func write(
         _ bytes: Span<UInt8>, names: SeriesNames, into output: inout [UInt8]
     ) -> Bool {
@@ -13,16 +13,21 @@ public enum AccessLogLine {
         let texts = reader.texts
         var line = JSONLine()
         line.member("time", RFC3339.text(nanoseconds: record.time))
-        line.member("request_id", bytes, texts.requestID)
+        let isStream = record.version == AccessRecord.streamVersion
+        if !isStream { line.member("request_id", bytes, texts.requestID) }
         if let client = record.client { line.member("client", client.description) }
         write(record, names, &line)
         if let endpoint = record.endpoint { line.member("endpoint", endpoint.description) }
-        line.member("method", bytes, texts.method)
-        line.member("authority", bytes, texts.authority)
-        line.member("path", bytes, texts.path)
+        if !isStream {
+            line.member("method", bytes, texts.method)
+            line.member("authority", bytes, texts.authority)
+            line.member("path", bytes, texts.path)
+        } else if !texts.authority.isEmpty {
+            line.member("server_name", bytes, texts.authority)
+        }
         line.member("protocol", protocolName(record.version))
         line.member("tls", raw: record.isTLS ? "true" : "false")
-        line.member("status", record.status)
+        if !isStream { line.member("status", record.status) }
         line.member("ended", record.ended.text)
         if !texts.reason.isEmpty { line.member("reason", bytes, texts.reason) }
         line.member("bytes_received", record.bytesReceived)
@@ -61,6 +66,7 @@ public enum AccessLogLine {
         switch version {
         case 0: "HTTP/1.0"
         case 1: "HTTP/1.1"
+        case AccessRecord.streamVersion: "TCP"
         default: "HTTP/2"
         }
     }

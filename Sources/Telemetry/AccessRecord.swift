@@ -11,6 +11,7 @@ public enum Ended: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case requestTimeout
     case localReply
     case drained
+    case rejected
 
     /// The word in logs.
     public var text: String {
@@ -23,6 +24,7 @@ public enum Ended: UInt8, CaseIterable, Sendable, BitwiseCopyable {
         case .requestTimeout: "request_timeout"
         case .localReply: "local_reply"
         case .drained: "drained"
+        case .rejected: "rejected"
         }
     }
 }
@@ -53,7 +55,8 @@ public struct AccessRecord: BitwiseCopyable, Sendable, Equatable {
     public var status: UInt16 = 0
     /// Attempts after the first.
     public var retries: UInt8 = 0
-    /// Raw value of `HTTP.Version`: 0 HTTP/1.0, 1 HTTP/1.1, 2 HTTP/2.
+    /// Raw value of `HTTP.Version`: 0 HTTP/1.0, 1 HTTP/1.1, 2 HTTP/2; `streamVersion` for a connection of a TCP or TLS
+    /// route, which has no request.
     public var version: UInt8 = 1
     /// Whether the client spoke TLS.
     public var isTLS = false
@@ -63,6 +66,9 @@ public struct AccessRecord: BitwiseCopyable, Sendable, Equatable {
     public var client: SocketAddress?
     /// The endpoint of the last attempt.
     public var endpoint: SocketAddress?
+
+    /// Stands for no version of HTTP.
+    public static var streamVersion: UInt8 { .max }
 
     /// Makes a record of zeroes.
     public init() {}

@@ -14,6 +14,9 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case clientCancels
     case clientTimeouts
     case drainCuts
+    case tunnels
+    case tunnelCuts
+    case streamRejections
     case retries
     case malformedRequests
     case regexLimit
@@ -40,6 +43,7 @@ public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case upstreamConnections
     case upstreamIdle
     case activeExchanges
+    case activeTunnels
     case bufferBytes
 
     /// How many there are.

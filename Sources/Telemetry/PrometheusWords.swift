@@ -36,6 +36,18 @@ extension PrometheusText {
             ("ai_gateway_client_timeouts_total", "Clients that were too slow to send or take.")
         case .drainCuts:
             ("ai_gateway_drain_cuts_total", "Exchanges cut at the end of draining.")
+        case .tunnels:
+            (
+                "ai_gateway_tunnels_total",
+                "WebSockets and connections of TCP and TLS routes that reached a backend."
+            )
+        case .tunnelCuts:
+            ("ai_gateway_tunnel_cuts_total", "Tunnels that did not end by both sides' ends.")
+        case .streamRejections:
+            (
+                "ai_gateway_stream_rejections_total",
+                "Connections closed because no route or backend of a TCP or TLS listener took them."
+            )
         case .retries:
             ("ai_gateway_retries_total", "Attempts after the first.")
         case .malformedRequests:
@@ -112,6 +124,8 @@ extension PrometheusText {
             ("ai_gateway_upstream_idle_connections", "Open connections to backends without use.")
         case .activeExchanges:
             ("ai_gateway_active_exchanges", "Exchanges under way.")
+        case .activeTunnels:
+            ("ai_gateway_active_tunnels", "Tunnels under way.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
         }

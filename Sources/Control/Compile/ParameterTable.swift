@@ -61,6 +61,7 @@ enum ParameterTable {
         Timeout(name: "firstByte", field: \.timeouts.firstByteMilliseconds),
         Timeout(name: "modelFirstByte", field: \.timeouts.modelFirstByteMilliseconds),
         Timeout(name: "streamIdle", field: \.timeouts.streamIdleMilliseconds),
+        Timeout(name: "tunnelIdle", field: \.timeouts.tunnelIdleMilliseconds),
         Timeout(name: "linger", field: \.timeouts.lingerMilliseconds),
         Timeout(name: "tcpUserTimeout", field: \.timeouts.tcpUserTimeoutMilliseconds),
     ]

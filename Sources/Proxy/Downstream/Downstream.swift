@@ -21,6 +21,8 @@ enum DownstreamPhase: UInt8 {
     case closing
     /// An HTTP/2 connection: requests are its streams', each a downstream of its own.
     case multiplexing
+    /// Bytes go both ways as they come, or will when a backend is found.
+    case tunnel
 }
 
 /// How a connection ends once its output is gone.

@@ -42,13 +42,18 @@ extension Worker {
         case .closing:
             if downstreams[id].link.peerEnded { close(downstream: id) }
         case .multiplexing: readFrames(downstream: id, &input)
+        case .tunnel: pumpTunnel(downstreams[id].exchange, from: .client, &input)
         }
     }
 
     /// Offers stuck bytes to the client again; goes on with whatever waited for that.
     private mutating func flush(downstream id: SlotID, _ input: inout Buffer) {
         if downstreams[id].link.flush(&buffers) == .failed {
-            clientIsGone(id)
+            if downstreams[id].phase == .tunnel {
+                tunnelBroke(downstreams[id].exchange, .client)
+            } else {
+                clientIsGone(id)
+            }
             return
         }
         let stalled = downstreams[id].link.isCongested
@@ -65,6 +70,8 @@ extension Worker {
         case .multiplexing:
             if !stalled { cipher.multiplexers.noteOutput(downstreams[id].multiplexer) }
             armMultiplexing(downstream: id)
+        case .tunnel:
+            if !stalled { tunnelFlushed(downstreams[id].exchange, to: .client, &input) }
         case .introduction, .hello, .handshaking, .discarding, .lingering: break
         }
     }
@@ -334,6 +341,7 @@ extension Worker {
         case .exchanging: exchangeClientStalled(id)
         case .discarding, .lingering, .closing: close(downstream: id)
         case .multiplexing: multiplexingTimedOut(downstream: id)
+        case .tunnel: tunnelTimedOut(downstreams[id].exchange)
         }
     }
 }

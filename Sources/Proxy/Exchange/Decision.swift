@@ -122,6 +122,24 @@ extension Generation {
         }
     }
 
+    /// Rule, backend and cluster of a connection whose bytes all go to one backend, or why there are none.
+    borrowing func decide(
+        _ decision: inout Decision, listener: Int32, serverName: Span<UInt8>,
+        _ clusters: borrowing ClusterSet, _ random: inout RandomSource
+    ) {
+        decision = Decision()
+        decision.listener = listener
+        decision.listenerID = snapshot.table.listeners[Int(listener)].id
+        decision.parameters = snapshot.table.listeners[Int(listener)].parameters
+        let rule = snapshot.table.streamRule(listener: listener, host: serverName)
+        if rule < 0 {
+            decision.reply = .noRoute
+            return
+        }
+        decision.match = RouteMatch(rule: rule, prefixCount: 0, match: -1)
+        chooseBackend(&decision, clusters, &random)
+    }
+
     /// The refusal of a head that is over the limits of its listener.
     @inline(always)
     private borrowing func refusal(
@@ -147,7 +165,7 @@ extension Generation {
     }
 
     @inline(always)
-    private borrowing func chooseBackend(
+    borrowing func chooseBackend(
         _ decision: inout Decision, _ clusters: borrowing ClusterSet,
         _ random: inout RandomSource
     ) {

@@ -120,6 +120,20 @@ extension Exchange {
         return released
     }
 
+    /// Bytes go both ways from here on, for as long as they come: the table is no longer needed, nor any deadline.
+    mutating func beginTunnel() -> Int32 {
+        phase = .tunnel
+        requestDeadline = 0
+        attemptDeadline = 0
+        timer.at = 0
+        let released = generation
+        generation = -1
+        return released
+    }
+
+    /// It is told of, and ends, as a tunnel.
+    var isTunnel: Bool { isStream || phase == .tunnel }
+
     /// The part of `bytes` that goes to the client as it stands; notes a stream's own end in it.
     @inline(always)
     mutating func answerPart(_ bytes: Span<UInt8>, headBytes: Int) -> Relay.Part {
@@ -134,6 +148,12 @@ extension Exchange {
     /// Nothing of this exchange is left in its backend's connection.
     var leavesUpstreamClean: Bool { requestDone && upstreamReusable }
 
+    /// The client has said something that may be in the protocol it asked for: it is never read as a request.
+    @inline(always)
+    borrowing func hasEarlyBytes(_ client: borrowing Downstream) -> Bool {
+        upgrades && (!client.input.isEmpty || client.link.isReadable)
+    }
+
     /// What a client's connection does after the answer, which is complete.
     @inline(always)
     borrowing func afterAnswer(
@@ -141,7 +161,7 @@ extension Exchange {
     ) -> AfterAnswer {
         if requestDone {
             let isLast = client.halfClosed && client.input.isEmpty
-            if !closesClient && !isLast { return .awaitNext }
+            if !closesClient && !isLast && !hasEarlyBytes(client) { return .awaitNext }
             return !client.input.isEmpty || client.link.isReadable ? .endLingering : .endPlain
         }
         // An early answer: what is left of the content must not be read as a request.
@@ -161,13 +181,19 @@ extension Exchange {
     @inline(always)
     mutating func tell(_ shard: inout Shard, ended: Ended, now: UInt64, clientClosed: UInt16) {
         let status = self.status == 0 ? clientClosed : self.status
-        shard.countRequest(series: decision.backendSeries, method: method.rawValue, status: status)
+        count(&shard, status: status)
         // 0 means that there is none: an answer in the tick of its request took 1 ns.
         shard.observe(
             series: decision.series, requestDuration: now &- began, processing: processing,
             timeToFirstByte: firstByte == 0 ? 0 : max(firstByte &- began, 1))
+        if ended == .done { shard.add(.completed, 1) }
+    }
+
+    /// Counts the exchange, which has ended, and its bytes; a stream has no status.
+    @inline(always)
+    mutating func count(_ shard: inout Shard, status: UInt16) {
+        shard.countRequest(series: decision.backendSeries, method: method.rawValue, status: status)
         shard.add(.receivedBytes, receivedBytes &+ UInt64(headBytes))
         shard.add(.sentBytes, sentToClient &+ UInt64(sentHeadBytes))
-        if ended == .done { shard.add(.completed, 1) }
     }
 }

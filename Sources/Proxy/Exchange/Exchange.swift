@@ -11,6 +11,8 @@ enum ExchangePhase: UInt8 {
     case awaitingHead
     /// The answer's head was sent to the client.
     case answering
+    /// Bytes go both ways as they come.
+    case tunnel
 }
 
 /// Places of the log's strings and of the request as sent, in an exchange's buffer.
@@ -31,6 +33,7 @@ struct ExchangeTimes: BitwiseCopyable {
     let streamIdle: UInt32
     let requestBodyIdle: UInt32
     let clientWriteStall: UInt32
+    let tunnelIdle: UInt32
 
     init(_ timeouts: borrowing Timeouts, isModelServer: Bool) {
         firstByte =
@@ -38,6 +41,7 @@ struct ExchangeTimes: BitwiseCopyable {
         streamIdle = timeouts.streamIdleMilliseconds
         requestBodyIdle = timeouts.requestBodyIdleMilliseconds
         clientWriteStall = timeouts.clientWriteStallMilliseconds
+        tunnelIdle = timeouts.tunnelIdleMilliseconds
     }
 }
 
@@ -64,6 +68,10 @@ struct Exchange: ~Copyable {
     let acceptsTrailers: Bool
     /// The client may end its sending side and still get its answer.
     let allowsHalfClose: Bool
+    /// It has no request: all bytes of the client's connection go to one backend.
+    let isStream: Bool
+    /// The request asks to go on with WebSocket.
+    let upgrades: Bool
     var requestDone: Bool
     private let byAddress = ByAddress()
 
@@ -125,6 +133,7 @@ struct Exchange: ~Copyable {
     var answerFraming = BodyFraming.none
     /// The stream told its own end (`data: [DONE]`, `message_stop`, `"done":true`).
     var streamEnd = StreamEndScanner()
+    var tunnel = Tunnel()
 
     /// An exchange as the decision about its head has it.
     @inline(always)
@@ -146,7 +155,35 @@ struct Exchange: ~Copyable {
         request = ContentReader(head.framing)
         requestDone = head.framing.isEmpty
         allowsHalfClose = settings.allowsHalfClose
+        isStream = false
+        // Content would stand between the head and what is said in the other protocol: such a request is an ordinary
+        // one, as a server may choose (RFC 9110 §7.8).
+        upgrades = head.upgrade == .websocket && head.framing.isEmpty
         contentBytesMax = settings.contentBytesMax
+        times = settings.other
+    }
+
+    /// An exchange without a request: a connection all of whose bytes go to one backend.
+    init(
+        stream downstream: SlotID, _ decision: Decision, _ settings: ExchangeSettings,
+        generation: UInt32, began: UInt64
+    ) {
+        self.downstream = downstream
+        self.decision = decision
+        self.generation = Int32(truncatingIfNeeded: generation)
+        self.began = began
+        headBytes = 0
+        method = .other
+        version = .http11
+        keepsAlive = false
+        expectsContinue = false
+        acceptsTrailers = false
+        request = ContentReader(.none)
+        requestDone = true
+        allowsHalfClose = true
+        isStream = true
+        upgrades = false
+        contentBytesMax = .max
         times = settings.other
     }
 

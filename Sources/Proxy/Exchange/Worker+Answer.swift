@@ -111,10 +111,10 @@ extension Worker {
         {
         case .complete(let consumed):
             upstreams[upstream].headScanned = 0
-            if responseHead.status < 200 {
-                return interim(exchange, upstream) ? consumed : 0
-            }
             let rest = padded.extracting(consumed..<count)
+            if responseHead.status < 200 {
+                return consumed &+ useInterim(exchange, upstream, rest)
+            }
             return consumed &+ passHead(exchange, upstream, rest)
         case .incomplete(let scanned):
             upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
@@ -125,13 +125,19 @@ extension Worker {
         }
     }
 
-    /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say, 101 was not asked for.
+    /// Passes a 1xx answer on, or begins what a 101 promises; returns the bytes behind it that were used.
     @inline(never)
+    private mutating func useInterim(
+        _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
+    ) -> Int {
+        if responseHead.status == 101 { return switchProtocols(exchange, upstream, rest) }
+        return interim(exchange, upstream) ? 0 : rest.count
+    }
+
+    /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say. False: the exchange has ended.
     private mutating func interim(_ exchange: SlotID, _ upstream: SlotID) -> Bool {
         exchanges[exchange].interimAnswers += 1
-        if responseHead.status == 101
-            || Int(exchanges[exchange].interimAnswers) > limits(of: exchange).interimAnswersMax
-        {
+        if Int(exchanges[exchange].interimAnswers) > limits(of: exchange).interimAnswersMax {
             answerMalformed(exchange, upstream)
             return false
         }
@@ -191,7 +197,7 @@ extension Worker {
     }
 
     @inline(never)
-    private mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
+    mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
         Self.applyResponseFilters(
             generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.match.rule,
             backend: exchanges[exchange].decision.backend, &responseHead)
@@ -212,6 +218,7 @@ extension Worker {
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
+        if exchanges[id].upgrades { refuseEarlyBytes(id) }
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(responseHead.span(type))
         }
@@ -222,9 +229,17 @@ extension Worker {
         return exchanges[id].takeAnswer(facts)
     }
 
+    /// A refused upgrade leaves a connection whose next bytes are a request, unless some have come already.
+    @inline(never)
+    private mutating func refuseEarlyBytes(_ id: SlotID) {
+        if exchanges[id].hasEarlyBytes(downstreams[exchanges[id].downstream]) {
+            exchanges[id].keepsAlive = false
+        }
+    }
+
     /// Content kept for another attempt is of no use once an answer has begun.
     @inline(never)
-    private mutating func forgetReplay(_ id: SlotID) {
+    mutating func forgetReplay(_ id: SlotID) {
         let end = exchanges[id].record.head.end
         guard var small = buffers.take(capacity: max(end, 1)) else { return }
         _ = small.append(exchanges[id].buffer.span.extracting(first: end))

@@ -81,6 +81,19 @@ extension Worker {
         setDeadline(upstream: upstream, in: timeouts.connectMilliseconds)
     }
 
+    /// Begins an attempt that is not the first, or any of a stream: that has nothing to send yet, and a connection of its
+    /// own.
+    @inline(never)
+    mutating func attempt(_ id: SlotID, endpoint row: Int32) {
+        if !exchanges[id].isStream {
+            _ = startAttempt(id, endpoint: row, Span())
+            return
+        }
+        _ = exchanges[id].beginAttempt(
+            endpoint: clusters.endpoints[Int(row)].id, now: now, nanoseconds: nowNanoseconds)
+        connect(id, row)
+    }
+
     /// An exchange that waited has its turn: again from the choice of an endpoint.
     @inline(never)
     mutating func resumeAttempt(_ id: SlotID, _ input: inout Buffer) {
@@ -89,7 +102,7 @@ extension Worker {
             return
         }
         exchanges[id].attempts -= 1
-        _ = startAttempt(id, endpoint: row, Span())
+        attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead { pumpRequest(id, &input) }
     }
 
@@ -164,14 +177,19 @@ extension Worker {
         }
     }
 
-    /// Session tickets come behind the handshake; a byte of content would be an answer that nobody asked for.
+    /// Session tickets come behind the handshake; a byte of content would be an answer that nobody asked for, but in a
+    /// stream, where the backend may speak first.
     private mutating func openEarly(upstream: SlotID, _ rest: Span<UInt8>) -> Bool {
         var plain = Buffer()
         swap(&plain, &early)
         plain.removeAll()
         let result = upstreams[upstream].link.open(rest, into: &plain, &cipher, &buffers)
+        var isUsable = result == .wouldBlock
+        if result == .bytes, exchanges[upstreams[upstream].exchange].isStream {
+            isUsable = buffers.append(plain.span, to: &upstreams[upstream].input)
+        }
         swap(&plain, &early)
-        return result == .wouldBlock
+        return isUsable
     }
 
     /// No connection came of it; those that waited for it share its fate.
@@ -197,6 +215,10 @@ extension Worker {
         shard.observe(
             .upstreamConnect, series: exchanges[id].decision.backendSeries,
             nanoseconds: nowNanoseconds &- upstreams[upstream].began)
+        if exchanges[id].isStream {
+            beginTunnel(id)
+            return
+        }
         let wasPromised = keepPromise(upstream)
         if speaksHTTP2(upstream) {
             beginMultiplexing(upstream: upstream)

@@ -138,7 +138,7 @@ extension Worker {
         }
         exchanges[id].requestBroken = false
         exchanges[id].upstreamReusable = true
-        _ = startAttempt(id, endpoint: row, Span())
+        attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
             !exchanges[id].requestDone
         {
@@ -254,6 +254,10 @@ extension Worker {
 
     /// An exchange whose client is gone: the backend's connection is closed in this tick, which stops its work.
     mutating func abandon(_ id: SlotID) {
+        if exchanges[id].isTunnel {
+            forget(tunnel: id, .clientCancel)
+            return
+        }
         let upstream = exchanges[id].upstream
         let ended: Ended = exchanges[id].streamEnd.hasEnded ? .done : .clientCancel
         if ended == .clientCancel { shard.add(.clientCancels, 1) }

@@ -56,7 +56,7 @@ extension Worker {
         nameAnswer()
         let facts = LocalFacts(
             isHead: requestHead.method == .head, version: requestHead.version,
-            closes: !requestHead.keepsAlive || isDraining)
+            closes: closesAfterLocal(.redirect))
         var out = Buffer()
         swap(&out, &output)
         out.removeAll()
@@ -81,6 +81,10 @@ extension Worker {
 
     /// Answers an exchange whose attempts are over, and ends it.
     mutating func replyAndFinish(_ id: SlotID, _ downstream: SlotID, _ reply: LocalReply) {
+        if exchanges[id].isStream {
+            endTunnel(id, .rejected, reply.row.slug)
+            return
+        }
         requestID.removeAll()
         var dialect = Dialect.plain
         var buffer = Buffer()
@@ -91,6 +95,7 @@ extension Worker {
         swap(&buffer, &exchanges[id].buffer)
         let closes =
             !exchanges[id].keepsAlive || isDraining || !exchanges[id].requestDone
+            || exchanges[id].upgrades
         let facts = LocalFacts(
             dialect: dialect, isHead: exchanges[id].method == .head,
             version: exchanges[id].version, closes: closes)
@@ -128,6 +133,8 @@ extension Worker {
         if !requestHead.keepsAlive || isDraining { return true }
         // A client that waits for 100 may send its content or not: nobody can tell what follows.
         if requestHead.expectsContinue { return true }
+        // Nor after an upgrade that was not to be: bytes may be on their way in the other protocol.
+        if requestHead.upgrade == .websocket { return true }
         return reply == .contentTooLarge
     }
 

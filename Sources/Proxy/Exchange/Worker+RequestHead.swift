@@ -30,8 +30,12 @@ extension Worker {
     /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(always)
     mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
-        let kept: KeptOptions = requestHead.fields.names.contains(.te) ? [.trailers] : []
-        requestHead.removeConnectionFields(keeping: kept)
+        var kept: KeptOptions = exchanges[slot].upgrades ? [.upgrade] : []
+        if requestHead.fields.names.contains(.te) { kept.insert(.trailers) }
+        guard requestHead.removeConnectionFields(keeping: kept) else {
+            decision.reply = .headTooLargeAfterFilters
+            return false
+        }
         if requestHead.expectsContinue { requestHead.remove(.expect) }
         var parts: RequestAdditions.Parts = [.requestID, .forwarded]
         if requestHead.fields.names.contains(.xRequestID), keepsRequestID(slot) {

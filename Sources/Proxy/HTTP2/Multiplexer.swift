@@ -106,6 +106,13 @@ struct Multiplexers: ~Copyable {
         return slots[stream.connection].session.isCongested(stream.stream) ? .congested : .taken
     }
 
+    /// Ends what a stream sends while it is still read, as a FIN does.
+    mutating func sendEnd(_ stream: StreamReference) {
+        guard slots.contains(stream.connection) else { return }
+        slots[stream.connection].session.sendEnd(stream.stream)
+        noteOutput(stream.connection)
+    }
+
     /// Ends a stream; what of its output is complete leaves before.
     mutating func close(_ stream: StreamReference, _ how: StreamClose, _ pool: inout BufferPool) {
         guard slots.contains(stream.connection) else { return }

@@ -11,6 +11,8 @@ enum UpstreamPhase: UInt8 {
     case idle
     /// An HTTP/2 connection: exchanges are its streams', each an upstream of its own.
     case multiplexing
+    /// Bytes go both ways as they come.
+    case tunnel
 }
 
 /// One backend connection; pooled between exchanges.

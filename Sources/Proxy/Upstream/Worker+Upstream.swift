@@ -44,6 +44,7 @@ extension Worker {
         case .active: pumpAnswer(id, &input)
         case .idle: checkIdle(id, &input)
         case .multiplexing: readFrames(upstream: id, &input)
+        case .tunnel: pumpTunnel(upstreams[id].exchange, from: .backend, &input)
         }
     }
 
@@ -54,6 +55,8 @@ extension Worker {
             if upstreams[id].phase == .multiplexing {
                 upstreams[id].link.peerEnded = true
                 upstreams[id].link.isReadable = true
+            } else if upstreams[id].phase == .tunnel {
+                tunnelBroke(exchange, .backend)
             } else if exchange != .none {
                 requestWriteFailed(exchange)
             } else {
@@ -65,7 +68,11 @@ extension Worker {
             cipher.multiplexers.noteOutput(upstreams[id].multiplexer)
         }
         if upstreams[id].link.isCongested || exchange == .none { return }
-        if !exchanges[exchange].requestDone { pumpRequest(exchange, &input) }
+        if upstreams[id].phase == .tunnel {
+            tunnelFlushed(exchange, to: .backend, &input)
+        } else if !exchanges[exchange].requestDone {
+            pumpRequest(exchange, &input)
+        }
     }
 
     /// A pooled connection spoke or ended: only TLS may say something that is not content.
@@ -109,6 +116,8 @@ extension Worker {
             }
         case .idle: close(upstream: id)
         case .multiplexing: multiplexingTimedOut(upstream: id)
+        // The client's connection has the deadline of both.
+        case .tunnel: break
         }
     }
 }
