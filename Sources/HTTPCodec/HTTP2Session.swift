@@ -1,83 +1,230 @@
+import CNGHTTP2
 import HTTP
 import Kernel
 
 /// One HTTP/2 connection, either side, whose streams are virtual HTTP/1.1 connections of one request.
+///
+/// Bytes of the connection go in by `receive` and come out of `produce`; each stream is read and
+/// written as HTTP/1.1 text by `read` and `send`; what happened is told by `nextEvent`. No I/O, no
+/// clock (times are milliseconds of one monotonic clock) and nothing called back. It belongs to one
+/// thread, which passes its `BufferPool` to every call; `release` gives the buffers back.
+///
+/// A server reads `METHOD /path HTTP/1.1`, `host`, the field lines in small letters, and content
+/// framed by `content-length`, by `transfer-encoding: chunked`, or not at all; it sends answers in
+/// HTTP/1.1. A client does the same the other way round. A WebSocket is a `GET` with `upgrade` on
+/// both sides and an extended CONNECT in between (RFC 8441).
 public struct HTTP2Session: ~Copyable {
-    public init?(role: Role, limits: HTTP2Limits = HTTP2Limits(), isSecure: Bool, now: UInt64) {}
+    var library: Library
+    /// The library is of no more use, or the connection has gone.
+    private var hasFailed: Bool
+    var hasEnded: Bool { hasFailed }
+    private var hasTerminated = false
+    private var hasSaidNotice = false
+    private var hasSaidGoAway = false
 
+    /// A session with its preface and SETTINGS ready to leave; nil for want of memory.
+    ///
+    /// `isSecure` is the scheme of a client's requests; a server takes both schemes, since TLS may
+    /// have ended before it.
+    public init?(role: Role, limits: HTTP2Limits = HTTP2Limits(), isSecure: Bool, now: UInt64) {
+        let core = SessionCore(role: role, limits: limits, isSecure: isSecure, now: now)
+        guard var library = Library(core: core) else { return nil }
+        let streamWindow = min(limits.streamWindow, limits.windowMax)
+        var settings: [(id: UInt32, value: UInt32)] = [
+            (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue, streamWindow),
+            (NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE.rawValue, limits.headerListBytesMax),
+            (NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES.rawValue, 1),
+        ]
+        switch role {
+        case .server:
+            settings.append(
+                (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, limits.concurrentStreamsMax))
+            settings.append((NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue, 1))
+        case .client:
+            settings.append((NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, 0))
+            settings.append((NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue, 0))
+        }
+        // Without memory for it the peer would be told nothing; the connection then fails early.
+        hasFailed = !library.submitSettings(settings)
+        library.setWindow(0, library.core.window)
+        self.library = library
+    }
+
+    /// Gives every buffer back; to be called before the session is dropped.
+    public mutating func release(_ pool: inout BufferPool) {
+        library.core.release(&pool)
+    }
+
+    // MARK: - Bytes of the connection
+
+    /// Takes all of the bytes.
+    ///
+    /// False: nothing of the peer counts any more; let `produce` write what there is (GOAWAY is in
+    /// it) and close. Streams that are open then are cut by `connectionEnded`.
     public mutating func receive(
         _ bytes: Span<UInt8>, _ pool: inout BufferPool, now: UInt64
-    ) -> Bool { false }
-    public mutating func nextEvent() -> HTTP2Event? { nil }
+    ) -> Bool {
+        if hasFailed || hasTerminated { return false }
+        library.core.now = now
+        library.core.lastReceived = now
+        if bytes.isEmpty { return true }
+        if !library.core.judge(bytes) {
+            terminate()
+            return false
+        }
+        switch library.receive(bytes, &pool) {
+        case .all: break
+        case .flooded:
+            library.core.flood = library.core.flood ?? .library
+            hasFailed = true
+        case .broken: hasFailed = true
+        }
+        if hasFailed { return false }
+        settle(&pool)
+        return !hasTerminated && library.wantsRead
+    }
+
+    /// What is to be done after the callbacks, which may not do it.
+    private mutating func settle(_ pool: inout BufferPool) {
+        if !library.core.scanner.isReceivingBlock { library.core.block.end(&pool) }
+        creditDropped()
+        if library.core.news.contains(.settings) { takeSettings() }
+        // An answer's head for each stream, and as much again for its end, are no flood.
+        let usual = 2 * library.core.streams.count
+        if library.queueCount > Int(library.core.limits.outboundQueueMax) + usual {
+            library.core.flood = library.core.flood ?? .outboundQueue
+        }
+        if library.core.flood != nil { terminate() }
+    }
+
+    private mutating func takeSettings() {
+        library.core.news.remove(.settings)
+        if library.core.role == .server { return }
+        library.core.peerStreamsMax = library.peerSetting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+        library.core.acceptsExtendedConnect =
+            library.peerSetting(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
+        library.core.news.insert(.capacity)
+    }
+
+    private mutating func terminate() {
+        if hasTerminated { return }
+        hasTerminated = true
+        library.terminate(HTTP2Code.enhanceYourCalm)
+    }
+
+    /// Returns the windows of bytes that nobody will read.
+    mutating func creditDropped() {
+        let count = library.core.dropped
+        if count == 0 { return }
+        library.core.dropped = 0
+        library.consume(0, count)
+    }
+
+    /// Appends frames for the connection while there are some and there is room.
+    ///
+    /// The room should be `HTTP2Limits.produceBytesMin` or more. True: there is more to write.
     public mutating func produce(
         into output: inout OutputSpan<UInt8>, _ pool: inout BufferPool, now: UInt64
-    ) -> Bool { false }
+    ) -> Bool {
+        if hasFailed { return false }
+        library.core.now = now
+        while output.freeCapacity > 0 {
+            library.core.isPaused = false
+            frameDirty(&pool)
+            if !library.produce(into: &output, &pool) {
+                hasFailed = true
+                return false
+            }
+            creditDropped()
+            if library.core.flood != nil && !hasTerminated {
+                terminate()
+            } else if !library.core.streams.hasDirty || library.core.isPaused {
+                break
+            }
+        }
+        return wantsOutput
+    }
+
+    /// The same into a buffer's free room.
     public mutating func produce(
         into output: inout Buffer, _ pool: inout BufferPool, now: UInt64
-    ) -> Bool { false }
-    /// Gives every buffer back; to be called before the session is dropped.
-    public mutating func release(_ pool: inout BufferPool) {}
-    public var wantsOutput: Bool { false }
-    public var isOver: Bool { false }
-    public var openStreams: Int { 0 }
-    public var flood: Flood? { nil }
-    public var lastReceived: UInt64 { 0 }
-    /// The header block of a frame is incomplete: the deadline of heads holds.
-    public var isReceivingHead: Bool { false }
-    public mutating func shutDown() {}
-    public mutating func goAway() {}
-    public mutating func ping(now: UInt64) {}
-    public var capacity: Int { 0 }
-    public var acceptsExtendedConnect: Bool { false }
+    ) -> Bool {
+        output.withFree { produce(into: &$0, &pool, now: now) }
+    }
 
-    public mutating func open(tag: UInt64) -> StreamID? { nil }
-    public mutating func setTag(_ stream: StreamID, _ tag: UInt64) {}
-    public func tag(of stream: StreamID) -> UInt64? { nil }
-    public mutating func read(
-        _ stream: StreamID, into output: inout OutputSpan<UInt8>, _ pool: inout BufferPool
-    ) -> HTTP2Read { .end }
-    public mutating func read(
-        _ stream: StreamID, into output: inout Buffer, _ pool: inout BufferPool
-    ) -> HTTP2Read { .end }
-    public mutating func send(
-        _ stream: StreamID, _ bytes: Span<UInt8>, then more: Span<UInt8>, _ pool: inout BufferPool
-    ) -> Bool { false }
-    /// Ends the output of a tunnel, or of content that lasts until the connection closes.
-    public mutating func sendEnd(_ stream: StreamID) {}
-    public func isCongested(_ stream: StreamID) -> Bool { false }
-    /// Whether nothing that was given is still unsent.
-    public func isFlushed(_ stream: StreamID) -> Bool { true }
-    public mutating func close(
-        _ stream: StreamID, _ how: StreamClose, _ pool: inout BufferPool
-    ) {}
-}
+    /// Whether `produce` would write something.
+    public var wantsOutput: Bool {
+        !hasFailed && (library.core.streams.hasDirty || library.wantsWrite)
+    }
 
-/// What a peer did too much of; each has a stable word for counters and the log.
-public enum Flood: UInt8, CaseIterable, BitwiseCopyable, Sendable {
-    case reset
-    case continuation
-    case settings
-    case ping
-    case priority
-    case emptyData
-    case windowUpdate
-    case unknownFrame
-    case outboundQueue
-    case library
+    /// Whether the connection can be closed: nothing more is read or written on it.
+    public var isOver: Bool {
+        hasFailed || !(library.wantsRead || library.wantsWrite || library.core.streams.hasDirty)
+    }
 
-    /// The detail code, `h2.flood.` and a word.
-    public var slug: StaticString {
-        switch self {
-        case .reset: "h2.flood.reset"
-        case .continuation: "h2.flood.continuation"
-        case .settings: "h2.flood.settings"
-        case .ping: "h2.flood.ping"
-        case .priority: "h2.flood.priority"
-        case .emptyData: "h2.flood.emptyData"
-        case .windowUpdate: "h2.flood.windowUpdate"
-        case .unknownFrame: "h2.flood.unknownFrame"
-        case .outboundQueue: "h2.flood.outboundQueue"
-        case .library: "h2.flood.library"
+    // MARK: - The connection
+
+    /// Streams whose slots are taken, those included that the caller has left and are not done.
+    public var openStreams: Int { library.core.streams.count }
+
+    /// What the peer did too much of, if the connection ends for that.
+    public var flood: Flood? { library.core.flood }
+
+    /// When the latest bytes came, in milliseconds.
+    public var lastReceived: UInt64 { library.core.lastReceived }
+
+    /// Whether a head or trailers have begun to come and are incomplete: a deadline must hold.
+    public var isReceivingHead: Bool { library.core.scanner.isReceivingBlock }
+
+    /// Asks the peer to open no more streams; those that it opens before it hears of it are taken.
+    ///
+    /// `goAway` follows after a round trip (RFC 9113 §6.8), such as that of a `ping`.
+    public mutating func shutDown() {
+        if hasSaidNotice || hasSaidGoAway { return }
+        hasSaidNotice = true
+        switch library.core.role {
+        case .server: library.submitNotice()
+        case .client: goAway()
         }
     }
+
+    /// Takes no new streams from now on; those that were taken go on to their end.
+    public mutating func goAway() {
+        if hasSaidGoAway { return }
+        hasSaidGoAway = true
+        library.submitGoAway()
+    }
+
+    /// Asks the peer for a sign of life; `.pong` tells of it. One at a time.
+    public mutating func ping(now: UInt64) {
+        library.core.now = now
+        if library.core.isPingDue { return }
+        library.core.isPingDue = true
+        library.ping()
+    }
+
+    /// Streams that may be opened now; 0 on a server, and once either side has said GOAWAY.
+    public var capacity: Int {
+        if hasFailed || hasSaidGoAway || library.core.role == .server { return 0 }
+        if library.core.hasGoneAway || !library.mayOpen { return 0 }
+        let limit = min(library.core.peerStreamsMax, library.core.limits.concurrentStreamsMax)
+        return max(0, Int(limit) - library.core.streams.openCount)
+    }
+
+    /// Whether the server opens WebSockets (RFC 8441 §3); it says so in its SETTINGS.
+    public var acceptsExtendedConnect: Bool { library.core.acceptsExtendedConnect }
+
+    /// Cuts every stream that is not complete, since the connection is no more.
+    ///
+    /// `.reset` events follow. What was wholly received can still be read.
+    public mutating func connectionEnded(_ pool: inout BufferPool) {
+        hasFailed = true
+        library.core.connectionEnded(&pool)
+    }
+
+    // MARK: - Events
+
+    /// The next thing that happened; nil when all was told. Ask after every call that takes bytes
+    /// in or writes them out.
+    public mutating func nextEvent() -> HTTP2Event? { library.core.nextEvent() }
 }

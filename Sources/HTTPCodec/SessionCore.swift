@@ -1,0 +1,180 @@
+import HTTP
+import Kernel
+
+/// All that a session knows beside the library: streams, budgets, windows.
+///
+/// The library's callbacks end here. Nothing in it calls the library, and it is no less safe than
+/// other Swift; see Library/Callbacks.swift.
+struct SessionCore: ~Copyable {
+    /// What happened to the connection and was not told yet.
+    struct News: OptionSet, BitwiseCopyable {
+        let rawValue: UInt8
+        static let goAway = News(rawValue: 1)
+        static let capacity = News(rawValue: 2)
+        static let pong = News(rawValue: 4)
+        /// The peer's settings changed; they are to be read from the library.
+        static let settings = News(rawValue: 8)
+    }
+
+    let role: Role
+    let limits: HTTP2Limits
+    /// The scheme of a client's requests.
+    let isSecure: Bool
+    /// The time of the latest call that gave one, in milliseconds.
+    var now: UInt64
+    var lastReceived: UInt64
+    var scanner: FrameScanner
+    var budget: AbuseBudget
+    var flood: Flood?
+    private var continuations: UInt32 = 0
+    var streams = StreamTable()
+    var block = FieldBlock()
+    var news = News()
+    /// Bytes that nobody will read, for the connection's window.
+    var dropped = 0
+    /// Whether `produce` stopped for want of room while there was content.
+    var isPaused = false
+
+    // The peer.
+
+    /// Streams that the server takes; 100 until it says (RFC 9113 §6.5.2).
+    var peerStreamsMax: UInt32 = 100
+    var acceptsExtendedConnect = false
+    /// The last stream that the peer will look at, once it has said GOAWAY.
+    private(set) var goAwayLast: Int32?
+    private(set) var isSettingsAcknowledged = false
+    private var settingsSentAt: UInt64?
+    private var pingSentAt: UInt64?
+    /// Whether a ping was given to the library and was not answered.
+    var isPingDue = false
+    /// The shortest round trip seen, in milliseconds.
+    private(set) var roundTrip: UInt64?
+
+    // The connection's window.
+
+    var window: Int32
+    var windowRead = 0
+    var windowSince: UInt64 = 0
+
+    init(role: Role, limits: HTTP2Limits, isSecure: Bool, now: UInt64) {
+        self.role = role
+        self.limits = limits
+        self.isSecure = isSecure
+        self.now = now
+        lastReceived = now
+        scanner = FrameScanner(hasPreface: role == .server)
+        budget = AbuseBudget(limits, now: now)
+        window = Int32(clamping: limits.connectionWindow)
+    }
+
+    // MARK: - Frames, before the library sees them
+
+    /// Looks at the frames of the input; false when there are too many of a kind.
+    mutating func judge(_ bytes: Span<UInt8>) -> Bool {
+        var at = 0
+        while let header = scanner.next(bytes, from: &at) {
+            guard let kind = judge(header) else { continue }
+            flood = kind
+            return false
+        }
+        return true
+    }
+
+    private mutating func judge(_ header: FrameScanner.Header) -> Flood? {
+        let kind: Flood
+        switch header.type {
+        case 0:
+            if header.length > 0 {
+                budget.earnContent()
+                return nil
+            }
+            if header.endsStream { return nil }
+            kind = .emptyData
+        case 1, 5:
+            continuations = 0
+            return nil
+        case 9:
+            continuations &+= 1
+            return continuations > limits.continuationsMax ? .continuation : nil
+        case 3:
+            // A server may end the streams of a client as it likes; they cost it something.
+            if role == .client || budget.countEarly(now: now) { return nil }
+            return .reset
+        case 4:
+            if header.isAcknowledgement { return nil }
+            kind = .settings
+        case 6:
+            if header.isAcknowledgement && isPingDue { return nil }
+            kind = .ping
+        case 2, 16: kind = .priority
+        case 8: kind = .windowUpdate
+        default: kind = .unknownFrame
+        }
+        return budget.spend(kind, now: now) ? nil : kind
+    }
+
+    // MARK: - Facts of the connection
+
+    mutating func settingsAcknowledged() {
+        isSettingsAcknowledged = true
+        if let settingsSentAt { measured(since: settingsSentAt) }
+    }
+
+    mutating func pingAcknowledged() {
+        guard let sent = pingSentAt else { return }
+        pingSentAt = nil
+        isPingDue = false
+        measured(since: sent)
+        news.insert(.pong)
+    }
+
+    private mutating func measured(since sent: UInt64) {
+        let elapsed = now >= sent ? now - sent : 0
+        roundTrip = min(roundTrip ?? elapsed, elapsed)
+    }
+
+    /// Whether the peer takes no new streams.
+    var hasGoneAway: Bool { goAwayLast != nil }
+
+    mutating func goAwayReceived(last: Int32) {
+        goAwayLast = min(goAwayLast ?? last, last)
+        news.insert(.goAway)
+    }
+
+    // MARK: - Frames that were sent
+
+    /// A frame of the library's, or of ours, has gone out.
+    mutating func sent(type: UInt8, flags: UInt8, number: Int32, length: Int, code: UInt32) {
+        switch type {
+        case 0, 1:
+            if type == 0 && length > 0 { budget.earnContent() }
+            if flags & 0x1 != 0 { sentEnd(number) }
+        case 3: sentReset(number, code)
+        case 4: if flags & 0x1 == 0 && settingsSentAt == nil { settingsSentAt = now }
+        case 6: if flags & 0x1 == 0 { pingSentAt = now }
+        default: break
+        }
+    }
+
+    private mutating func sentEnd(_ number: Int32) {
+        guard let slot = streams.find(number: number) else { return }
+        streams[slot].flags.insert(.endSent)
+        if !streams[slot].flags.contains(.isLeft) {
+            streams.tell(slot, .writable)
+        } else if !streams[slot].flags.contains(.inputEnded) {
+            streams[slot].flags.insert(.resetDue)
+            streams.markDirty(slot)
+        }
+    }
+
+    /// Counts a reset that the peer has provoked: to a server it costs no less than one of its own.
+    private mutating func sentReset(_ number: Int32, _ code: UInt32) {
+        if role == .client { return }
+        if let slot = streams.find(number: number), streams[slot].flags.contains(.isOurReset) {
+            return
+        }
+        // Before it knows the settings, a client may open too many streams in good faith.
+        if code == HTTP2Code.refusedStream && !isSettingsAcknowledged { return }
+        if !budget.countEarly(now: now) { flood = flood ?? .reset }
+    }
+}
