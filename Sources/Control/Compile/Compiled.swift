@@ -33,6 +33,8 @@ public struct TLSCertificateSet: Hashable, Sendable {
     public let certificates: [CertificateMaterial]
     /// Keeps the session tickets of one listener from another's.
     public let sessionContext: [UInt8]
+    /// What ALPN may agree on; none where the bytes are a TLSRoute's, which speak anything.
+    public let applicationProtocols: [String]
     /// `ai/gateway/https`, for messages.
     public let listener: String
 }

@@ -134,6 +134,7 @@ private struct Compiler {
                 of: TLSCertificateSet(
                     certificates: listener.certificates,
                     sessionContext: Array("\(gateway.name)/\(listener.name)".utf8),
+                    applicationProtocols: listener.service == .http ? ["h2", "http/1.1"] : [],
                     listener: "\(gateway.name)/\(listener.name)"))
         }
         for route in attached[number] {

@@ -62,7 +62,7 @@ public struct TLSServerCache: Sendable {
                 try TLSCertificate(chainPEM: material.chainPEM, keyPEM: material.keyPEM))
         }
         return try TLSServerConfiguration(
-            certificates: certificates, applicationProtocols: ["http/1.1"],
+            certificates: certificates, applicationProtocols: set.applicationProtocols,
             sessionContext: set.sessionContext, ticketKeys: ticketKeys)
     }
 }
