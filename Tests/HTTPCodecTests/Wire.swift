@@ -78,6 +78,10 @@ final class End {
     func isFlushed(_ stream: StreamID) -> Bool { session.isFlushed(stream) }
     func sendEnd(_ stream: StreamID) { session.sendEnd(stream) }
     var openStreams: Int { session.openStreams }
+    var isReceivingHead: Bool { session.isReceivingHead }
+    var acceptsExtendedConnect: Bool { session.acceptsExtendedConnect }
+    var lastReceived: UInt64 { session.lastReceived }
+    func tag(of stream: StreamID) -> UInt64? { session.tag(of: stream) }
     var capacity: Int { session.capacity }
     var flood: Flood? { session.flood }
     var isOver: Bool { session.isOver }
