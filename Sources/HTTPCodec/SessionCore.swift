@@ -159,9 +159,7 @@ struct SessionCore: ~Copyable {
     private mutating func sentEnd(_ number: Int32) {
         guard let slot = streams.find(number: number) else { return }
         streams[slot].flags.insert(.endSent)
-        if !streams[slot].flags.contains(.isLeft) {
-            streams.tell(slot, .writable)
-        } else if !streams[slot].flags.contains(.inputEnded) {
+        if streams[slot].flags.contains(.isLeft), !streams[slot].flags.contains(.inputEnded) {
             streams[slot].flags.insert(.resetDue)
             streams.markDirty(slot)
         }

@@ -6,12 +6,16 @@ import Kernel
 ///
 /// What Debian's 1.52 does by itself, found with the header file and the tests: frame sizes and
 /// states, padding, HPACK, both sides' windows; pseudo-fields, forbidden fields, and content against
-/// Content-Length (RFC 9113 §8); streams above the acknowledged limit end the connection; a header
-/// block of more than `max_continuations` continuations, a SETTINGS frame of more than 32 entries,
-/// and more than `max_outbound_ack` unsent acknowledgements end it too, as do resets by the client
-/// above a rate of its own, which is 1,000 and then 33 a second. It does not limit the list of
-/// fields, the cheap frames, empty DATA or the resets that it is made to send: those are `FieldBlock`'s
-/// and `AbuseBudget`'s. Invalid fields it would drop in silence; a callback refuses them.
+/// Content-Length (RFC 9113 §8). It ends the connection for streams above the acknowledged limit, for
+/// a WINDOW_UPDATE of 0 or DATA on a stream that is half closed, for a SETTINGS frame of more than 32
+/// entries, for more than `max_outbound_ack` unsent acknowledgements, and for resets by the client
+/// above a rate of its own, 1,000 and then 33 a second. It counts continuations too, but once for
+/// every piece in which their headers arrive, so that its bound is only a second line behind ours.
+///
+/// It does not limit the list of fields, cheap frames, empty DATA, or the resets that it is made to
+/// send, as by an overflowing window or by content that is not as long as was said: those are
+/// `FieldBlock`'s and `AbuseBudget`'s. Invalid fields it would drop in silence; a callback refuses
+/// them.
 @safe struct Library: ~Copyable {
     /// How a head leaves.
     enum HeadKind: BitwiseCopyable {
@@ -85,7 +89,9 @@ import Kernel
         unsafe nghttp2_option_set_no_auto_window_update(option, 1)
         unsafe nghttp2_option_set_no_closed_streams(option, 1)
         unsafe nghttp2_option_set_max_reserved_remote_streams(option, 0)
-        unsafe nghttp2_option_set_max_continuations(option, Int(limits.continuationsMax))
+        // A header of nine bytes may come in nine pieces, and one more lies behind the last.
+        let continuations = 10 * (Int(limits.continuationsMax) + 1)
+        unsafe nghttp2_option_set_max_continuations(option, continuations)
         unsafe nghttp2_option_set_max_outbound_ack(option, Int(limits.outboundQueueMax))
         unsafe nghttp2_option_set_max_send_header_block_length(option, headBytesMax)
         var session: OpaquePointer?
