@@ -5,12 +5,14 @@ import datetime
 import hashlib
 import os
 import re
+import socket
 
 import yaml
 
 from Fixtures import documents
 from Fixtures.certificates import Certificate
 from Fixtures.echo import Pod
+from Fixtures.echo_streams import DNSPod, GRPCPod, TCPPod, UDPPod
 
 CLASS, CONTROLLER = "ai-gateway", "ai-gateway.dev/gateway-controller"
 INFRA, APP, WEB = "gateway-conformance-infra", "gateway-conformance-app-backend", "gateway-conformance-web-backend"
@@ -30,6 +32,23 @@ def read(path):
         text = file.read()
     text = text.replace("{GATEWAY_CLASS_NAME}", CLASS).replace("{GATEWAY_CONTROLLER_NAME}", CONTROLLER)
     return [d for d in yaml.safe_load_all(text) if d]
+
+
+def ports_may_be_low():
+    with socket.socket() as s:
+        try:
+            s.bind(("127.20.0.1", 80))
+            return True
+        except OSError:
+            return False
+
+
+LOW = ports_may_be_low()
+
+
+def bindable(port):
+    """The port that stands for one which this process may not bind."""
+    return port if LOW or port >= 1024 else port + 10000
 
 
 class Certificates:
@@ -121,14 +140,14 @@ class Cluster:
         name = f"{meta['name']}-{digest[:9]}-{hashlib.sha256(f'{digest}{number}'.encode()).hexdigest()[:5]}"
         container = template["spec"]["containers"][0]
         environment = {e["name"]: e.get("value") for e in container.get("env", [])}
-        http = container["image"].split("/")[-1].startswith("echo-basic") and not any(
-            environment.get(m) for m in ("GRPC_ECHO_SERVER", "TCP_ECHO_SERVER", "UDP_ECHO_SERVER"))
         pod = (shared or {}).get((meta["namespace"], name))
         if pod is None:
-            pod = Pod(meta["namespace"], name, next(self.pod_addresses), self.pod_tls(deployment, container, environment))
-            if http:
-                self.pods.add(pod)
-                self.running.append(pod)
+            kind, more = self.pod_kind(container, environment)
+            certificate, tls = self.pod_tls(deployment, environment)
+            pod = kind(meta["namespace"], name, next(self.pod_addresses), tls, environment.get("SERVICE_NAME") or "",
+                       certificate=certificate, **more)
+            self.pods.add(pod)
+            self.running.append(pod)
         document = {"apiVersion": "v1", "kind": "Pod",
                     "metadata": {"name": name, "namespace": meta["namespace"], "labels": dict(template["metadata"]["labels"])},
                     "spec": {"nodeName": "node", "containers": [{"name": container["name"], "image": container["image"]}]},
@@ -138,17 +157,27 @@ class Cluster:
         self.files.setdefault(file, []).append(key(document))
         document["_pod"] = pod
 
-    def pod_tls(self, deployment, container, environment):
-        """The TLS context of a pod that has TLS_SERVER_CERT, from the Secret of its volume."""
+    def pod_kind(self, container, environment):
+        """What plays a container, and what else it needs."""
+        if container["image"].split("/")[-1].startswith("coredns"):
+            return DNSPod, {"port": bindable(53)}
+        for mode, kind in (("GRPC_ECHO_SERVER", GRPCPod), ("TCP_ECHO_SERVER", TCPPod), ("UDP_ECHO_SERVER", UDPPod)):
+            if environment.get(mode):
+                return kind, {}
+        return Pod, {}
+
+    def pod_tls(self, deployment, environment):
+        """The certificate and the TLS context of a pod that has TLS_SERVER_CERT, from the Secret of its volume."""
         if "TLS_SERVER_CERT" not in environment:
-            return None
+            return None, None
         namespace, spec = deployment["metadata"]["namespace"], deployment["spec"]["template"]["spec"]
         secret = next(v["secret"]["secretName"] for v in spec["volumes"] if "secret" in v)
         client_ca = None
         if "TLS_CLIENT_CACERTS" in environment:
             config = next(v["configMap"]["name"] for v in spec["volumes"] if "configMap" in v)
             client_ca = self.certificates.authorities[f"{namespace}/{config}"].pem
-        return self.certificates.secrets[f"{namespace}/{secret}"].server_context(client_ca)
+        certificate = self.certificates.secrets[f"{namespace}/{secret}"]
+        return certificate, certificate.server_context(client_ca)
 
     def pods_of(self, namespace, selector):
         return [o for (kind, ns, _), o in self.objects.items() if kind == "Pod" and ns == namespace
@@ -169,7 +198,7 @@ class Cluster:
                                         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
                 "endpoints": [self.endpoint(p) for p in self.pods_of(namespace, selector)],
                 "ports": [{"name": p.get("name", ""), "protocol": p.get("protocol", "TCP"),
-                           "port": p.get("targetPort", p["port"]),
+                           "port": bindable(p.get("targetPort", p["port"])),
                            **({"appProtocol": p["appProtocol"]} if "appProtocol" in p else {})}
                           for p in service["spec"]["ports"]]}
             if key(document) not in self.objects:

@@ -11,23 +11,15 @@ import time
 import uuid
 from urllib.parse import urlsplit
 
+from Fixtures import http2
 from Fixtures.http1 import Client, Ended, Malformed, request_bytes
+from talks import CALLS, STREAMS
+from verdict import Final, Wrong, need
 
 CONTROLLER = "ai-gateway.dev/gateway-controller"
-SPOKEN = {"http/1.1", None}                  # protocols of traffic entries that this runner speaks
-
-
-class Wrong(Exception):
-    """A requirement that does not hold (yet)."""
-
-
-class Final(Wrong):
-    """A requirement that no repetition can mend."""
-
-
-def need(condition, message):
-    if not condition:
-        raise Wrong(message)
+HTTP2 = {"h2", "h2c-prior-knowledge"}
+SPOKEN = {"http/1.1", None, *HTTP2, *STREAMS, *CALLS}          # protocols of traffic entries that this runner speaks
+FAILURES = (Wrong, OSError, Ended, Malformed, ssl.SSLError, ValueError)
 
 
 # -- status
@@ -215,14 +207,14 @@ class Traffic:
             return self.mirrors(entry, deadline)
         if entry.get("repeat") and entry["repeat"] > 1:
             return self.repeat(entry)
-        row, last = 0, None
-        while row < 3:
+        row, last, wanted = 0, None, 1 if entry.get("protocol") in STREAMS else 3
+        while row < wanted:
             try:
                 self.once(entry)
                 row += 1
             except Final:
                 raise
-            except (Wrong, OSError, Ended, Malformed, ssl.SSLError) as error:
+            except FAILURES as error:
                 row, last = 0, error
                 if time.monotonic() > deadline:
                     raise Wrong(f"{self.title(entry)}: {last}") from None
@@ -230,12 +222,18 @@ class Traffic:
 
     def title(self, entry):
         r = entry["request"]
-        return entry.get("name") or f"{r.get('method')} {r.get('host', '')}{r.get('path')}"
+        if entry.get("protocol") in STREAMS:
+            return entry.get("name") or f"{entry['protocol']} {entry.get('sni', '')} port {entry['port']}"
+        return entry.get("name") or r.get("grpcMethod") or f"{r.get('method')} {r.get('host', '')}{r.get('path')}"
+
+    def place(self, entry):
+        """Where an entry's gateway listens."""
+        return self.address(entry["gateway"]), self.ports.get(entry["port"], entry["port"])
 
     def send(self, entry, extra=None, jitter=False):
         """One request on a new connection; (response, echoed body or None)."""
         request = entry["request"]
-        address, port = self.address_of(entry), self.ports.get(entry["port"], entry["port"])
+        address, port = self.place(entry)
         default = {"http": 80, "https": 443}[entry["scheme"]]
         host = request.get("host") or (address if port == default else f"{address}:{port}")
         fields = [("User-Agent", "conformance"), ("Accept-Encoding", "gzip"), ("Connection", "close"),
@@ -245,9 +243,14 @@ class Traffic:
         tls = None
         if entry["scheme"] == "https":
             tls = self.tls(entry)
-        with Client(address, port, timeout=10, tls=tls, sni=entry.get("sni")) as client:
-            client.send(request_bytes(request["method"], path, fields, request.get("body", "").encode(), host=host))
-            response = client.read(request["method"])
+        body = request.get("body", "").encode()
+        if entry.get("protocol") in HTTP2:
+            fields = [(n, v) for n, v in fields if n != "Connection"]
+            response = http2.request(address, port, request["method"], path, host, fields, body, tls, entry.get("sni"))
+        else:
+            with Client(address, port, timeout=10, tls=tls, sni=entry.get("sni")) as client:
+                client.send(request_bytes(request["method"], path, fields, body, host=host))
+                response = client.read(request["method"])
         need(response.complete, f"the response is cut: {response}")
         echoed = None
         try:
@@ -255,9 +258,6 @@ class Traffic:
         except ValueError:
             pass
         return response, echoed
-
-    def address_of(self, entry):
-        return self.address(entry["gateway"])
 
     def tls(self, entry):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -277,6 +277,9 @@ class Traffic:
 
     def once(self, entry):
         expect = entry["expect"]
+        talk = {**STREAMS, **CALLS}.get(entry.get("protocol"))
+        if talk:
+            return talk(self, entry)
         if expect.get("connectionError"):
             try:
                 response, _ = self.send(entry)
@@ -337,17 +340,26 @@ class Traffic:
                 fields.append(("X-Jitter", str(random.randrange(10000))))
             while True:
                 try:
-                    response, echoed = self.send(entry, fields)
-                    need(response.status in entry["expect"]["status"], f"status {response.status}")
-                    self.echoed({k: v for k, v in entry["expect"].items() if k in ("namespace", "backend", "backendRequest")}, response, echoed)
-                    return echoed
-                except (Wrong, OSError, Ended, Malformed):
+                    return self.sample(entry, fields)
+                except FAILURES:
                     if not retry:
                         raise
         with concurrent.futures.ThreadPoolExecutor(entry.get("concurrency", 10)) as pool:
             return list(pool.map(one, range(count)))
 
+    def sample(self, entry, fields):
+        """One request or conversation of many; what the backend tells of itself."""
+        talk = {**STREAMS, **CALLS}.get(entry.get("protocol"))
+        if talk:
+            return talk(self, entry, fields)
+        response, echoed = self.send(entry, fields)
+        need(response.status in entry["expect"]["status"], f"status {response.status}")
+        self.echoed({k: v for k, v in entry["expect"].items() if k in ("namespace", "backend", "backendRequest")}, response, echoed)
+        return echoed
+
     def repeat(self, entry):
+        if entry.get("protocol") in STREAMS:
+            return self.in_a_row(entry)
         try:
             echoes = self.many(entry, entry["repeat"])
         except (OSError, Ended, Malformed) as error:
@@ -356,6 +368,20 @@ class Traffic:
             for echoed in echoes:
                 values = echoed["headers"].get("Backend", [])
                 need(len(values) == 1 and echoed["pod"].startswith(values[0]), f"Backend {values} at {echoed['pod']}")
+
+    def in_a_row(self, entry):
+        """Conversations one after another; a datagram may be lost, which begins the row anew."""
+        end, row = time.monotonic() + self.within, 0
+        while row < entry["repeat"]:
+            try:
+                self.once(entry)
+                row += 1
+            except Wrong:
+                raise
+            except (OSError, Ended, ValueError) as error:
+                row = 0
+                if entry["scheme"] != "udp" or time.monotonic() > end:
+                    raise Wrong(f"{self.title(entry)}: {error}") from None
 
     def weights(self, entry):
         expect, last = entry["expect"], None
@@ -368,7 +394,7 @@ class Traffic:
                     share = hits[backend] / entry["repeat"]
                     need(abs(share - weight) <= expect["tolerance"], f"{backend} got {share:.3f}, not {weight}")
                 return
-            except (Wrong, OSError, Ended, Malformed) as error:
+            except FAILURES as error:
                 last = error
                 if time.monotonic() > end:
                     break

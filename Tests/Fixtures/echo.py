@@ -1,6 +1,6 @@
 """Echo pods: what the conformance suite's `echo-basic` image does in HTTP mode, several in one process.
 
-Each pod has a loopback address of its own: 3000 HTTP/1.1, 3001 (refuses what is not HTTP/2 prior knowledge), 8443 HTTPS
+Each pod has a loopback address of its own: 3000 HTTP/1.1, 3001 HTTP/2 by prior knowledge and nothing else, 8443 HTTPS
 when it has a certificate. All pods of a `Pods` run on one event loop in a thread.
 """
 import asyncio
@@ -15,6 +15,8 @@ import threading
 import time
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from . import http2
+
 
 def canonical(name):
     """A field name as Go's net/http spells it."""
@@ -28,8 +30,8 @@ def seconds(text):
 
 
 class Pod:
-    def __init__(self, namespace, name, address, tls=None, service="", ingress="", http_port=3000):
-        self.namespace, self.name, self.address = namespace, name, address
+    def __init__(self, namespace, name, address, tls=None, service="", ingress="", http_port=3000, certificate=None):
+        self.namespace, self.name, self.address, self.certificate = namespace, name, address, certificate
         self.tls, self.service, self.ingress, self.http_port = tls, service, ingress, http_port
         self.log, self.attempts, self.servers, self.lock = [], {}, [], None
 
@@ -39,18 +41,21 @@ class Pod:
 
     async def start(self):
         self.lock = asyncio.Lock()
-        ports = [(self.http_port, None, self.serve), (3001, None, self.refuse)]
+        ports = [(self.http_port, None, self.serve), (3001, None, self.serve_http2)]
+        await self.listen(ports + ([(8443, self.tls, self.serve)] if self.tls else []))
+
+    async def listen(self, ports):
+        """Serves (port, TLS context or None, handler)."""
         if self.tls:
             def remember(ssl_object, name, _context):
                 ssl_object.ai_gateway_sni = name
             self.tls.sni_callback = remember
-            ports.append((8443, self.tls, self.serve))
         for port, tls, handler in ports:
             self.servers.append(await asyncio.start_server(
                 lambda r, w, p=port, h=handler: self.connection(r, w, p, h), self.address, port, ssl=tls,
                 backlog=512, limit=1 << 20))
 
-    def close(self):
+    async def stop(self):
         for server in self.servers:
             server.close()
 
@@ -65,10 +70,21 @@ class Pod:
             except Exception:
                 pass
 
-    async def refuse(self, reader, writer, port):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
+    async def serve_http2(self, reader, writer, port):
+        begun = await reader.readuntil(b"\r\n\r\n")
+        if not http2.PREFACE.startswith(begun):
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            return
+
+        async def answer(method, path, authority, lines, _body):
+            fields = {}
+            for name, value in lines:
+                fields.setdefault(canonical(name), []).append(value)
+            content, extra = self.echo(method, path, "HTTP/2.0", authority, fields, port)
+            back = {"content-type": "application/json", "content-length": str(len(content))}
+            return 200, [*back.items(), *((n.lower(), v) for n, v in extra.items())], content
+        await http2.serve(reader, writer, answer, begun)
 
     async def serve(self, reader, writer, port):
         while True:
@@ -108,11 +124,15 @@ class Pod:
             failed = await self.retry(writer, method, query)
             if failed is not None:
                 return failed
-        self.log.append(uri)
         host = fields.pop("Host", [""])[0]
+        content, extra = self.echo(method, uri, version, host, fields, port, writer.get_extra_info("ssl_object"))
+        return await self.write(writer, method, 200, content, "application/json", extra)
+
+    def echo(self, method, uri, version, host, fields, port, security=None):
+        """The content that tells of a request, and the fields that it asks for."""
+        self.log.append(uri)
         body = {"path": uri, "host": host, "method": method, "proto": version, "headers": fields, "httpPort": str(port),
                 "namespace": self.namespace, "ingress": self.ingress, "service": self.service, "pod": self.name}
-        security = writer.get_extra_info("ssl_object")
         if security:
             body["tls"] = self.security(security)
         extra = []
@@ -123,7 +143,7 @@ class Pod:
         joined = {}
         for name, value in extra:
             joined[name] = joined[name] + "," + value if name in joined else value
-        return await self.write(writer, method, 200, json.dumps(body, indent=1).encode(), "application/json", joined)
+        return json.dumps(body, indent=1).encode(), joined
 
     def security(self, ssl_object):
         der = ssl_object.getpeercert(binary_form=True)
@@ -193,7 +213,7 @@ class Pods:
     def remove(self, pods):
         async def close():
             for pod in pods:
-                pod.close()
+                await pod.stop()
         self.call(close())
         for pod in pods:
             self.pods.remove(pod)
