@@ -17,13 +17,13 @@ import Testing
     ]
 
     static func rank(
-        specificity: UInt32 = 0, method: String? = nil, headers: Int = 0, query: Int = 0, age: UInt64 = .max,
-        route: String = "a/a", rule: Int = 0, match: Int = 0
+        specificity: UInt32 = 0, method: String? = nil, headers: Int = 0, query: Int = 0,
+        age: UInt64 = .max, route: String = "a/a", rule: Int = 0, match: Int = 0
     ) -> Rank {
         Rank(
             MatchDescription(
-                method: method, specificity: specificity, rule: 0, age: age, route: route, ruleIndex: rule,
-                matchIndex: match),
+                method: method, specificity: specificity, rule: 0, age: age, route: route,
+                ruleIndex: rule, matchIndex: match),
             headerCount: headers, queryCount: query)
     }
 

@@ -1,6 +1,7 @@
 // Proves that clusters follow the addresses of their names, and that connections of other trust
 // belong to another cluster.
 import Kernel
+import Runtime
 import Testing
 
 @testable import Control
@@ -78,6 +79,29 @@ import Testing
         #expect(Set(ids).count == 3)
     }
 
+    @Test(arguments: [
+        ("{protocol: HTTP, ", ClusterProtocol.http, Runtime.ProxyProtocol.none),
+        ("{protocol: H2C, ", .h2c, .none), ("{protocol: HTTPS, ", .https, .none),
+        ("{protocol: HTTP2, ", .http2, .none), ("{proxyProtocol: V1, ", .http, .v1),
+        ("{protocol: HTTP2, proxyProtocol: V2, ", .http2, .v2),
+    ])
+    func `a cluster speaks what its Backend says, and is another's when that changes`(
+        spec: String, proto: ClusterProtocol, header: Runtime.ProxyProtocol
+    ) {
+        var identities = Identities()
+        var clients = TLSClientCache()
+        let endpoints = "endpoints: [{address: 10.0.0.1, port: 80}]}"
+        let other = compile(
+            status(Documents.admitted(Self.text("{proxyProtocol: V2, " + endpoints))), &identities)
+        let compiled = compile(
+            status(Documents.admitted(Self.text(spec + endpoints))), &identities)
+        let cluster = compiled.clusters(&identities, clients: &clients) { _ in [] }.clusters[0]
+        #expect(cluster.protocol == proto)
+        #expect(cluster.proxyProtocol == header)
+        #expect((cluster.tls != nil) == proto.isTLS)
+        #expect(cluster.id != other.blueprints[0].id)
+    }
+
     @Test func `trust that cannot be set up leaves the cluster without endpoints`() {
         var identities = Identities()
         var clients = TLSClientCache()
@@ -103,5 +127,8 @@ import Testing
             id: 0, place: ListenPlace(address: nil, port: 80), boundPort: 8080, isTLS: false,
             listeners: [])
         #expect(socket.addresses.map(\.description) == ["0.0.0.0:8080", "[::]:8080"])
+        #expect(socket.transport == .tcp)
+        let datagrams = ListenPlace(address: nil, port: 80, transport: .udp)
+        #expect(datagrams != socket.place && datagrams.description == "*:80/udp")
     }
 }

@@ -87,4 +87,29 @@ import Testing
         let listener = compiled.table.ports[0].listeners[0].id
         #expect(names.listener(listener) == "default/gw/http")
     }
+
+    @Test func `routes of one name and of two kinds are told apart`() {
+        var identities = Identities()
+        var kinds: [UInt32] = []
+        for kind in ["HTTPRoute", "GRPCRoute", "HTTPRoute"] {
+            let text = Self.text(routes: ["a"]).replacing("kind: HTTPRoute", with: "kind: \(kind)")
+            kinds += Self.rules(Self.compiled(text, &identities)).values
+        }
+        #expect(kinds[0] != kinds[1] && kinds[0] == kinds[2])
+    }
+
+    @Test func `a listener that serves something else is another one`() {
+        var identities = Identities()
+        func ids(_ proto: String) -> [UInt32] {
+            let text = Self.text(routes: []).replacing("protocol: HTTP}", with: "\(proto)}")
+            let ports = Self.compiled(text, &identities).table.ports
+            return [ports[0].id, ports[0].listeners[0].id]
+        }
+        let http = ids("protocol: HTTP")
+        let tcp = ids("protocol: TCP")
+        let sealed = ids("protocol: TLS, tls: {mode: Passthrough}")
+        let udp = ids("protocol: UDP")
+        #expect(http[0] == tcp[0] && tcp[0] == sealed[0] && udp[0] != tcp[0])
+        #expect(Set([http, tcp, sealed, udp].map { $0[1] }).count == 4)
+    }
 }

@@ -46,6 +46,7 @@ import Testing
         spec.limits = ["fieldsBytesMax": .string("32Ki"), "retriesMax": .int(0)]
         spec.timeouts = ["connect": "1500ms", "tcpKeepAliveIdle": "45s"]
         spec.allowHalfClose = true
+        spec.proxyProtocol = .accept
         spec.trustedProxies = TrustedProxiesSpec(
             cidrs: ["10.0.0.0/8", "fd00::/8", "192.0.2.1"], hops: 2, header: "CF-Connecting-IP")
         ParameterTable.apply(spec, to: &parameters)
@@ -55,6 +56,7 @@ import Testing
         #expect(parameters.timeouts.tcpKeepAliveIdleSeconds == 45)
         #expect(parameters.timeouts.firstByteMilliseconds == Timeouts().firstByteMilliseconds)
         #expect(parameters.allowsHalfClose)
+        #expect(parameters.acceptsProxyProtocol)
         #expect(parameters.trustedProxies.hops == 2)
         #expect(parameters.trustedProxies.source == .field("cf-connecting-ip"))
         #expect(

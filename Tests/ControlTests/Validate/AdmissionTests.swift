@@ -129,6 +129,23 @@ import Testing
             "spec.rules[0].sessionPersistence.absoluteTimeout: is required with lifetimeType "
                 + "Permanent"),
         Case(
+            "GRPCRoute",
+            rule(
+                "{matches: [{method: {service: a..b, method: c.d}}, {method: {service: 9a}}, "
+                    + "{method: {type: RegularExpression, service: \"9[.]\"}}]}"),
+            "spec.rules[0].matches[0].method.method: \"c.d\" is not a name of a method of gRPC",
+            "spec.rules[0].matches[0].method.service: \"a..b\" is not a name of a service of gRPC",
+            "spec.rules[0].matches[1].method.service: \"9a\" is not a name of a service of gRPC"),
+        Case(
+            "GRPCRoute",
+            rule(
+                "{filters: [{type: RequestMirror}], "
+                    + "backendRefs: [{name: a, port: 1, filters: [{type: RequestHeaderModifier, "
+                    + "requestHeaderModifier: {remove: [\"a:\"]}}]}]}"),
+            "spec.rules[0].backendRefs[0].filters[0].requestHeaderModifier.remove[0]: \"a:\" is not "
+                + "a name of a header; leave out the colon",
+            "spec.rules[0].filters[0].requestMirror: is required with type RequestMirror"),
+        Case(
             "GRPCRoute", rule("{matches: [{method: {}}]}"),
             "spec.rules[0].matches[0].method: needs a service or a method"),
         Case(
