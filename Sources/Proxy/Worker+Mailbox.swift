@@ -32,6 +32,7 @@ extension Worker {
             if currentUsers == 0 { _ = generations.remove(slot: previous) }
         }
         currentUsers = 0
+        if cipher.multiplexers.count > 0 { shutDownOrphans() }
     }
 
     /// Heads are parsed before their listener is known: by the widest limits of all listeners.

@@ -172,6 +172,7 @@ struct StatusBuilder {
             {
                 note([finding], of: object)
             }
+            note(parent.notes, of: object, .warning)
             parents.append(
                 ParentStatus(
                     parentRef: parent.ref, controllerName: GatewayClass.ownController,
@@ -213,8 +214,9 @@ struct StatusBuilder {
         let names = parent.attachments.map {
             resolution.listeners[$0.listener].description
         }
-        return "attached to listener\(names.count == 1 ? "" : "s") "
-            + sentenceList(names, "and")
+        let text =
+            "attached to listener\(names.count == 1 ? "" : "s") " + sentenceList(names, "and")
+        return parent.notes.isEmpty ? text : "\(text); \(Finding.text(parent.notes))"
     }
 
     // MARK: - Backends

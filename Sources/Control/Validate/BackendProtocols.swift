@@ -1,3 +1,4 @@
+import Routing
 import Runtime
 
 /// What passes to a backend.
@@ -83,5 +84,32 @@ enum BackendProtocols {
 
     private static func refuse(_ message: String) -> Result<ClusterProtocol, FindingError> {
         .failure(FindingError(Finding("UnsupportedProtocol", message)))
+    }
+}
+
+extension ServicePort {
+    func takes(_ transport: Transport) -> Bool {
+        self.protocol ?? "TCP" == transport.name
+    }
+
+    /// As people name it.
+    func place(of service: Entry<Service>) -> String {
+        "port \(port) of Service \(service.name)"
+    }
+}
+
+extension Transport {
+    /// As Services name it.
+    var name: String { self == .udp ? "UDP" : "TCP" }
+}
+
+extension ProxyProtocol {
+    /// What connections begin with.
+    var header: Runtime.ProxyProtocol {
+        switch self {
+        case .v1: .v1
+        case .v2: .v2
+        default: .none
+        }
     }
 }

@@ -283,30 +283,3 @@ struct BackendResolver {
             hostHeader: hostHeader, isModelServer: server != .none)
     }
 }
-
-extension ServicePort {
-    fileprivate func takes(_ transport: Transport) -> Bool {
-        self.protocol ?? "TCP" == transport.name
-    }
-
-    /// As people name it.
-    fileprivate func place(of service: Entry<Service>) -> String {
-        "port \(port) of Service \(service.name)"
-    }
-}
-
-extension Transport {
-    /// As Services name it.
-    var name: String { self == .udp ? "UDP" : "TCP" }
-}
-
-extension ProxyProtocol {
-    /// What connections begin with.
-    fileprivate var header: Runtime.ProxyProtocol {
-        switch self {
-        case .v1: .v1
-        case .v2: .v2
-        default: .none
-        }
-    }
-}

@@ -1,5 +1,8 @@
-/// HTTPRoutes and GRPCRoutes with hostnames in common on one listener: only the kind of the oldest
-/// is taken there (`GRPCRoute.spec.hostnames`).
+/// Routes of one listener that cannot all have their way.
+///
+/// Of HTTPRoutes and GRPCRoutes with hostnames in common only the kind of the oldest is taken
+/// (`GRPCRoute.spec.hostnames`). Of TCPRoutes, and of UDPRoutes, all are taken and the oldest has
+/// the traffic.
 struct RouteConflicts {
     private let routes: [RouteEntry]
     private let listeners: [ResolvedListener]
@@ -16,8 +19,40 @@ struct RouteConflicts {
         let hostnames: [String]
     }
 
-    /// Takes routes from listeners where an older one of the other kind has their names.
+    /// Takes routes from listeners where an older one of the other kind has their names, and says
+    /// of others that they have no traffic.
     func apply(to resolved: inout [ResolvedRoute]) {
+        separateKinds(&resolved)
+        noteIdle(&resolved)
+    }
+
+    // MARK: - Streams and datagrams
+
+    private func noteIdle(_ resolved: inout [ResolvedRoute]) {
+        let byAge = routes.indices.filter { routes[$0].kind == .tcp || routes[$0].kind == .udp }
+            .sorted { routes[$0].object.isOlder(than: routes[$1].object) }
+        var owners: [Int: Int] = [:]
+        for number in byAge {
+            for parent in resolved[number].parents.indices
+            where resolved[number].parents[parent].rejected == nil {
+                for attachment in resolved[number].parents[parent].attachments {
+                    let owner = owners[attachment.listener] ?? number
+                    owners[attachment.listener] = owner
+                    guard owner != number else { continue }
+                    resolved[number].parents[parent].notes.append(
+                        Finding(
+                            "Idle", at: resolved[number].parents[parent].path,
+                            "\(routes[owner].kind.rawValue) \(routes[owner].name) is older and has "
+                                + "all that comes to listener "
+                                + listeners[attachment.listener].description))
+                }
+            }
+        }
+    }
+
+    // MARK: - Requests
+
+    private func separateKinds(_ resolved: inout [ResolvedRoute]) {
         guard routes.contains(where: { $0.kind == .grpc }) else { return }
         let byAge = routes.indices.filter { routes[$0].kind.routesRequests }
             .sorted { routes[$0].object.isOlder(than: routes[$1].object) }

@@ -10,9 +10,13 @@ struct ResolvedParent: Sendable {
 
     /// As written, with the API's defaults filled in.
     let ref: ParentReference
+    /// Where it stands: `spec.parentRefs[1]`.
+    let path: String
     /// Why the route is not accepted; nil when it is.
     var rejected: Finding?
     var attachments: [Attachment] = []
+    /// What has no effect although the route is accepted.
+    var notes: [Finding] = []
 }
 
 /// A rule of a route with what was found about it.
@@ -159,7 +163,7 @@ struct RouteResolver {
         full.kind = ref.effectiveKind
         full.namespace = ref.namespace ?? namespace
         if full.sectionName == "" { full.sectionName = nil }
-        var parent = ResolvedParent(ref: full)
+        var parent = ResolvedParent(ref: full, path: path)
         if full.kind == ListenerSet.kind {
             parent.rejected = Finding(
                 "UnsupportedValue", at: path + ".kind", "ListenerSets are not supported yet")

@@ -70,8 +70,9 @@ struct Downstream: ~Copyable {
     /// Neighbours among the streams of its connection; `.max`: none.
     var nextStream = UInt32.max
     var previousStream = UInt32.max
-    /// With phase `multiplexing`: the session.
+    /// With phase `multiplexing`: the session, and whether it was told to end.
     var multiplexer = SlotID.none
+    var isLeaving = false
     var timer = Deadline()
 
     init(

@@ -64,6 +64,8 @@ struct Multiplexers: ~Copyable {
         @inline(always) _modify { yield &slots[id] }
     }
 
+    var count: Int { slots.count }
+
     func contains(_ id: SlotID) -> Bool { slots.contains(id) }
 
     mutating func insert(_ multiplexer: consuming Multiplexer) -> SlotID? {
@@ -111,6 +113,12 @@ struct Multiplexers: ~Copyable {
         guard slots.contains(stream.connection) else { return }
         slots[stream.connection].session.sendEnd(stream.stream)
         noteOutput(stream.connection)
+    }
+
+    /// Whether all that a stream was given has been framed.
+    func isFlushed(_ stream: StreamReference) -> Bool {
+        !slots.contains(stream.connection)
+            || slots[stream.connection].session.isFlushed(stream.stream)
     }
 
     /// Ends a stream; what of its output is complete leaves before.

@@ -107,10 +107,26 @@ extension Worker {
     ) {
         if goesOn {
             takeEvents(connection, &input)
+            if downstreams.contains(id) { timeHead(ofConnection: id) }
             return
         }
         count(cipher.multiplexers[connection].session.flood)
         endMultiplexing(downstream: id)
+    }
+
+    /// A head that comes in pieces has as long as one of HTTP/1.1; no other frame may come before its end.
+    private mutating func timeHead(ofConnection id: SlotID) {
+        let connection = downstreams[id].multiplexer
+        guard cipher.multiplexers.contains(connection) else { return }
+        if cipher.multiplexers[connection].session.isReceivingHead {
+            if downstreams[id].headTried == 0 {
+                setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
+            }
+            downstreams[id].headTried = 1
+        } else if downstreams[id].headTried != 0 {
+            downstreams[id].headTried = 0
+            armMultiplexing(downstream: id)
+        }
     }
 
     /// Carries out what a client's frames say about a stream.
@@ -129,8 +145,12 @@ extension Worker {
             downstreamReady(id, &input)
         case .writable:
             downstreams[id].link.becameWritable()
-            setDeadline(downstream: id, in: 0)
-            resumeAnswer(toStream: id)
+            if downstreams[id].phase == .closing {
+                endStreamIfFlushed(id)
+            } else {
+                setDeadline(downstream: id, in: 0)
+                resumeAnswer(toStream: id)
+            }
         case .reset: clientIsGone(id)
         case .opened, .goAway, .capacity, .pong: break
         }
@@ -213,8 +233,20 @@ extension Worker {
     /// The one request of a stream is answered, or never will be.
     mutating func endStream(_ id: SlotID, _ ending: Ending) {
         switch ending {
-        case .plain, .linger: forget(downstreamStream: id, .finished)
+        case .plain, .linger:
+            downstreams[id].phase = .closing
+            endStreamIfFlushed(id)
         case .cut, .reset: forget(downstreamStream: id, .error)
+        }
+    }
+
+    /// A stream goes when its answer is on its way; a client whose window stays shut has as long as for any write.
+    private mutating func endStreamIfFlushed(_ id: SlotID) {
+        guard let stream = downstreams[id].link.stream else { return }
+        if cipher.multiplexers.isFlushed(stream) {
+            forget(downstreamStream: id, .finished)
+        } else {
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
         }
     }
 
@@ -267,9 +299,27 @@ extension Worker {
     /// their way are not lost (RFC 9113 §6.8).
     mutating func shutDown(downstream id: SlotID) {
         let connection = downstreams[id].multiplexer
+        downstreams[id].isLeaving = true
         cipher.multiplexers[connection].session.shutDown()
         cipher.multiplexers.noteOutput(connection)
         setDeadline(downstream: id, in: Self.shutDownMilliseconds)
+    }
+
+    /// After new documents: connections whose listener is gone take no more streams.
+    mutating func shutDownOrphans() {
+        for slot in 0..<downstreams.highWater
+        where downstreams.isOccupied(slot) && downstreams[slot].phase == .multiplexing {
+            if !hasListener(downstreams[slot].origin) {
+                shutDown(downstream: downstreams.id(of: slot))
+            }
+        }
+    }
+
+    private func hasListener(_ origin: RequestOrigin) -> Bool {
+        if port(origin.portID) < 0 { return false }
+        if !origin.isTLS { return true }
+        let row = generations[current].snapshot.table.listenerIndex(id: origin.tlsListenerID)
+        return row >= 0
     }
 
     /// From the first GOAWAY to the final one.
@@ -279,7 +329,7 @@ extension Worker {
 
     /// Sets the connection's deadline by what it waits for.
     mutating func armMultiplexing(downstream id: SlotID) {
-        if isDraining { return }
+        if isDraining || downstreams[id].isLeaving || downstreams[id].headTried != 0 { return }
         let connection = downstreams[id].multiplexer
         guard cipher.multiplexers.contains(connection) else { return }
         if downstreams[id].link.isCongested {
@@ -293,12 +343,14 @@ extension Worker {
 
     mutating func multiplexingTimedOut(downstream id: SlotID) {
         let connection = downstreams[id].multiplexer
-        if downstreams[id].link.isCongested {
+        if downstreams[id].link.isCongested || downstreams[id].headTried != 0 {
             shard.add(.clientTimeouts, 1)
             close(downstream: id)
             return
         }
-        if isDraining || cipher.multiplexers[connection].session.openStreams == 0 {
+        if isDraining || downstreams[id].isLeaving
+            || cipher.multiplexers[connection].session.openStreams == 0
+        {
             sayGoAway(connection)
             if cipher.multiplexers[connection].session.openStreams == 0 { return }
         }
