@@ -20,7 +20,7 @@ ALLOWED = {
     "HTTPCodec": {"HTTP", "Kernel", "CNGHTTP2"},
     "Telemetry": {"Kernel"},
     "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry"},
-    "Proxy": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime"},
+    "Proxy": {"Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Runtime"},
     "Peer": {"Kernel", "HTTP", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},
