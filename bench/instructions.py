@@ -228,11 +228,11 @@ def over(results):
 
 def main():
     parser = argparse.ArgumentParser(prog="bench/run instructions")
-    parser.add_argument("scenario", nargs="*", help=", ".join(parts.SCENARIOS))
+    parser.add_argument("scenario", nargs="*", help=", ".join(parts.COUNTED))
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    for name in set(options.scenario) - set(parts.SCENARIOS):
-        parser.error(f"{name} is no scenario; known are {', '.join(parts.SCENARIOS)}")
+    for name in set(options.scenario) - set(parts.COUNTED):
+        parser.error(f"{name} is no scenario; known are {', '.join(parts.COUNTED)}")
     machine.build()
     facts = machine.environment()
     # All on one core: load and gateway alternate, so how many events one epoll_wait serves does not depend on luck.
@@ -247,7 +247,7 @@ def main():
         bench.binary = os.path.join(bench.folder, "ai-gateway")
         subprocess.run(["strip", "-g", "-o", bench.binary, os.environ["AI_GATEWAY"]], check=True)
         bench.origin()
-        for scenario in options.scenario or parts.SCENARIOS:
+        for scenario in options.scenario or parts.COUNTED:
             print(f"{parts.TITLES[scenario]}: callgrind …", file=sys.stderr, flush=True)
             results[scenario], raw[scenario] = instructions(bench, scenario)
             print(f"{parts.TITLES[scenario]}: strace …", file=sys.stderr, flush=True)

@@ -14,6 +14,8 @@ import parts
 import report
 
 CONNECTIONS = 64
+# Over HTTP/2: so many connections with so many streams each.
+CONNECTIONS_H2, STREAMS = 16, 10
 ROUNDS_MIN = 5
 
 
@@ -45,21 +47,41 @@ def arguments():
     return options
 
 
-def load(bench, part, scenario, seconds):
-    """One run of wrk; its figures, and what the proxy spent meanwhile."""
-    others, pids = machine.Others(), part.pids()
-    before = machine.spent(pids)
+def over_http1(bench, part, scenario, seconds):
+    """One run of wrk; its figures."""
     done = subprocess.run(
         ["taskset", "-c", str(bench.load_core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency",
          "-s", os.path.join(parts.HERE, "load.lua"), f"http://127.0.0.1:{part.port}{parts.PATHS[scenario]}",
          "--", scenario, bench.question],
         capture_output=True, text=True, timeout=seconds + 60)
-    nanoseconds = machine.spent(pids) - before
-    share, who = others.end()
     found = re.search(r"^FIGURES (.*)$", done.stdout, re.M)
     if not found:
         raise machine.stop(f"wrk against {part.name} failed:\n{done.stdout}{done.stderr}")
-    figures = json.loads(found.group(1))
+    return json.loads(found.group(1))
+
+
+def over_http2(bench, part, scenario, seconds):
+    """One run of h2load; its figures, which have no percentiles."""
+    done = subprocess.run(
+        ["taskset", "-c", str(bench.load_core), "h2load", "-t1", f"-c{CONNECTIONS_H2}", f"-m{STREAMS}", f"-D{max(1, round(seconds))}",
+         f"https://127.0.0.1:{part.tls_port}{parts.PATHS[scenario]}"],
+        capture_output=True, text=True, timeout=seconds + 60)
+    found = re.search(r"^finished in ([0-9.]+)(m?s), ", done.stdout, re.M)
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", done.stdout)
+    if not found or not counts or "Application protocol: h2\n" not in done.stdout:
+        raise machine.stop(f"h2load against {part.name} failed:\n{done.stdout}{done.stderr}")
+    good, *bad = (int(number) for number in counts.groups())
+    return {"requests": good, "errors": sum(bad), "p50": None, "p99": None,
+            "microseconds": float(found.group(1)) * (1e3 if found.group(2) == "ms" else 1e6)}
+
+
+def load(bench, part, scenario, seconds):
+    """One run of load; its figures, and what the proxy spent meanwhile."""
+    others, pids = machine.Others(), part.pids()
+    before = machine.spent(pids)
+    figures = (over_http2 if scenario == "h2" else over_http1)(bench, part, scenario, seconds)
+    nanoseconds = machine.spent(pids) - before
+    share, who = others.end()
     if figures["errors"] or not figures["requests"]:
         raise machine.stop(f"{part.name} answered with errors, so nothing is judged: {figures}")
     resident, anonymous = machine.memory(pids)
@@ -81,6 +103,15 @@ def check_answers(bench, proxies):
             with urllib.request.urlopen(urllib.request.Request(base + parts.PATHS[scenario], content), timeout=10) as answer:
                 if answer.read().decode() != wanted:
                     raise machine.stop(f"{part.name} does not pass the origin's answer on ({scenario})")
+
+
+def check_http2(proxies):
+    """The same over HTTP/2 and TLS."""
+    for part in proxies:
+        done = subprocess.run(["curl", "-sk", "--http2", "--max-time", "10", "-w", "%{http_version}",
+                               f"https://127.0.0.1:{part.tls_port}{parts.PATHS['h2']}"], capture_output=True, text=True)
+        if done.stdout != parts.TEXT + "2":
+            raise machine.stop(f"{part.name} does not pass the origin's answer on (h2): {done.stdout!r} {done.stderr}")
 
 
 def check_counted(gateway, rows):
@@ -107,12 +138,20 @@ def rounds(bench, proxies, options):
                 rows.append(row)
                 mark = f"  others {row['others_share']:.0%} of a core" if row["others_share"] > machine.BUSY_SHARE else ""
                 print(f"{scenario:5} round {number + 1}/{options.rounds} {part.name:10} {row['cpu_us']:7.2f} µs"
-                      f" {row['per_second']:9.0f}/s  p50 {row['p50_us'] / 1000:.2f} ms  p99 {row['p99_us'] / 1000:.2f} ms{mark}",
+                      f" {row['per_second']:9.0f}/s  {latency(row)}{mark}",
                       flush=True)
     return rows
 
 
+def latency(row):
+    if row["p50_us"] is None:
+        return ""
+    return f"p50 {row['p50_us'] / 1000:.2f} ms  p99 {row['p99_us'] / 1000:.2f} ms"
+
+
 def spread(values):
+    if None in values:
+        return None
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
@@ -167,6 +206,8 @@ def main():
         bench.origin()
         proxies = [bench.proxy(name) for name in [parts.GATEWAY, *options.peers]]
         check_answers(bench, proxies)
+        if "h2" in options.scenarios:
+            check_http2(proxies)
         rows = rounds(bench, proxies, options)
         check_counted(proxies[0], rows)
     disturbed = sum(row["others_share"] > machine.BUSY_SHARE for row in rows)

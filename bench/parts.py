@@ -12,9 +12,11 @@ import machine
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = ("nginx", "haproxy")
 GATEWAY = "ai-gateway"
-SCENARIOS = ("get", "chat")
-PATHS = {"get": "/assets/page?version=3", "chat": "/v1/chat/completions"}
-TITLES = {"get": "GET → 200 B", "chat": "POST 2 KB → 1 KB"}
+SCENARIOS = ("get", "chat", "h2")
+# Those whose instructions are counted.
+COUNTED = ("get", "chat")
+PATHS = {"get": "/assets/page?version=3", "chat": "/v1/chat/completions", "h2": "/assets/page?version=3"}
+TITLES = {"get": "GET → 200 B", "chat": "POST 2 KB → 1 KB", "h2": "GET → 200 B over HTTP/2 and TLS"}
 
 
 def padded(text, size, mark="~"):
@@ -40,7 +42,7 @@ class Part:
     """One process (and its children), pinned to a core, that listens on a port."""
 
     def __init__(self, name, command, port, core, log):
-        self.name, self.port, self.log = name, port, log
+        self.name, self.port, self.log, self.tls_port = name, port, log, None
         pin = ["taskset", "-c", str(core)] if core is not None else []
         with open(log, "ab") as file:
             self.process = subprocess.Popen(pin + command, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
@@ -88,6 +90,7 @@ class Bench:
         self.question = os.path.join(self.folder, "question.json")
         with open(self.question, "w") as file:
             file.write(QUESTION)
+        self.certify()
 
     def __enter__(self):
         return self
@@ -97,10 +100,20 @@ class Bench:
             part.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def written(self, source, port=0):
+    def certify(self):
+        """One certificate for all proxies, of the kind that most have: ECDSA P-256."""
+        place = lambda name: os.path.join(self.folder, name)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                        "-keyout", place("tls.key"), "-out", place("tls.crt")], check=True, capture_output=True)
+        with open(place("tls.pem"), "w") as file:
+            file.write(machine.read(place("tls.crt")) + machine.read(place("tls.key")))
+
+    def written(self, source, port=0, tls_port=0):
         """A configuration of this folder with its ports and places filled in."""
         text = machine.read(os.path.join(HERE, source))
-        for name, value in {"FOLDER": self.folder, "ORIGIN": self.origin_port, "PORT": port, "ANSWER": ANSWER, "TEXT": TEXT}.items():
+        for name, value in {"FOLDER": self.folder, "ORIGIN": self.origin_port, "PORT": port, "TLSPORT": tls_port, "ANSWER": ANSWER,
+                            "TEXT": TEXT}.items():
             text = text.replace(f"@{name}@", str(value))
         path = os.path.join(self.folder, os.path.basename(source))
         with open(path, "w") as file:
@@ -118,21 +131,21 @@ class Bench:
         return self.start("origin", ["nginx", "-e", log, "-p", self.folder, "-c", path], self.origin_port, self.load_core)
 
     def proxy(self, name):
-        port, metrics = free_port(), None
+        port, tls_port, metrics = free_port(), free_port(), None
         if name == "nginx":
             command = ["nginx", "-e", os.path.join(self.folder, "nginx.log"), "-p", self.folder,
-                       "-c", self.written("peers/nginx.conf", port)]
+                       "-c", self.written("peers/nginx.conf", port, tls_port)]
         elif name == "haproxy":
-            command = ["haproxy", "-db", "-f", self.written("peers/haproxy.cfg", port)]
+            command = ["haproxy", "-db", "-f", self.written("peers/haproxy.cfg", port, tls_port)]
         else:
             metrics = free_port()
-            command = self.gateway_command(port, metrics)
+            command = self.gateway_command(port, metrics, tls_port=tls_port)
         part = self.start(name, command, port, self.proxy_core)
-        part.metrics = metrics
+        part.metrics, part.tls_port = metrics, tls_port
         return part
 
-    def gateway_command(self, port, metrics=None, binary=None):
-        routes = self.written("peers/ai-gateway.yaml", port)
+    def gateway_command(self, port, metrics=None, binary=None, tls_port=None):
+        routes = self.written("peers/ai-gateway.yaml", port, tls_port or free_port())
         listen = ["--metrics", f"127.0.0.1:{metrics}"] if metrics else []
         return [binary or os.environ["AI_GATEWAY"], "run", routes, "--address", "127.0.0.1", "--workers", "1",
                 "--admin", "off", "--access-log", "off", "--log-level", "error"] + listen

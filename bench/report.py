@@ -51,6 +51,8 @@ def table(head, rows):
 
 def span(figure, form="{:.1f}", scale=1):
     """`median (min–max)`."""
+    if not figure:
+        return "–"
     median, low, high = (form.format(figure[key] / scale) for key in ("median", "min", "max"))
     return f"{median} ({low}–{high})"
 

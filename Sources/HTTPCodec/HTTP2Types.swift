@@ -24,7 +24,7 @@ public struct HTTP2Event: BitwiseCopyable, Equatable, Sendable {
         case opened
         /// There is something new for `read`: bytes, or the end.
         case readable
-        /// `isCongested` is false again after it was true.
+        /// `isCongested` is false again after it was true; to a server also: all of its answer is sent.
         case writable
         /// The stream ended before its time; nothing more can be read or sent.
         ///

@@ -159,7 +159,10 @@ struct SessionCore: ~Copyable {
     private mutating func sentEnd(_ number: Int32) {
         guard let slot = streams.find(number: number) else { return }
         streams[slot].flags.insert(.endSent)
-        if streams[slot].flags.contains(.isLeft), !streams[slot].flags.contains(.inputEnded) {
+        if !streams[slot].flags.contains(.isLeft) {
+            // A server leaves a stream only now, so that its client's patience can be bounded.
+            if role == .server { streams.tell(slot, .writable) }
+        } else if !streams[slot].flags.contains(.inputEnded) {
             streams[slot].flags.insert(.resetDue)
             streams.markDirty(slot)
         }
