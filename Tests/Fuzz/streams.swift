@@ -99,7 +99,8 @@ struct Peer: ~Copyable {
             while at < text.count {
                 switch content.next(text.span, from: &at) {
                 case .content, .trailer: break
-                case .end: precondition(at == text.count, "bytes behind the request")
+                case .end:
+                    precondition(at == text.count, "bytes behind the request")
                     return
                 case .incomplete: return
                 case .malformed:

@@ -44,7 +44,8 @@ private final class Held {
 
     @Test func `work fills what it needs`() {
         let budget = Held(now: 0)
-        for kind in Flood.allCases where ![.reset, .continuation, .outboundQueue, .library].contains(kind) {
+        for kind in Flood.allCases
+        where ![.reset, .continuation, .outboundQueue, .library].contains(kind) {
             _ = count(budget, kind, now: 0)
         }
         for _ in 0..<10 { budget.earnContent() }

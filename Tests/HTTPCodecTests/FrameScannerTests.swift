@@ -7,7 +7,8 @@ import Testing
     @Test(arguments: [1, 2, 8, 9, 10, 1_000])
     func `headers are found however the bytes are cut`(step: Int) {
         let frames = [
-            Frame.settings([(3, 100)]), Frame.headers(1, Frame.get), Frame.data(1, "PRI * HTTP/2.0"),
+            Frame.settings([(3, 100)]), Frame.headers(1, Frame.get),
+            Frame.data(1, "PRI * HTTP/2.0"),
             Frame(type: 0xFA, flags: 0xFF, stream: 0x7FFF_FFFF, payload: []), Frame.ping(),
         ]
         let bytes = Frame.preface + frames.flatMap(\.bytes)

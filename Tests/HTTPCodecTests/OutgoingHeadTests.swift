@@ -13,7 +13,9 @@ import Testing
     @Test func `framing is what the fields say`() {
         #expect(head("HTTP/1.1 200 OK\r\n\r\n", .server)?.framing == .untilClose)
         #expect(head("HTTP/1.1 200\r\ncontent-length: 7\r\n\r\n", .server)?.framing == .length(7))
-        #expect(head("HTTP/1.1 200 \r\nTransfer-Encoding:  Chunked\r\n\r\n", .server)?.framing == .chunked)
+        #expect(
+            head("HTTP/1.1 200 \r\nTransfer-Encoding:  Chunked\r\n\r\n", .server)?.framing
+                == .chunked)
         #expect(head("GET / HTTP/1.1\r\n\r\n", .client)?.framing == BodyFraming.none)
         #expect(head("GET / HTTP/1.1\r\nhost: a\r\n\r\n", .client)?.host == ByteRange(22..<23))
     }
@@ -32,13 +34,16 @@ import Testing
     @Test(arguments: [
         "GET\r\n\r\n", "GET / \r\n\r\n", "GET  HTTP/1.1\r\n\r\n", "GET /a b HTTP/1.1\r\n\r\n",
         "G@T / HTTP/1.1\r\n\r\n", "GET x HTTP/1.1\r\n\r\n", "GET / HTTP/2\r\n\r\n",
-        "GET /\u{7F} HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", " / HTTP/1.1\r\n\r\n",
+        "GET /\u{7F} HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        " / HTTP/1.1\r\n\r\n",
     ])
     func `requests that are none`(text: String) { #expect(head(text, .client) == nil) }
 
     @Test func `the end of a head is found only when it is there`() {
         let text = Array("a: b\r\n\r\nrest".utf8)
-        for count in 0..<8 { #expect(OutgoingHead.end(text.span.extracting(0..<count), from: 0) == nil) }
+        for count in 0..<8 {
+            #expect(OutgoingHead.end(text.span.extracting(0..<count), from: 0) == nil)
+        }
         #expect(OutgoingHead.end(text.span, from: 0) == 8)
     }
 }

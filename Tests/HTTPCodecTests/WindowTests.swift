@@ -128,7 +128,8 @@ import Testing
     @Test func `congestion is told and ends`() throws {
         let wire = Wire()
         let ids = try #require(wire.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
-        #expect(wire.server.send(ids.server, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"))
+        #expect(
+            wire.server.send(ids.server, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"))
         let chunk = "10000\r\n" + String(repeating: "x", count: 65_536) + "\r\n"
         #expect(wire.server.send(ids.server, chunk))
         #expect(wire.server.send(ids.server, chunk))
