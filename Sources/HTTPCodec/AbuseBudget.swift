@@ -69,7 +69,9 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
 
     // MARK: - Cheap frames
 
-    /// Takes a frame's price; false when the bucket is empty. Kinds without a bucket are free.
+    /// Takes a frame's price; false when the bucket is empty.
+    ///
+    /// Kinds without a bucket are free.
     mutating func spend(_ kind: Flood, now: UInt64) -> Bool {
         guard let bucket = Self.bucket(kind) else { return true }
         if left[bucket] <= 0 { fill(now) }

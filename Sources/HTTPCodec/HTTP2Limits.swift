@@ -1,7 +1,9 @@
 /// Bounds of one HTTP/2 connection; every bound has a default, and none means unlimited by accident.
 public struct HTTP2Limits: BitwiseCopyable, Sendable, Equatable {
-    /// Streams that the peer may have open at once, those included that it reset and whose work has
-    /// not ended yet. Only requests count: a client takes none of the server's.
+    /// Streams that the peer may have open at once.
+    ///
+    /// Those count that it reset and whose work has not ended yet. A client takes none of the
+    /// server's; to it this is the most that it opens itself.
     public var concurrentStreamsMax: UInt32 = 100
     /// Bytes of a decoded field section, 32 for each field included (RFC 9113 §6.5.2).
     public var headerListBytesMax: UInt32 = 64 << 10

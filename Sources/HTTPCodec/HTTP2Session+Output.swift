@@ -231,7 +231,9 @@ extension HTTP2Session {
             return true
         }
         let isGET = ByteScan.equal(text.extracting(head.method.range), ByteScan.bytes("GET"))
-        if !isGET || head.key.isNone || head.key.count > 64 || head.framing != .none { return false }
+        if !isGET || head.key.isNone || head.key.count > 64 || head.framing != .none {
+            return false
+        }
         if !library.core.acceptsExtendedConnect { return false }
         library.core.streams[slot].accept = WebSocketKey.digest(text.extracting(head.key.range))
         library.core.streams[slot].flags.formUnion([.isConnect, .isRaw])

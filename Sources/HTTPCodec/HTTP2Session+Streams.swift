@@ -5,9 +5,9 @@ import Kernel
 extension HTTP2Session {
     // MARK: - Lives
 
-    /// Opens a stream for a request; nil when `capacity` is 0. A client's only.
+    /// Opens a stream for a request; nil when `capacity` is 0.
     ///
-    /// Nothing leaves before `send` was given a whole head.
+    /// A client's only. Nothing leaves before `send` was given a whole head.
     public mutating func open(tag: UInt64) -> StreamID? {
         if capacity <= 0 { return nil }
         let window = Int32(clamping: library.core.limits.streamWindow)
@@ -147,14 +147,11 @@ extension HTTP2Session {
         library.core.role == .server ? HTTP2Code.noError : HTTP2Code.cancel
     }
 
-    /// Sends RST_STREAM because this side wants it.
-    func isResettable(_ slot: Int) -> Bool {
-        library.core.streams[slot].number != 0
-            && library.core.streams[slot].flags.isDisjoint(with: [.isClosed, .isOurReset])
-    }
-
+    /// Sends RST_STREAM because this side wants it, once.
     mutating func reset(_ slot: Int, _ code: UInt32) {
-        if !isResettable(slot) { return }
+        let flags = library.core.streams[slot].flags
+        if library.core.streams[slot].number == 0 || flags.contains(.isClosed) { return }
+        if flags.contains(.isOurReset) { return }
         library.core.streams[slot].flags.insert(.isOurReset)
         library.reset(library.core.streams[slot].number, code)
     }

@@ -13,6 +13,9 @@ import Kernel
 /// framed by `content-length`, by `transfer-encoding: chunked`, or not at all; it sends answers in
 /// HTTP/1.1. A client does the same the other way round. A WebSocket is a `GET` with `upgrade` on
 /// both sides and an extended CONNECT in between (RFC 8441).
+///
+/// Trailers are carried by chunked messages only: text with a length has no place for them, and
+/// they are dropped there.
 public struct HTTP2Session: ~Copyable {
     var library: Library
     /// The library is of no more use, or the connection has gone.
@@ -195,7 +198,9 @@ public struct HTTP2Session: ~Copyable {
         library.submitGoAway()
     }
 
-    /// Asks the peer for a sign of life; `.pong` tells of it. One at a time.
+    /// Asks the peer for a sign of life; `.pong` tells of it.
+    ///
+    /// One at a time: before the answer, another one is not asked for.
     public mutating func ping(now: UInt64) {
         library.core.now = now
         if library.core.isPingDue { return }
@@ -224,7 +229,8 @@ public struct HTTP2Session: ~Copyable {
 
     // MARK: - Events
 
-    /// The next thing that happened; nil when all was told. Ask after every call that takes bytes
-    /// in or writes them out.
+    /// The next thing that happened; nil when all was told.
+    ///
+    /// Ask after every call that takes bytes in or writes them out.
     public mutating func nextEvent() -> HTTP2Event? { library.core.nextEvent() }
 }

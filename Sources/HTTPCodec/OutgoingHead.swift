@@ -211,7 +211,9 @@ struct OutgoingFields: BitwiseCopyable {
             return !isRequest || !ByteScan.equalFolding(value, ByteScan.bytes("trailers"))
         case .host: return isRequest
         case .secWebSocketKey: return isTunnel
-        case .secWebSocketAccept, .contentLength: return isTunnel
+        case .secWebSocketAccept: return isTunnel
+        // RFC 9110 §8.6: neither interim answers nor 204 have one.
+        case .contentLength: return isTunnel || isWithoutLength
         default: return false
         }
     }
@@ -229,6 +231,11 @@ struct OutgoingFields: BitwiseCopyable {
         case .answerInstead: head?.status == 101
         case .request, .answer, .trailers: false
         }
+    }
+
+    private var isWithoutLength: Bool {
+        guard case .answer = kind, let head else { return false }
+        return head.status < 200 || head.status == 204
     }
 
     private static func isSensitive(_ id: FieldName) -> Bool {

@@ -71,7 +71,8 @@ import Testing
         let got = wire.server.read(opened)
         #expect(got.text == request)
         #expect(got.last == .end)
-        let answer = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n"
+        let answer =
+            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n"
             + "content-length: 2\r\n\r\nhi"
         for byte in answer.utf8 { #expect(wire.server.send(opened, bytes: [byte])) }
         wire.run()
@@ -86,7 +87,9 @@ import Testing
         #expect(wire.server.read(ids.server).text == text)
     }
 
-    @Test func `an answer of trailers only leaves as one frame, whatever is given in between`() throws {
+    @Test func `an answer of trailers only leaves as one frame, whatever is given in between`()
+        throws
+    {
         let wire = Wire()
         let ids = try #require(wire.request("POST /g HTTP/1.1\r\nhost: a\r\n\r\n"))
         #expect(wire.server.send(ids.server, "HTTP/1.1 200 OK\r\ngrpc-status: 12\r\n"))
@@ -107,7 +110,8 @@ import Testing
     @Test func `trailers without content follow the head`() throws {
         let wire = Wire()
         let ids = try #require(wire.request("POST /g HTTP/1.1\r\nhost: a\r\n\r\n"))
-        let text = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\ngrpc-status: 5\r\n\r\n"
+        let text =
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\ngrpc-status: 5\r\n\r\n"
         #expect(wire.server.send(ids.server, text))
         let bytes = wire.server.output()
         #expect(Frame.parse(bytes).map(\.type) == [1, 1])
@@ -117,7 +121,8 @@ import Testing
 
     @Test func `a request of trailers only reaches the server`() throws {
         let wire = Wire()
-        let text = "POST /g HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-a: 1\r\n\r\n"
+        let text =
+            "POST /g HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-a: 1\r\n\r\n"
         let ids = try #require(wire.request(text))
         #expect(wire.server.read(ids.server).text == text)
     }
@@ -156,7 +161,8 @@ import Testing
         wire.run()
         let got = wire.client.read(ids.client)
         #expect(
-            got.text == "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n")
+            got.text
+                == "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n")
         #expect(got.last == .end)
     }
 
@@ -172,7 +178,8 @@ import Testing
         #expect(got.text.hasPrefix("HTTP/1.1 413 "))
         #expect(got.last == .end)
         #expect(wire.client.send(ids.client, "more"))
-        #expect(!wire.client.takeEvents().contains { if case .reset = $0.kind { true } else { false } })
+        #expect(
+            !wire.client.takeEvents().contains { if case .reset = $0.kind { true } else { false } })
         wire.client.close(ids.client, .finished)
         #expect(wire.client.openStreams == 0)
         #expect(wire.client.bytesInUse == 0)

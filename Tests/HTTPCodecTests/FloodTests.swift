@@ -84,14 +84,22 @@ import Testing
         ),
         (
             "more than the length",
-            { [.headers($0, Frame.post + [("content-length", "1")], end: false), .data($0, "abc")] }
+            {
+                [
+                    .headers($0, Frame.post + [("content-length", "1")], end: false),
+                    .data($0, "abc"),
+                ]
+            }
         ),
         ("upper case", { [.headers($0, Frame.get + [("Bad", "x")])] }),
         ("no path", { [.headers($0, Array(Frame.get.prefix(2)))] }),
         ("a connection field", { [.headers($0, Frame.get + [("connection", "close")])] }),
-        ("trailers that do not end", {
-            [.headers($0, Frame.post, end: false), .headers($0, [("a", "b")], end: false)]
-        }),
+        (
+            "trailers that do not end",
+            {
+                [.headers($0, Frame.post, end: false), .headers($0, [("a", "b")], end: false)]
+            }
+        ),
     ]
 
     @Test(arguments: FloodTests.provocations.indices)
@@ -114,7 +122,8 @@ import Testing
     func `what the library takes for an attack ends the connection`(frame: Frame) {
         let raw = RawClient()
         raw.send(.headers(1, Frame.post), frame)
-        #expect(raw.goAwayCode == HTTP2Code.protocolError || raw.goAwayCode == HTTP2Code.streamClosed)
+        #expect(
+            raw.goAwayCode == HTTP2Code.protocolError || raw.goAwayCode == HTTP2Code.streamClosed)
         #expect(raw.server.isOver)
     }
 
@@ -155,7 +164,10 @@ import Testing
         (.windowUpdate, .windowUpdate(0, 1), 505),
         (.unknownFrame, Frame(type: 0xBB, flags: 0, stream: 0, payload: [1]), 101),
         (.unknownFrame, Frame(type: 0xBB, flags: 0, stream: 77, payload: []), 101),
-        (.priority, Frame(type: 16, flags: 0, stream: 0, payload: [0, 0, 0, 1] + Array("u=1".utf8)), 201),
+        (
+            .priority,
+            Frame(type: 16, flags: 0, stream: 0, payload: [0, 0, 0, 1] + Array("u=1".utf8)), 201
+        ),
     ]
 
     @Test(arguments: FloodTests.cheap.indices, [1, Int.max])
@@ -268,7 +280,8 @@ import Testing
         #expect(
             raw.server.send(
                 stream,
-                "HTTP/1.1 200 OK\r\ncontent-length: 3000\r\n\r\n" + String(repeating: "z", count: 3_000)))
+                "HTTP/1.1 200 OK\r\ncontent-length: 3000\r\n\r\n"
+                    + String(repeating: "z", count: 3_000)))
         for _ in 0..<3_000 { raw.send(.windowUpdate(1, 1)) }
         #expect(raw.server.flood == nil)
         #expect(raw.frames.filter { $0.type == 0 }.reduce(0) { $0 + $1.payload.count } == 3_000)

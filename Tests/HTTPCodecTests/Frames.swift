@@ -16,7 +16,9 @@ struct Frame: Equatable {
 
     var bytes: [UInt8] {
         let count = payload.count
-        return [UInt8(count >> 16 & 0xFF), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF), type, flags]
+        return [
+            UInt8(count >> 16 & 0xFF), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF), type, flags,
+        ]
             + Frame.word(stream) + payload
     }
 

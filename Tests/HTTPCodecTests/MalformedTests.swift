@@ -92,10 +92,13 @@ import Testing
 
     /// Text that would be something else if it were not what it is.
     static let injections = [
-        "\r\nx: y", "\n", "\r", "\0", "a\r\n\r\nGET / HTTP/1.1\r\nhost: b\r\n\r\n", "\u{0B}", "\u{1}",
+        "\r\nx: y", "\n", "\r", "\0", "a\r\n\r\nGET / HTTP/1.1\r\nhost: b\r\n\r\n", "\u{0B}",
+        "\u{1}",
     ]
 
-    @Test(arguments: [":method", ":scheme", ":path", ":authority", "host", "cookie", "x", "te", "content-length"])
+    @Test(arguments: [
+        ":method", ":scheme", ":path", ":authority", "host", "cookie", "x", "te", "content-length",
+    ])
     func `no field can begin another line`(name: String) {
         for text in MalformedTests.injections {
             for value in [text, "/" + text, text + "b", "/a" + text + "b"] {
@@ -110,7 +113,9 @@ import Testing
     }
 
     @Test func `what is sent in trailers is checked as well`() throws {
-        for fields in [[("X", "y")], [("a", "b\r\nc")], [(":path", "/")], [("connection", "x")], [("a ", "b")]] {
+        for fields in [
+            [("X", "y")], [("a", "b\r\nc")], [(":path", "/")], [("connection", "x")], [("a ", "b")],
+        ] {
             let raw = RawClient()
             raw.send(.headers(1, Frame.post, end: false), .data(1, "abc"), .headers(1, fields))
             let events = raw.server.takeEvents()
@@ -164,7 +169,9 @@ import Testing
     @Test func `plain CONNECT reads as CONNECT, which the parser refuses`() throws {
         for fields in [
             [(":method", "CONNECT"), (":authority", "a:443")],
-            Frame.get.map { $0.0 == ":method" ? ($0.0, "CONNECT") : $0 } + [(":protocol", "connect-udp")],
+            Frame.get.map { $0.0 == ":method" ? ($0.0, "CONNECT") : $0 } + [
+                (":protocol", "connect-udp")
+            ],
         ] {
             let raw = RawClient()
             raw.send(.headers(1, fields, end: false), .data(1, "GET / HTTP/1.1\r\n\r\n"))

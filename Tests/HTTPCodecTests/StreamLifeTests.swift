@@ -70,7 +70,8 @@ import Testing
 
     @Test func `tags come with events`() throws {
         let wire = Wire()
-        let ids = try #require(wire.request("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n"))
+        let ids = try #require(
+            wire.request("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n"))
         wire.server.session.setTag(ids.server, 77)
         #expect(wire.server.tag(of: ids.server) == 77)
         #expect(wire.client.send(ids.client, "abc"))
@@ -213,7 +214,8 @@ import Testing
         wire.client.collect()
         let events = wire.client.takeEvents()
         #expect(events.map(\.stream).contains(second.client))
-        #expect(events.contains { $0.stream == unsent && $0.kind == .reset(code: 8, refused: true) })
+        #expect(
+            events.contains { $0.stream == unsent && $0.kind == .reset(code: 8, refused: true) })
         #expect(!events.contains { $0.stream == first.client })
         #expect(wire.client.read(first.client).last == .end)
         for stream in [first.client, second.client, unsent] { wire.client.close(stream, .finished) }
@@ -241,7 +243,8 @@ import Testing
 
     @Test(arguments: [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabc", "HTTP/1.1 20 OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nbad line\r\n\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
+        "HTTP/1.1 200 OK\r\nbad line\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
         "HTTP/1.1 101 Switching Protocols\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         "HTTP/1.1 200 OK\r\na: b\rc\r\n\r\n",

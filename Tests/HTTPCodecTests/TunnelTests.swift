@@ -12,7 +12,9 @@ import Testing
         + "sec-websocket-accept: xxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\nsec-websocket-protocol: c\r\n\r\n"
 
     @Test(arguments: [1, Int.max])
-    func `a WebSocket opens, carries bytes both ways, and closes one way at a time`(step: Int) throws {
+    func `a WebSocket opens, carries bytes both ways, and closes one way at a time`(step: Int)
+        throws
+    {
         let wire = Wire(step: step)
         let ids = try #require(wire.request(Self.upgrade))
         let text = wire.server.read(ids.server).text

@@ -125,8 +125,9 @@ private func span(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> UnsafeBufferP
 private var failed: Int32 { Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue) }
 private var streamFailed: Int32 { Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
 
-/// The callbacks of one session, which the library copies; the caller frees them. Nil for want of
-/// memory.
+/// The callbacks of one session, which the library copies.
+///
+/// The caller frees them. Nil for want of memory.
 func makeCallbacks() -> OpaquePointer? {
     var callbacks: OpaquePointer?
     // Sound: each function has the type that the library declares for it.
@@ -138,6 +139,7 @@ func makeCallbacks() -> OpaquePointer? {
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, dataCame)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, streamClosed)
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, frameSent)
+    // Sound: as above.
     unsafe nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, frameNotSent)
     unsafe nghttp2_session_callbacks_set_send_data_callback(callbacks, writeData)
     return unsafe callbacks
@@ -212,7 +214,11 @@ private func frameCame(
         case NGHTTP2_DATA.rawValue:
             return isEnd ? core.contentEnded(number, &pool) : nil
         case NGHTTP2_SETTINGS.rawValue:
-            if isAcknowledgement { core.settingsAcknowledged() } else { core.news.insert(.settings) }
+            if isAcknowledgement {
+                core.settingsAcknowledged()
+            } else {
+                core.news.insert(.settings)
+            }
         case NGHTTP2_PING.rawValue: if isAcknowledgement { core.pingAcknowledged() }
         case NGHTTP2_GOAWAY.rawValue: core.goAwayReceived(last: last)
         default: break
@@ -220,6 +226,7 @@ private func frameCame(
         return nil
     }
     guard let code else { return failed }
+    // Sound: as above.
     return unsafe reset(session, number, code)
 }
 

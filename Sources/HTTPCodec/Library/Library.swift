@@ -125,6 +125,7 @@ import Kernel
 
     mutating func receive(_ bytes: Span<UInt8>, _ pool: inout BufferPool) -> Received {
         let session = unsafe session
+        // Sound: as above.
         let facts = unsafe facts
         // Sound: pool and input outlive the call; the callbacks reach the pool through the facts
         // alone, and nothing else does meanwhile.
@@ -205,6 +206,7 @@ import Kernel
         unsafe nghttp2_session_get_remote_settings(session, id)
     }
 
+    // Sound: the session is this value's.
     mutating func ping() { unsafe nghttp2_submit_ping(session, 0, nil) }
 
     /// Tells a client to open no more streams, while it may still do so.
@@ -239,6 +241,7 @@ import Kernel
                 var count = 0
                 while count < list.count, let field = fields.next(text) {
                     let value = unsafe Library.pair(field, source)
+                    // Sound: as above.
                     unsafe list.initializeElement(at: count, to: value)
                     count += 1
                 }
@@ -250,6 +253,7 @@ import Kernel
     private mutating func submit(
         _ number: Int32, _ list: UnsafePointer<nghttp2_nv>?, _ count: Int, _ kind: HeadKind
     ) -> Int32 {
+        // Sound: as above.
         var provider = unsafe nghttp2_data_provider(
             source: nghttp2_data_source(), read_callback: provideData)
         let isRequest = number < 0
@@ -262,6 +266,7 @@ import Kernel
                 session, UInt8(NGHTTP2_FLAG_END_STREAM.rawValue), number, nil, list, count, nil)
         case .withContent:
             return isRequest
+                // Sound: as above.
                 ? unsafe nghttp2_submit_request(session, nil, list, count, &provider, nil)
                 : unsafe nghttp2_submit_response(session, number, list, count, &provider)
         case .trailers: return unsafe nghttp2_submit_trailer(session, number, list, count)
@@ -271,6 +276,7 @@ import Kernel
     private static func pair(
         _ field: OutgoingFields.Field, _ text: UnsafeBufferPointer<UInt8>
     ) -> nghttp2_nv {
+        // Sound: as above.
         let name = unsafe part(field.name, text)
         let value = unsafe part(field.value, text)
         let flag = field.isSensitive ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE
