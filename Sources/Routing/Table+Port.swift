@@ -6,6 +6,13 @@ extension Table {
         return tls.any >= 0 || !tls.exact.isEmpty || !tls.wildcards.isEmpty
     }
 
+    /// Index of the listener that takes all connections to a port without TLS as they are; -1 when requests are routed
+    /// there, or there is none.
+    public func streamListener(port: Int32) -> Int32 {
+        let found = listener(port: port, host: Span(), isTLS: false)
+        return found >= 0 && listeners[Int(found)].service == .stream ? found : -1
+    }
+
     /// What a port takes.
     public func transport(port: Int32) -> Transport { port < 0 ? .tcp : ports[Int(port)].transport }
 

@@ -78,6 +78,15 @@ def route(rules, hostnames=None, name="route", namespace="default", parents=("ga
     return {"apiVersion": API, "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
 
 
+def stream_route(kind, backends=("origin",), hostnames=None, name=None, namespace="default", parents=("gateway",)):
+    """A TCPRoute or TLSRoute with one rule; `backends`: names or whole refs."""
+    spec = {"parentRefs": [{"name": p} if isinstance(p, str) else p for p in parents]}
+    if hostnames:
+        spec["hostnames"] = list(hostnames)
+    spec["rules"] = [{"backendRefs": [backend_ref(b) if isinstance(b, str) else b for b in backends]}]
+    return {"apiVersion": API, "kind": kind, "metadata": {"name": name or kind.lower(), "namespace": namespace}, "spec": spec}
+
+
 def backend(endpoints, name="origin", namespace="default", **spec):
     """A Backend. `endpoints`: origins, dictionaries, or (address, port) pairs."""
     rows = []

@@ -234,6 +234,19 @@ class Peak:
         return self.highest - self.start
 
 
+def streaming(origins, backends=None, limits=None, timeouts=None, extra=(), backend=None, **options):
+    """A gateway with one TCP listener whose connections go to `origins` ({name: Origin} or one Origin)."""
+    port = free_port()
+    named = origins if isinstance(origins, dict) else {"origin": origins}
+    content = [docs.gateway([docs.listener(port, "tcp", "TCP")], parameters="parameters"),
+               docs.parameters(**{k: v for k, v in (("limits", limits), ("timeouts", timeouts)) if v}),
+               docs.stream_route("TCPRoute", backends or list(named)[:1])]
+    content += [docs.backend(o, n, **(backend or {})) for n, o in named.items()]
+    gateway = Gateway(content + list(extra), start=False, **options)
+    gateway.port, gateway.content = port, content
+    return gateway.start()
+
+
 def serving(origins, rules=None, hostnames=None, limits=None, timeouts=None, parameters=None, listeners=None, extra=(),
             addresses=("127.0.0.1",), backend=None, **options):
     """A gateway with one HTTP listener that serves `origins` ({name: Origin} or one Origin) at `/`."""

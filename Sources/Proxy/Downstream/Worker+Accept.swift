@@ -103,6 +103,7 @@ extension Worker {
             in: isTLS
                 ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
         if takesIntroductions { awaitIntroduction(id, port: row) }
+        if !isTLS, downstreams.contains(id), downstreams[id].phase == .reading { beginPlain(id) }
     }
 
     /// Counts one more connection of the process; false, and nothing counted, when there are enough.

@@ -1,5 +1,6 @@
 import BasicContainers
 import Kernel
+import Routing
 import Runtime
 import TLS
 import Telemetry
@@ -35,9 +36,13 @@ extension Worker {
             shard.add(.tlsFailures, 1)
             close(downstream: id)
         case .hello(let facts):
-            if startSession(id, facts.serverName) {
-                advanceHandshake(id, hello.span)
-            } else {
+            switch openListener(id, facts.serverName) {
+            case .session: advanceHandshake(id, hello.span)
+            case .passes:
+                swap(&hello, &downstreams[id].input)
+                startStream(id)
+            case .isClosed: break
+            case .nothing:
                 shard.add(.tlsFailures, 1)
                 close(downstream: id)
             }
@@ -45,14 +50,39 @@ extension Worker {
         buffers.reclaim(&hello)
     }
 
-    /// Makes the session with the certificate of the listener that the server name belongs to.
-    private mutating func startSession(_ id: SlotID, _ serverName: Span<UInt8>) -> Bool {
+    /// What a ClientHello leads to.
+    private enum Opened {
+        /// A handshake.
+        case session
+        /// The hello goes on to a backend as it is.
+        case passes
+        /// The listener has no backend: the connection was closed.
+        case isClosed
+        /// No listener has the name.
+        case nothing
+    }
+
+    /// Finds the listener that the server name belongs to, and begins what it is for.
+    private mutating func openListener(_ id: SlotID, _ serverName: Span<UInt8>) -> Opened {
         let row = port(downstreams[id].portID)
-        guard row >= 0 else { return false }
+        guard row >= 0 else { return .nothing }
         let listener = generations[current].snapshot.table.listener(
             port: row, host: serverName, isTLS: true)
-        guard listener >= 0 else { return false }
+        guard listener >= 0 else { return .nothing }
         let listenerRow = generations[current].snapshot.table.listeners[Int(listener)]
+        if listenerRow.service != .http {
+            guard beginStream(id, listener: listener, serverName: serverName) else {
+                return .isClosed
+            }
+            if listenerRow.service == .passthrough { return .passes }
+        }
+        return startSession(id, listenerRow, serverName) ? .session : .nothing
+    }
+
+    /// Makes the session with a certificate of the listener.
+    private mutating func startSession(
+        _ id: SlotID, _ listenerRow: ListenerRow, _ serverName: Span<UInt8>
+    ) -> Bool {
         guard listenerRow.tls >= 0 else { return false }
         let configuration = generations[current].snapshot.tls[Int(listenerRow.tls)]
         guard let session = try? TLSSession(server: configuration, serverName: serverName) else {
@@ -102,6 +132,7 @@ extension Worker {
                 guard downstreams.contains(id) else { return }
             }
             openEarly(id, bytes.extracting(step.consumed..<bytes.count))
+            if downstreams.contains(id), downstreams[id].exchange != .none { startStream(id) }
         }
     }
 

@@ -85,6 +85,8 @@ extension Worker {
         setDeadline(
             downstream: id,
             in: isTLS ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
+        if !isTLS { beginPlain(id) }
+        guard downstreams.contains(id) else { return }
         if isTLS, !downstreams[id].input.isEmpty {
             judgeHello(id)
         } else if !downstreams[id].input.isEmpty || downstreams[id].link.isReadable {

@@ -27,15 +27,19 @@ extension Worker {
     @inline(never)
     private mutating func connect(_ id: SlotID, _ row: Int32) {
         let endpoint = clusters.endpoints[Int(row)]
-        let mayMultiplex = mayMultiplex(
-            cluster: exchanges[id].decision.clusterID, endpoint: endpoint.id)
+        let mayMultiplex =
+            !exchanges[id].isStream
+            && mayMultiplex(
+                cluster: exchanges[id].decision.clusterID, endpoint: endpoint.id)
         if mayMultiplex, sendOverStream(id, endpoint: endpoint.id) { return }
         exchanges[id].beginConnecting()
         let limits = limits(of: id)
-        // One connection is enough for many: who comes while it is made waits for it.
-        if Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax
-            || (mayMultiplex && endpoints[Int(endpoint.id)].promised > 0)
-        {
+        let isFull = Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax
+        if isFull, exchanges[id].isStream, endpoints[Int(endpoint.id)].firstIdle != .max {
+            // A stream cannot use an idle connection of requests, but its place.
+            close(upstream: upstreams.id(of: endpoints[Int(endpoint.id)].firstIdle))
+        } else if isFull || (mayMultiplex && endpoints[Int(endpoint.id)].promised > 0) {
+            // One connection is enough for many: who comes while it is made waits for it.
             if !wait(id) { fail(id, .overloaded) }
             return
         }

@@ -13,6 +13,13 @@ extension Worker {
         let downstream = exchanges[id].downstream
         let upstream = exchanges[id].upstream
         release(generation: exchanges[id].beginTunnel())
+        if exchanges[id].isRetry {
+            // It may last for days and is no attempt any more.
+            exchanges[id].isRetry = false
+            retriesRunning -= 1
+        }
+        // Only the log's strings are needed still.
+        if options.log == nil { buffers.reclaim(&exchanges[id].buffer) }
         shard.add(.tunnels)
         activeTunnels += 1
         shard.set(.activeTunnels, UInt64(activeTunnels))
@@ -31,7 +38,10 @@ extension Worker {
 
     /// Sends what was held until there was a tunnel, and gives its memory back.
     private mutating func giveHeld(_ id: SlotID, _ held: inout Buffer, from side: Side) {
-        if held.isEmpty { return }
+        if held.isEmpty {
+            buffers.reclaim(&held)
+            return
+        }
         count(id, held.count, from: side)
         let result =
             side == .client
