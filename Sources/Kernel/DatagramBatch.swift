@@ -30,7 +30,8 @@ public struct DatagramBatch: ~Copyable {
 
     /// A batch for datagrams of so many bytes each at most; longer ones are cut, and say so.
     public init(datagramBytes: Int = DatagramBatch.datagramBytesMax) {
-        precondition(datagramBytes > 0 && datagramBytes <= Self.datagramBytesMax, "A datagram fits.")
+        precondition(
+            datagramBytes > 0 && datagramBytes <= Self.datagramBytesMax, "A datagram fits.")
         let capacity = Self.capacity
         room = datagramBytes
         bytes = Mapping(byteCount: capacity * ((datagramBytes + 63) & ~63))
@@ -137,6 +138,13 @@ extension DatagramBatch {
         precondition(at >= 0 && at < count, "The datagram is one of the last.")
         // Sound: filled in by the call that received it.
         return Int(unsafe incoming[at].msg_len)
+    }
+
+    /// Length of several datagrams together.
+    public func byteCount(_ range: Range<Int>) -> UInt64 {
+        var sum: UInt64 = 0
+        for at in range { sum &+= UInt64(length(at)) }
+        return sum
     }
 
     /// Whether a datagram was longer than its place.
