@@ -1,6 +1,7 @@
 """UDPRoute: each client's datagrams go to one backend, and the answers come back from the address that was asked."""
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -260,6 +261,21 @@ def test_nobody_else_is_heard_by_a_session():
             stranger.sendto(b"stranger", upstream)
         assert client.ask(b"again") == b"one:again"
         assert client.hears_nothing()
+
+
+def test_a_port_never_talks_to_itself():
+    """A forged datagram that claims to come from the port itself begins no endless conversation."""
+    with Responder(answer=lambda d: d) as backend, serving(backend) as gateway:
+        try:
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        except PermissionError:
+            pytest.skip("raw sockets need a right")
+        with raw:
+            here = socket.inet_aton("127.0.0.1")
+            udp = struct.pack("!HHHH", gateway.port, gateway.port, 12, 0) + b"ping"
+            raw.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, here, here) + udp, ("127.0.0.1", 0))
+        wait_until(lambda: gateway.total("ai_gateway_udp_received_datagrams_total") >= 1)
+        assert gateway.total(DROPPED) == 1 and not backend.received
 
 
 # -- sessions

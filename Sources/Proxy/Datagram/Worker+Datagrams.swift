@@ -11,6 +11,8 @@ struct DatagramPort: ~Copyable {
     var isPaused = false
     /// The socket's descriptor; -1 when the slot is free.
     var raw: Int32
+    /// The port that it is bound to.
+    var number: UInt16
 }
 
 /// UDP ports: what clients send, to the backend of each one's session.
@@ -29,7 +31,9 @@ extension Worker {
             break
         }
         let raw = socket.raw
-        let slot = DatagramPort(socket: socket, portID: port, isPaused: true, raw: raw)
+        let number = socket.localAddress.port
+        let slot = DatagramPort(
+            socket: socket, portID: port, isPaused: true, raw: raw, number: number)
         if index == datagramPorts.count {
             datagramPorts.append(slot)
         } else {
@@ -66,7 +70,7 @@ extension Worker {
             where sessions.slots.isOccupied(slot) && sessions.slots[slot].port == index {
                 end(session: sessions.slots.id(of: slot), .done, "port_closed")
             }
-            datagramPorts[index] = DatagramPort(socket: nil, portID: .max, raw: -1)
+            datagramPorts[index] = DatagramPort(socket: nil, portID: .max, raw: -1, number: 0)
         }
     }
 
@@ -109,6 +113,8 @@ extension Worker {
         if batch.isTruncated(at) { return nil }
         guard let address = batch.sender(at), address.port != 0 else { return nil }
         let asked = batch.receiver(at) ?? .any(v6: address.isIPv6, port: 0)
+        // A forged sender that is this very port: each answer would be the next question.
+        if address.port == datagramPorts[index].number, address.isSameHost(as: asked) { return nil }
         return DatagramClient(
             address: address, asked: asked, portID: datagramPorts[index].portID)
     }
