@@ -82,7 +82,8 @@ extension Worker {
         // As a connection without a header begins; what came behind it is the first input.
         downstreams[id].phase = downstreams[id].isTLS ? .hello : .reading
         beginConversation(id)
-        if downstreams[id].isTLS, !downstreams[id].input.isEmpty {
+        guard downstreams.contains(id) else { return }
+        if downstreams[id].phase == .hello, !downstreams[id].input.isEmpty {
             judgeHello(id)
         } else if !downstreams[id].input.isEmpty || downstreams[id].link.isReadable {
             enqueue(downstream: id)
