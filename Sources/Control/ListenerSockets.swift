@@ -1,5 +1,6 @@
 import Kernel
 import Logging
+import Routing
 import Runtime
 
 /// The sockets that the process listens on: opened before their table is published, one a worker and address.
@@ -35,6 +36,7 @@ struct ListenerSockets {
     /// Sockets that were opened and wait to be handed over, behind the table that knows their port.
     struct Opened {
         let port: UInt32
+        let transport: Transport
         /// One a worker, for each address; owned by whoever holds this.
         let descriptors: [Int32]
     }
@@ -49,7 +51,7 @@ struct ListenerSockets {
             if entry.outcome == .listening { close(id, entry, log) }
             open[id] = nil
         }
-        for socket in wanted where socket.transport == .tcp {
+        for socket in wanted {
             if let known = open[socket.id] {
                 if known.outcome == .listening, known.wanted.boundPort == socket.boundPort {
                     open[socket.id]?.wanted = socket
@@ -58,7 +60,10 @@ struct ListenerSockets {
             }
             var raw: [Int32] = []
             let outcome = bind(socket, into: &raw)
-            if outcome == .listening { opened.append(Opened(port: socket.id, descriptors: raw)) }
+            if outcome == .listening {
+                opened.append(
+                    Opened(port: socket.id, transport: socket.transport, descriptors: raw))
+            }
             if open[socket.id]?.outcome != outcome { report(socket, outcome, log) }
             open[socket.id] = Open(wanted: socket, outcome: outcome)
         }
@@ -69,8 +74,15 @@ struct ListenerSockets {
     func handOver(_ opened: [Opened]) {
         for group in opened {
             for (index, descriptor) in group.descriptors.enumerated() {
-                let socket = ListenSocket(adopting: descriptor)
-                _ = mailboxes[index % mailboxes.count].post(.listen(port: group.port, socket))
+                let mailbox = mailboxes[index % mailboxes.count]
+                switch group.transport {
+                case .tcp:
+                    let socket = ListenSocket(adopting: descriptor)
+                    _ = mailbox.post(.listen(port: group.port, socket))
+                case .udp:
+                    let socket = DatagramSocket(adopting: descriptor)
+                    _ = mailbox.post(.listenDatagrams(port: group.port, socket))
+                }
             }
         }
     }
@@ -85,15 +97,9 @@ struct ListenerSockets {
         var families = 0
         for address in wanted.addresses {
             do throws(SystemError) {
-                if !takesOver { try ListenSocket.probe(address) }
-                for _ in mailboxes {
-                    let socket = try ListenSocket.open(address, reusePort: true)
-                    socket.setDeadPeerDetection(
-                        idleSeconds: timeouts.tcpKeepAliveIdleSeconds,
-                        intervalSeconds: timeouts.tcpKeepAliveIntervalSeconds,
-                        count: timeouts.tcpKeepAliveProbes,
-                        userTimeoutMilliseconds: timeouts.tcpUserTimeoutMilliseconds)
-                    raw.append(socket.release())
+                switch wanted.transport {
+                case .tcp: try openStreams(address, into: &raw)
+                case .udp: try openDatagrams(address, into: &raw)
                 }
                 families += 1
             } catch {
@@ -113,6 +119,30 @@ struct ListenerSockets {
             raw = []
         }
         return outcome
+    }
+
+    private func openStreams(
+        _ address: SocketAddress, into raw: inout [Int32]
+    ) throws(SystemError) {
+        if !takesOver { try ListenSocket.probe(address) }
+        for _ in mailboxes {
+            let socket = try ListenSocket.open(address, reusePort: true)
+            socket.setDeadPeerDetection(
+                idleSeconds: timeouts.tcpKeepAliveIdleSeconds,
+                intervalSeconds: timeouts.tcpKeepAliveIntervalSeconds,
+                count: timeouts.tcpKeepAliveProbes,
+                userTimeoutMilliseconds: timeouts.tcpUserTimeoutMilliseconds)
+            raw.append(socket.release())
+        }
+    }
+
+    private func openDatagrams(
+        _ address: SocketAddress, into raw: inout [Int32]
+    ) throws(SystemError) {
+        if !takesOver { try DatagramSocket.probe(address) }
+        for _ in mailboxes {
+            raw.append(try DatagramSocket.open(address, reusePort: true).release())
+        }
     }
 
     private static func outcome(of error: SystemError) -> ListenOutcome {

@@ -18,7 +18,8 @@ extension Worker {
     mutating func drainStep() {
         guard drainEnds != 0 else { return }
         if !isDraining, now >= drainStopsAccepting { stopAccepting() }
-        if isDraining, downstreams.count == 0 || now >= drainEnds {
+        let isDone = downstreams.count == 0 && sessions.count == 0
+        if isDraining, isDone || now >= drainEnds {
             isStopped = true
             return
         }
@@ -32,6 +33,7 @@ extension Worker {
         for index in 0..<listeners.count where listeners[index].portID != .max {
             unlisten(port: listeners[index].portID)
         }
+        drainSessions()
         for slot in 0..<downstreams.highWater where downstreams.isOccupied(slot) {
             let id = downstreams.id(of: slot)
             if downstreams[id].phase == .reading, downstreams[id].headTried == 0 {
@@ -46,6 +48,7 @@ extension Worker {
 
     /// Cuts what still runs when the thread ends.
     mutating func closeEverything() {
+        endSessions()
         for slot in 0..<downstreams.highWater where downstreams.isOccupied(slot) {
             cutExchange(of: downstreams.id(of: slot))
         }

@@ -12,7 +12,10 @@ extension Worker {
             case .snapshot(let snapshot): install(snapshot)
             case .clusters(let set): install(set)
             case .listen(let port, let socket): listen(port: port, socket)
-            case .unlisten(let port): unlisten(port: port)
+            case .listenDatagrams(let port, let socket): listen(port: port, socket)
+            case .unlisten(let port):
+                unlisten(port: port)
+                unlistenDatagrams(port: port)
             case .drain(let delay, let timeout): beginDrain(delay: delay, timeout: timeout)
             case .stop: isStopped = true
             }
@@ -27,6 +30,7 @@ extension Worker {
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
+        reviewSessions()
         if previous != .max {
             generations[previous].users = currentUsers
             if currentUsers == 0 { _ = generations.remove(slot: previous) }
@@ -40,6 +44,7 @@ extension Worker {
         var widest = HeadLimits.request
         var answers = HeadLimits.response
         connectionsMax = 0
+        sessionsMax = 0
         trustsPeers = false
         takesIntroductions = false
         for row in 0..<generations[current].snapshot.parameters.count {
@@ -51,6 +56,7 @@ extension Worker {
             let limits = generations[current].snapshot.parameters[row].limits
             let isFirst = row == 0
             connectionsMax = max(connectionsMax, limits.clientConnectionsMax)
+            sessionsMax = min(max(sessionsMax, limits.udpSessionsMax), options.sessionsMax)
             widest.requestLineBytes = max(
                 isFirst ? 0 : widest.requestLineBytes, limits.requestLineBytesMax)
             widest.fieldBytes = max(isFirst ? 0 : widest.fieldBytes, limits.fieldBytesMax)
@@ -85,6 +91,7 @@ extension Worker {
         while endpoints.count < clusters.endpointIDLimit { endpoints.append(EndpointState()) }
         while queues.count < clusters.clusterIDLimit { queues.append(WaitingQueue()) }
         closeOrphanedUpstreams()
+        reviewSessions()
     }
 
     /// Idle connections to endpoints that no cluster has any more are closed; active ones finish.

@@ -89,6 +89,15 @@ extension Worker {
         deliver()
     }
 
+    /// Tells of a session of datagrams.
+    mutating func log(_ line: AccessRecord, _ reason: Span<UInt8>) {
+        let none = Span<UInt8>()
+        AccessRecordWriter.write(
+            line, method: none, path: none, authority: none, userAgent: none, requestID: none,
+            reason: reason, into: &record)
+        deliver()
+    }
+
     private mutating func deliver() {
         guard let log = options.log else { return }
         if !log.write(record.span) { shard.add(.accessLogDropped, 1) }

@@ -20,6 +20,14 @@ extension Worker {
         }
     }
 
+    /// Moves the end of a session of datagrams.
+    mutating func setDeadline(session id: SlotID, in milliseconds: UInt32) {
+        let at = now &+ UInt64(milliseconds)
+        if sessions.slots[id].timer.move(to: at) {
+            timers.schedule(Token(kind: TokenKind.session, id), at: at)
+        }
+    }
+
     /// Sets an exchange's deadline to the nearer of its own and its attempt's.
     mutating func updateDeadline(exchange id: SlotID) {
         let at = exchanges[id].nearestDeadline
@@ -54,6 +62,13 @@ extension Worker {
                 case .ignore: continue
                 case .again(let at): timers.schedule(token, at: at)
                 case .due: exchangeTimedOut(id)
+                }
+            case TokenKind.session:
+                guard sessions.slots.contains(id) else { continue }
+                switch sessions.slots[id].timer.fired(now: now) {
+                case .ignore: continue
+                case .again(let at): timers.schedule(token, at: at)
+                case .due: end(session: id, .done, "idle")
                 }
             case TokenKind.acceptPause: resumeAccepting()
             case TokenKind.drain: drainStep()

@@ -14,6 +14,8 @@ enum TokenKind {
     static let exchange: UInt8 = 5
     static let acceptPause: UInt8 = 6
     static let drain: UInt8 = 7
+    static let datagrams: UInt8 = 8
+    static let session: UInt8 = 9
 }
 
 /// What a worker is made with.
@@ -24,6 +26,8 @@ public struct WorkerOptions: Sendable {
     public var connectionsMax: Int
     /// Backend connections of this worker, at most.
     public var upstreamsMax: Int
+    /// Sessions of UDP clients of this worker, at most, whatever the documents say: each has a descriptor.
+    public var sessionsMax: Int
     /// Access records go to the exporter through this ring; nil: no access log.
     public var log: ByteRing?
     /// All buffers of the process come out of this.
@@ -33,11 +37,13 @@ public struct WorkerOptions: Sendable {
 
     public init(
         number: Int, connectionsMax: Int = 100_000, upstreamsMax: Int = 65_536,
+        sessionsMax: Int = 65_536,
         log: ByteRing? = nil, budget: Budget? = nil, connections: Budget? = nil
     ) {
         self.number = number
         self.connectionsMax = connectionsMax
         self.upstreamsMax = upstreamsMax
+        self.sessionsMax = sessionsMax
         self.log = log
         self.budget = budget
         self.connections = connections
@@ -68,6 +74,14 @@ public struct Worker: ~Copyable {
     var upstreamStreams = 0
     var listeners = UniqueArray<ListenerSlot>()
     var ready = ReadyRing()
+
+    // Datagrams.
+    var datagramPorts = UniqueArray<DatagramPort>()
+    var sessions: DatagramSessions
+    /// Lent to the handler that receives; there since the first port was.
+    var datagrams: DatagramBatch?
+    /// Sessions of this worker, at most; the largest of all Gateways' limits.
+    var sessionsMax = 0
 
     // What the documents say.
     var generations = Slab<Generation>(capacity: 65_536)
@@ -141,6 +155,7 @@ public struct Worker: ~Copyable {
         wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
         timers = TimerWheel(now: now)
         random = RandomSource()
+        sessions = DatagramSessions(seed: Random.next64())
         downstreams = Slab(capacity: options.connectionsMax)
         upstreams = Slab(capacity: options.upstreamsMax)
         exchanges = Slab(capacity: options.connectionsMax)
@@ -199,6 +214,8 @@ public struct Worker: ~Copyable {
     private mutating func handleOther(_ token: Kernel.Token) {
         switch token.kind {
         case TokenKind.listener: accept(Int(token.slot))
+        case TokenKind.datagrams: receiveDatagrams(Int(token.slot))
+        case TokenKind.session: if sessions.slots.contains(token.id) { sessionEvent(token.id) }
         case TokenKind.mailbox: readMailbox()
         default: break
         }

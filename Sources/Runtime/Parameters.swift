@@ -22,6 +22,8 @@ public struct Limits: Sendable, Equatable {
     public var replayBytesMax = 4 * 1024 * 1024
     /// Most client connections of the process.
     public var clientConnectionsMax = 100_000
+    /// Most sessions of UDP clients, per worker; the one that was silent longest makes room.
+    public var udpSessionsMax = 10_000
     /// Most connections to one endpoint's cluster, per worker.
     public var upstreamConnectionsMax = 1024
     /// Most exchanges that wait for a connection to one cluster, per worker.
@@ -71,6 +73,8 @@ public struct Timeouts: Sendable, Equatable {
     public var streamIdleMilliseconds: UInt32 = 300_000
     /// Between bytes of a tunnel, in either direction.
     public var tunnelIdleMilliseconds: UInt32 = 3_600_000
+    /// Between datagrams of a UDP client's session, in either direction.
+    public var udpIdleMilliseconds: UInt32 = 60_000
     /// A connection that is closed with unread input.
     public var lingerMilliseconds: UInt32 = 2_000
     /// TCP keepalive: idle time, interval (seconds) and probes, on both sides.

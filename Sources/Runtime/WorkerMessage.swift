@@ -8,6 +8,8 @@ public enum WorkerMessage: ~Copyable, Sendable {
     case clusters(ClusterSet)
     /// Accept on this socket; the port's id is the table's.
     case listen(port: UInt32, ListenSocket)
+    /// Take datagrams from this socket; the port's id is the table's.
+    case listenDatagrams(port: UInt32, DatagramSocket)
     /// Accept what waits, then close the socket of this port.
     case unlisten(port: UInt32)
     /// Stop accepting after `delay`, finish what runs, end the thread after `timeout` at the latest; milliseconds.

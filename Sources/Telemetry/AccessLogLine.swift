@@ -13,7 +13,9 @@ public enum AccessLogLine {
         let texts = reader.texts
         var line = JSONLine()
         line.member("time", RFC3339.text(nanoseconds: record.time))
-        let isStream = record.version == AccessRecord.streamVersion
+        let isStream =
+            record.version == AccessRecord.streamVersion
+            || record.version == AccessRecord.datagramVersion
         if !isStream { line.member("request_id", bytes, texts.requestID) }
         if let client = record.client { line.member("client", client.description) }
         write(record, names, &line)
@@ -67,6 +69,7 @@ public enum AccessLogLine {
         case 0: "HTTP/1.0"
         case 1: "HTTP/1.1"
         case AccessRecord.streamVersion: "TCP"
+        case AccessRecord.datagramVersion: "UDP"
         default: "HTTP/2"
         }
     }

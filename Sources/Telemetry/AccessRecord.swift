@@ -69,6 +69,8 @@ public struct AccessRecord: BitwiseCopyable, Sendable, Equatable {
 
     /// Stands for no version of HTTP.
     public static var streamVersion: UInt8 { .max }
+    /// Stands for datagrams: the protocol's number of UDP.
+    public static var datagramVersion: UInt8 { 17 }
 
     /// Makes a record of zeroes.
     public init() {}

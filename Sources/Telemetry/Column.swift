@@ -8,6 +8,12 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case tlsHandshakes
     case tlsFailures
     case proxyHeaderFailures
+    case datagramsReceived
+    case datagramBytesReceived
+    case datagramsSent
+    case datagramBytesSent
+    case datagramsDropped
+    case datagramSessionsBegun
     case upstreamConnects
     case upstreamReuses
     case completed
@@ -44,6 +50,7 @@ public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case upstreamIdle
     case activeExchanges
     case activeTunnels
+    case datagramSessions
     case bufferBytes
 
     /// How many there are.

@@ -24,6 +24,21 @@ extension PrometheusText {
                 "ai_gateway_proxy_protocol_failures_total",
                 "Connections closed for want of a valid PROXY protocol header from a trusted peer."
             )
+        case .datagramsReceived:
+            ("ai_gateway_udp_received_datagrams_total", "Datagrams received from clients.")
+        case .datagramBytesReceived:
+            ("ai_gateway_udp_received_bytes_total", "Content of datagrams received from clients.")
+        case .datagramsSent:
+            ("ai_gateway_udp_sent_datagrams_total", "Datagrams sent to clients.")
+        case .datagramBytesSent:
+            ("ai_gateway_udp_sent_bytes_total", "Content of datagrams sent to clients.")
+        case .datagramsDropped:
+            (
+                "ai_gateway_udp_dropped_datagrams_total",
+                "Datagrams that had no backend, or that no socket took, in either direction."
+            )
+        case .datagramSessionsBegun:
+            ("ai_gateway_udp_sessions_begun_total", "Sessions that a client's datagram began.")
         case .upstreamConnects:
             ("ai_gateway_upstream_connects_total", "Connections opened to backends.")
         case .upstreamReuses:
@@ -126,6 +141,8 @@ extension PrometheusText {
             ("ai_gateway_active_exchanges", "Exchanges under way.")
         case .activeTunnels:
             ("ai_gateway_active_tunnels", "Tunnels under way.")
+        case .datagramSessions:
+            ("ai_gateway_udp_sessions", "Clients whose datagrams a backend is bound to.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
         }

@@ -7,6 +7,8 @@ import Telemetry
 
 /// Wires the threads together: workers, control, observer, exporter; then waits for signals.
 struct Gateway {
+    /// Share of the descriptors that sessions of UDP clients may have, of all workers together.
+    private static let sessionShare = 4
     /// Descriptors kept for files, backends and ourselves before client connections take all.
     private static let descriptorReserve = 512
     private static let mailboxCapacity = 1024
@@ -45,6 +47,7 @@ struct Gateway {
         var readers: [ShardReader] = []
         var workers: [Thread] = []
         let connections = min(100_000, max(256, (descriptors - Self.descriptorReserve) * 9 / 10))
+        let sessions = max(16, descriptors / Self.sessionShare / options.workers)
         for number in 0..<options.workers {
             let mailbox = try Mailbox<WorkerMessage>(capacity: Self.mailboxCapacity)
             let ring = options.accessLog == .off ? nil : ByteRing(capacity: Self.ringBytes)
@@ -53,8 +56,8 @@ struct Gateway {
             if let ring { rings.append(ring) }
             mailboxes.append(mailbox)
             let settings = WorkerOptions(
-                number: number, connectionsMax: connections, log: ring, budget: budget,
-                connections: counted)
+                number: number, connectionsMax: connections, sessionsMax: sessions, log: ring,
+                budget: budget, connections: counted)
             workers.append(
                 try WorkerThread.start(
                     options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))

@@ -2,6 +2,7 @@
 import json
 import socket
 import struct
+import subprocess
 import threading
 import time
 
@@ -107,6 +108,27 @@ def test_a_malformed_header_ends_the_connection_at_once(plain, bytes_):
         assert connection.how_it_ends() in ("eof", "reset") and not connection.buffer
     assert time.monotonic() - began < 0.8
     assert plain.total(FAILURES) == before + 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--http2-prior-knowledge",)], ids=["http1", "h2c"])
+def test_curl_speaks_it(plain, flags):
+    """`curl --haproxy-protocol`, over HTTP/1.1 and HTTP/2: its own address is the client's."""
+    out = subprocess.run(["curl", "-sS", "--max-time", "10", "--haproxy-protocol", *flags, f"http://127.0.0.1:{plain.port}/curl"],
+                         capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert ["X-Forwarded-For", "127.0.0.1"] in [[n.title(), v] for n, v in json.loads(out.stdout)["headers"]]
+
+
+def test_a_client_of_http2_is_named_to_the_backend():
+    """A stream's request goes with the addresses of the connection that it came over."""
+    script = Introduced()
+    with Origin(script) as origin, serving(origin, backend={"proxyProtocol": "V2"}) as gateway:
+        url = f"http://127.0.0.1:{gateway.port}/"
+        out = subprocess.run(["curl", "-sS", "--max-time", "10", "--http2-prior-knowledge", "--interface", "127.0.0.33", url],
+                             capture_output=True, text=True)
+        assert out.returncode == 0, out.stderr
+        ((version, client, asked),) = script.headers
+        assert (version, client[0], asked) == (2, "127.0.0.33", ("127.0.0.1", gateway.port))
 
 
 def test_two_headers_are_one_too_many(plain):

@@ -36,6 +36,7 @@ enum ParameterTable {
         bytes("requestContentBytesMax", \.limits.requestContentBytesMax, 1...Int.max),
         bytes("replayBytesMax", \.limits.replayBytesMax, 1...(1 << 30)),
         count("clientConnectionsMax", \.limits.clientConnectionsMax, 1...10_000_000),
+        count("udpSessionsMax", \.limits.udpSessionsMax, 1...65_536),
         count("upstreamConnectionsMax", \.limits.upstreamConnectionsMax, 1...1_000_000),
         count("upstreamPendingMax", \.limits.upstreamPendingMax, 1...1_000_000),
         count("retriesMax", \.limits.retriesMax, 0...16),
@@ -62,6 +63,7 @@ enum ParameterTable {
         Timeout(name: "modelFirstByte", field: \.timeouts.modelFirstByteMilliseconds),
         Timeout(name: "streamIdle", field: \.timeouts.streamIdleMilliseconds),
         Timeout(name: "tunnelIdle", field: \.timeouts.tunnelIdleMilliseconds),
+        Timeout(name: "udpIdle", field: \.timeouts.udpIdleMilliseconds),
         Timeout(name: "linger", field: \.timeouts.lingerMilliseconds),
         Timeout(name: "tcpUserTimeout", field: \.timeouts.tcpUserTimeoutMilliseconds),
     ]

@@ -98,12 +98,17 @@ extension Worker {
         }
         shard.add(.acceptedConnections, 1)
         countConnections()
+        if takesIntroductions, awaitIntroduction(id, port: row) { return }
+        beginConversation(id)
+    }
+
+    /// A client's own bytes begin here: at once, or after a header of the PROXY protocol.
+    mutating func beginConversation(_ id: SlotID) {
         setDeadline(
             downstream: id,
-            in: isTLS
+            in: downstreams[id].isTLS
                 ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
-        if takesIntroductions { awaitIntroduction(id, port: row) }
-        if !isTLS, downstreams.contains(id), downstreams[id].phase == .reading { beginPlain(id) }
+        if !downstreams[id].isTLS { beginPlain(id) }
     }
 
     /// Counts one more connection of the process; false, and nothing counted, when there are enough.
@@ -150,14 +155,14 @@ extension Worker {
         resumeLater()
     }
 
-    private mutating func resumeLater() {
+    mutating func resumeLater() {
         timers.schedule(
             Token(kind: TokenKind.acceptPause, slot: 0, generation: 1),
             at: now + Self.acceptPauseMilliseconds)
     }
 
     mutating func resumeAccepting() {
-        var again = false
+        var again = !resumeDatagrams()
         for index in 0..<listeners.count where listeners[index].isPaused {
             if register(listener: index, listeners[index].raw) {
                 listeners[index].isPaused = false

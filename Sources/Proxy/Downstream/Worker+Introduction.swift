@@ -8,11 +8,11 @@ extension Worker {
     // MARK: - From clients
 
     /// Where the port's Gateways ask for it, lets a new connection begin with a header, and turns away a peer that
-    /// must not send one.
+    /// must not send one; false where they do not.
     ///
     /// A header is insisted on: were it optional, any client could name itself by sending one.
     @inline(never)
-    mutating func awaitIntroduction(_ id: SlotID, port row: Int32) {
+    mutating func awaitIntroduction(_ id: SlotID, port row: Int32) -> Bool {
         let peer = downstreams[id].peer
         var isAsked = false
         var isTrusted = true
@@ -25,10 +25,14 @@ extension Worker {
             let trusted = generations[current].snapshot.parameters[at].trustedProxies
             if !trusted.blocks.isEmpty, !trusted.contains(peer) { isTrusted = false }
         }
-        if !isAsked { return }
-        guard isTrusted else { return refuseIntroduction(id) }
-        downstreams[id].phase = .introduction
-        setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
+        if !isAsked { return false }
+        if isTrusted {
+            downstreams[id].phase = .introduction
+            setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
+        } else {
+            refuseIntroduction(id)
+        }
+        return true
     }
 
     /// Collects the header; what follows it in the same read is the connection's first input.
@@ -75,19 +79,11 @@ extension Worker {
             downstreams[id].peer = source
             downstreams[id].destination = destination
         }
+        // As a connection without a header begins; what came behind it is the first input.
+        downstreams[id].phase = downstreams[id].isTLS ? .hello : .reading
         beginConversation(id)
-    }
-
-    /// After the header: as a connection without one begins.
-    private mutating func beginConversation(_ id: SlotID) {
-        let isTLS = downstreams[id].isTLS
-        downstreams[id].phase = isTLS ? .hello : .reading
-        setDeadline(
-            downstream: id,
-            in: isTLS ? timeouts.handshakeMilliseconds : timeouts.silentConnectionMilliseconds)
-        if !isTLS { beginPlain(id) }
         guard downstreams.contains(id) else { return }
-        if isTLS, !downstreams[id].input.isEmpty {
+        if downstreams[id].phase == .hello, !downstreams[id].input.isEmpty {
             judgeHello(id)
         } else if !downstreams[id].input.isEmpty || downstreams[id].link.isReadable {
             enqueue(downstream: id)
