@@ -112,3 +112,23 @@ def service(name, pods, port=80, target=None, namespace="default", app_protocol=
          "ports": [slice_port],
          "endpoints": [{"addresses": [a], "conditions": {"ready": True, "serving": True, "terminating": False}}
                        for a, _ in pods]}]
+
+
+def grpc_rule(backends=("origin",), service=None, method=None, headers=None, filters=None):
+    """One rule of a GRPCRoute."""
+    match, out = {}, {}
+    if service or method:
+        match["method"] = {k: v for k, v in (("service", service), ("method", method)) if v}
+    if headers:
+        match["headers"] = [{"name": n, "value": v} for n, v in headers.items()]
+    if match:
+        out["matches"] = [match]
+    if filters:
+        out["filters"] = filters
+    if backends:
+        out["backendRefs"] = [backend_ref(b) if isinstance(b, str) else b for b in backends]
+    return out
+
+
+def grpc_route(rules, hostnames=None, name="calls", namespace="default", parents=("gateway",)):
+    return {**route(rules, hostnames, name, namespace, parents), "kind": "GRPCRoute"}

@@ -10,8 +10,8 @@ import threading
 import time
 
 from . import documents as docs
-from . import metrics
-from .http1 import Client, Ended, fetch
+from . import http2_frames, metrics
+from .http1 import Client, Ended, fetch, tls_client
 from .net import free_port, wait_until
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -166,6 +166,10 @@ class Gateway:
     def client(self, port=None, host="127.0.0.1", **more):
         return Client(host, port or self.port, **more)
 
+    def http2(self, port=None, host="127.0.0.1", secure=False, **more):
+        """A connection of HTTP/2: with prior knowledge, or chosen by ALPN over TLS."""
+        return http2_frames.Client(host, port or self.port, tls=tls_client(alpn=["h2", "http/1.1"]) if secure else None, **more)
+
     def get(self, target="/", method="GET", headers=(), body=b"", address="127.0.0.1", port=None, **more):
         """One request on a connection of its own; `host` is the Host field."""
         return fetch(address, port or self.port, target, method, headers, body, **more)
@@ -245,6 +249,11 @@ def streaming(origins, backends=None, limits=None, timeouts=None, extra=(), back
     gateway = Gateway(content + list(extra), start=False, **options)
     gateway.port, gateway.content = port, content
     return gateway.start()
+
+
+def sealed(certificate, name="tls"):
+    """Options of `serving` for an HTTPS listener in place of the HTTP one."""
+    return {"listeners": lambda port: [docs.listener(port, "https", "HTTPS", certificates=[name])], "extra": [certificate.secret(name)]}
 
 
 def serving(origins, rules=None, hostnames=None, limits=None, timeouts=None, parameters=None, listeners=None, extra=(),
