@@ -103,6 +103,7 @@ public struct HTTP2Session: ~Copyable {
     private mutating func takeSettings() {
         library.core.news.remove(.settings)
         if library.core.role == .server { return }
+        library.core.hasPeerSettings = true
         library.core.peerStreamsMax = library.peerSetting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
         library.core.acceptsExtendedConnect =
             library.peerSetting(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1
@@ -215,6 +216,9 @@ public struct HTTP2Session: ~Copyable {
         let limit = min(library.core.peerStreamsMax, library.core.limits.concurrentStreamsMax)
         return max(0, Int(limit) - library.core.streams.openCount)
     }
+
+    /// Whether the server has said what it takes; before, `capacity` is a guess. A client's only.
+    public var hasPeerSettings: Bool { library.core.hasPeerSettings }
 
     /// Whether the server opens WebSockets (RFC 8441 §3); it says so in its SETTINGS.
     public var acceptsExtendedConnect: Bool { library.core.acceptsExtendedConnect }

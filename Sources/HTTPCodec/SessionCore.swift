@@ -40,6 +40,8 @@ struct SessionCore: ~Copyable {
     /// Streams that the server takes; 100 until it says (RFC 9113 §6.5.2).
     var peerStreamsMax: UInt32 = 100
     var acceptsExtendedConnect = false
+    /// The server's settings have come.
+    var hasPeerSettings = false
     /// The last stream that the peer will look at, once it has said GOAWAY.
     private(set) var goAwayLast: Int32?
     private(set) var isSettingsAcknowledged = false

@@ -258,7 +258,7 @@ def sealed(certificate, name="tls"):
 
 def serving(origins, rules=None, hostnames=None, limits=None, timeouts=None, parameters=None, listeners=None, extra=(),
             addresses=("127.0.0.1",), backend=None, **options):
-    """A gateway with one HTTP listener that serves `origins` ({name: Origin} or one Origin) at `/`."""
+    """A gateway with one HTTP listener that serves `origins` ({name: Origin} or one Origin) at `/`; `rules=[]`: no HTTPRoute."""
     port = free_port(addresses[0] if addresses else "127.0.0.1")
     named = origins if isinstance(origins, dict) else ({"origin": origins} if origins is not None else {})
     spec = dict(parameters or {})
@@ -270,7 +270,8 @@ def serving(origins, rules=None, hostnames=None, limits=None, timeouts=None, par
                             addresses=addresses, parameters="parameters" if spec else None)]
     if spec:
         content.append(docs.parameters(**spec))
-    content.append(docs.route(rules or [docs.rule(list(named)[:1])], hostnames))
+    if rules != []:
+        content.append(docs.route(rules or [docs.rule(list(named)[:1])], hostnames))
     content += [docs.backend(o, n, **(backend or {})) for n, o in named.items()]
     content += list(extra)
     start = options.pop("start", True)

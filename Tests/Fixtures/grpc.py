@@ -32,7 +32,7 @@ class Call:
 
 
 class Server:
-    """A grpcio server on a free port.
+    """A grpcio server, on a free port if none is given.
 
     Unary: answers the message back; the metadata `x-status` and `x-details` make it end so instead, `x-delay` waits first
     (seconds), `x-size` answers that many bytes. Metadata whose names begin with `x-echo-` come back as initial metadata, and as
@@ -40,16 +40,16 @@ class Server:
     Chat: every message back at once. `/test.Plain/Any` does as Unary does.
     """
 
-    def __init__(self, certificate=None, workers=64, streams_max=None):
+    def __init__(self, certificate=None, workers=64, streams_max=None, port=0):
         options = OPTIONS + ([("grpc.max_concurrent_streams", streams_max)] if streams_max else [])
         self.calls, self.lock = [], threading.Lock()
         self.server = grpc.server(futures.ThreadPoolExecutor(workers), options=options)
         self.server.add_generic_rpc_handlers((_Handlers(self),))
         if certificate:
             credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-            self.port = self.server.add_secure_port("127.0.0.1:0", credentials)
+            self.port = self.server.add_secure_port(f"127.0.0.1:{port}", credentials)
         else:
-            self.port = self.server.add_insecure_port("127.0.0.1:0")
+            self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
         self.server.start()
 
     def __enter__(self):

@@ -32,6 +32,21 @@ import Testing
                     endpoints: 1)))
     }
 
+    @Test func `a stream that was refused unread is asked again where it was refused`() {
+        #expect(
+            isAllowed(
+                attempt(
+                    sent: false, reused: true, holds: true, idempotent: false, inference: false,
+                    endpoints: 1)))
+    }
+
+    @Test func `what was let go cannot be sent again, refused or not`() {
+        #expect(
+            !isAllowed(
+                attempt(
+                    sent: false, reused: true, holds: false, idempotent: false, inference: false)))
+    }
+
     @Test(arguments: [
         // idempotent, reused, holds content, allowed
         (true, true, true, true), (true, true, false, false), (true, false, true, false),

@@ -253,8 +253,8 @@ def test_content_that_is_not_its_length(fields):
         connection.raw(frame(DATA, END_STREAM, stream.id, b"hello"))
     with Origin2(script) as origin, serving(origin, backend=H2C) as gateway:
         response = gateway.get("/")
-        assert response.status == 502 or not response.complete or response.body == b"he"
-        assert response.body != b"hello"
+        assert response.status == 502 or not response.complete
+        assert response.body != b"hello" or fields == [("content-length", "10")]
 
 
 def test_a_connection_that_dies_takes_only_its_streams(figure):

@@ -54,7 +54,7 @@ extension Exchange {
     /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
     mutating func judgeHolding() -> Bool {
-        if !isInference, !(usedPooled && method.isIdempotent) { holdsContent = false }
+        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent) { holdsContent = false }
         return holdsContent
     }
 
@@ -63,6 +63,7 @@ extension Exchange {
         phase = .connecting
         sentBytes = false
         usedPooled = false
+        isOverStream = false
     }
 
     /// What a part of the request's content that was given to the link means for the exchange.

@@ -99,6 +99,8 @@ struct Exchange: ~Copyable {
     /// Counted against the budget of retries.
     var isRetry = false
     var holdsContent = true
+    /// The attempt is a stream of HTTP/2, which the backend may refuse unread.
+    var isOverStream = false
     var sentBytes = false
     var attempts: UInt8 = 0
     var interimAnswers: UInt16 = 0

@@ -1,6 +1,6 @@
 /// What is known of an attempt that failed before the first byte of an answer.
 struct FailedAttempt: BitwiseCopyable {
-    /// A byte of the request may have reached the backend.
+    /// A byte of the request may have reached the backend, which has not said that it did nothing about it.
     var sentBytes: Bool
     /// The connection had served another exchange before, so its silent end is ordinary.
     var wasReused: Bool
@@ -27,8 +27,8 @@ enum Retry {
     ) -> Bool {
         let limit = attempt.isInference ? inferenceRetriesMax : retriesMax
         if attempt.attempts > limit { return false }
-        if !attempt.sentBytes { return attempt.endpoints > 1 }
         if !attempt.holdsContent { return false }
+        if !attempt.sentBytes { return attempt.endpoints > 1 || attempt.wasReused }
         if attempt.isInference { return true }
         return attempt.isIdempotent && attempt.wasReused
     }

@@ -223,11 +223,11 @@ extension Worker {
             beginTunnel(id)
             return
         }
-        let wasPromised = keepPromise(upstream)
         if speaksHTTP2(upstream) {
             beginMultiplexing(upstream: upstream)
             return
         }
+        let wasPromised = keepPromise(upstream)
         sendRequestAndGoOn(id, upstream, overPooled: false)
         if wasPromised {
             endpoints[Int(endpoint)].declinedHTTP2 = true
@@ -312,7 +312,10 @@ extension Worker {
     /// Keeps content for another attempt while there is room for it.
     private mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
         let kept = exchanges[id].buffer.count + content.count
-        if kept <= limits(of: id).replayBytesMax,
+        var most = limits(of: id).replayBytesMax
+        // More than a stream's first window is hardly on its way before the backend refuses it.
+        if exchanges[id].isOverStream, !exchanges[id].isInference { most = min(most, 64 << 10) }
+        if kept <= most,
             buffers.append(content, to: &exchanges[id].buffer)
         {
             return

@@ -37,7 +37,12 @@ extension Worker {
     /// Sends the request over a new stream of this connection; false when it takes no more.
     private mutating func sendOverStream(_ id: SlotID, of owner: SlotID) -> Bool {
         let connection = upstreams[owner].multiplexer
-        if cipher.multiplexers[connection].session.capacity == 0 { return false }
+        // Until the backend has said how many streams it takes, one is safe.
+        let room = cipher.multiplexers[connection].session.capacity
+        let isKnown = cipher.multiplexers[connection].session.hasPeerSettings
+        if room == 0 || (!isKnown && cipher.multiplexers[connection].session.openStreams > 0) {
+            return false
+        }
         guard let stream = cipher.multiplexers[connection].session.open(tag: 0) else { return false }
         let reference = StreamReference(connection: connection, stream: stream)
         let made = Upstream(reference, of: upstreams[owner], for: id)
@@ -52,6 +57,7 @@ extension Worker {
         endpoints[Int(upstreams[upstream].endpointID)].active += 1
         // A stream carries one exchange.
         exchanges[id].upstreamReusable = false
+        exchanges[id].isOverStream = true
         armMultiplexing(upstream: owner)
         sendRequestAndGoOn(id, upstream, overPooled: upstreams[owner].wasReused)
         return true
@@ -77,7 +83,8 @@ extension Worker {
         }
     }
 
-    /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, then those that waited for it.
+    /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, and those that wait for it when
+    /// the backend has said how many streams it takes.
     mutating func beginMultiplexing(upstream: SlotID) {
         let id = upstreams[upstream].exchange
         let endpoint = Int(upstreams[upstream].endpointID)
@@ -106,7 +113,6 @@ extension Worker {
             cipher.multiplexers[connection].isEnding = true
         }
         if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
-        serveAllWaiting(cluster: upstreams.contains(upstream) ? upstreams[upstream].clusterID : .max)
     }
 
     // MARK: - Frames
@@ -170,6 +176,7 @@ extension Worker {
             cipher.multiplexers.noteOutput(connection)
             return
         case .capacity:
+            _ = keepPromise(owner)
             serveAllWaiting(cluster: upstreams[owner].clusterID)
             return
         case .opened, .readable, .writable, .reset, .pong: break

@@ -1,0 +1,396 @@
+"""Floods of HTTP/2: the connection that floods is ended; others are answered meanwhile, and memory is bounded."""
+import struct
+import threading
+import time
+
+import pytest
+
+from Fixtures.gateway import Peak, serving
+from Fixtures.http2_frames import (CONTINUATION, DATA, END_STREAM, HEADERS, INITIAL_WINDOW, PING, PRIORITY, RST_STREAM, SETTINGS,
+                                   Code, Over, credit, frame, settings)
+from Fixtures.limits import short
+from Fixtures.net import wait_until
+from Fixtures.origin import Origin
+from Fixtures.origin import echo as echo1
+from Fixtures.origin2 import Origin2
+
+LATENCY_MAX = 1.0                # of another connection's request; the machine may be busy with other tests
+GROWTH_MAX = 16 << 20
+
+
+def script(peer):
+    """/big: 1 MiB; /slow: never answered; else an echo."""
+    while (request := peer.read_head()) is not None:
+        if request.target == "/slow":
+            peer.wait_end(30)
+            return
+        for _ in peer.pieces(request):
+            pass
+        peer.respond(200, body=b"x" * (1 << 20) if request.target == "/big" else b"small")
+
+
+@pytest.fixture
+def flooded():
+    with Origin(script) as origin, serving(origin, access_log=False, timeouts=short(clientWriteStall=2000, streamIdle=2500, requestHeader=1500)) as gateway:
+        gateway.origin = origin
+        yield gateway
+    assert not origin.errors, origin.errors
+
+
+class Witness(threading.Thread):
+    """Another client, which keeps asking and notes how long it waits."""
+
+    def __init__(self, gateway):
+        super().__init__(daemon=True)
+        self.gateway, self.done, self.worst, self.count, self.error = gateway, threading.Event(), 0.0, 0, None
+        self.start()
+
+    def run(self):
+        try:
+            with self.gateway.http2() as client:
+                while not self.done.is_set():
+                    at = time.monotonic()
+                    assert client.request("GET", "/witness").status == 200
+                    self.worst, self.count = max(self.worst, time.monotonic() - at), self.count + 1
+                    self.done.wait(0.01)
+        except BaseException as error:
+            self.error = error
+
+    def stop(self):
+        self.done.set()
+        self.join(15)
+        if self.error:
+            raise self.error
+        assert self.count and self.worst < LATENCY_MAX, f"{self.count} requests, the slowest took {self.worst:.2f} s"
+
+
+class Result:
+    def __init__(self, client, sent):
+        self.client, self.sent = client, sent
+        self.code = client.goaways[-1][1] if client.goaways else None
+
+
+def attack(gateway, make, rounds, counter=None, figure=None, name=None, values=None, prepare=None, seconds=15):
+    """Sends make(client, n) for each round until the connection ends; returns how it ended and after how much."""
+    before = gateway.total(f"ai_gateway_http2_flood_{counter}_total") if counter else 0
+    witness, peak = Witness(gateway), Peak(gateway)
+    client, sent = gateway.http2(values=values, timeout=20), 0
+    try:
+        if prepare:
+            prepare(client)
+        try:
+            for n in range(rounds):
+                client.send(make(client, n))
+                sent = n + 1
+                client.poll()
+                if client.end:
+                    break
+        except (Over, OSError):
+            pass
+        end = "eof" if client.end else client.how_it_ends(seconds)
+        result = Result(client, sent)
+        result.end = end
+    finally:
+        client.close()
+        witness.stop()
+        result_growth = peak.stop()
+    result.growth = result_growth
+    if figure:
+        figure(f"flood of {name}", f"ended after {sent} of {rounds}, code {result.code}, growth {result.growth / 1e6:.1f} MB, "
+                                   f"others waited {witness.worst * 1000:.0f} ms at most")
+    assert result.growth < GROWTH_MAX
+    if counter:
+        wait_until(lambda: gateway.total(f"ai_gateway_http2_flood_{counter}_total") == before + 1, 5, what=f"the counter of {counter}")
+    return result
+
+
+def assert_calmed(result):
+    assert result.end in ("eof", "reset") and result.code == Code.ENHANCE_YOUR_CALM, (result.end, result.client.goaways)
+
+
+# -- streams that end early
+
+def stream_of(client, path="/slow", method="GET", end=True, headers=()):
+    stream = client.take(method)
+    return stream, client.header_frames(stream.id, client.fields(method, path, headers), end)
+
+
+def test_rapid_reset(flooded, figure):
+    """HEADERS and RST_STREAM over and over: GOAWAY ENHANCE_YOUR_CALM; what was begun upstream is cancelled at once."""
+    def make(client, n):
+        out = b""
+        for _ in range(10):
+            stream, data = stream_of(client)
+            out += data + frame(RST_STREAM, 0, stream.id, struct.pack(">I", Code.CANCEL))
+        return out
+    result = attack(flooded, make, 2000, "resets", figure, "resets (tens of streams)")
+    assert_calmed(result)
+    assert len(flooded.origin.requests) < 600
+    wait_until(lambda: flooded.total("ai_gateway_active_exchanges") == 0, 5, what="every exchange has ended")
+
+
+# Ways to make the server reset a stream (MadeYouReset): each makes one stream and what breaks it.
+PROVOKED = {
+    "WINDOW_UPDATE 0": lambda s: credit(s, 0),
+    "a window past 2^31-1": lambda s: credit(s, (1 << 31) - 1),
+    "more content than its length": lambda s: frame(DATA, 0, s, b"too much"),
+    "trailers without their end": lambda s: frame(HEADERS, 4, s, b"\x00\x01a\x01b"),
+    "a malformed trailer": lambda s: frame(HEADERS, 5, s, b"\x00\x01A\x01b"),
+    "PRIORITY on itself": lambda s: frame(PRIORITY, 0, s, struct.pack(">IB", s, 10)),
+}
+
+
+@pytest.mark.parametrize("name", list(PROVOKED))
+def test_resets_that_are_provoked_count_the_same(flooded, figure, name):
+    """The server resets because of the client: the connection ends all the same."""
+    def make(client, n):
+        stream, data = stream_of(client, method="POST", end=False, headers=[("content-length", "3")])
+        return data + PROVOKED[name](stream.id)
+    result = attack(flooded, make, 3000, None, figure, f"provoked resets: {name}")
+    if name == "PRIORITY on itself" and result.end == "open":
+        return                                          # RFC 9113 has no dependencies: it may be ignored
+    assert result.end in ("eof", "reset") and result.code is not None, (result.end, result.sent)
+    assert len(flooded.origin.requests) < 600
+
+
+def test_malformed_requests_count_as_resets(flooded, figure):
+    """Requests that are refused by RST_STREAM are not free either."""
+    def make(client, n):
+        stream = client.take()
+        return client.header_frames(stream.id, client.fields("GET", "/", [("Upper", "1")]))
+    result = attack(flooded, make, 3000, None, figure, "malformed requests")
+    assert result.end in ("eof", "reset") and result.code is not None, (result.end, result.sent)
+    assert not [r for r in flooded.origin.requests if r.target == "/"]
+
+
+def test_streams_over_the_limit_count_as_resets(flooded, figure):
+    """A client that knows the limit and opens on."""
+    def make(client, n):
+        return stream_of(client)[1]
+    result = attack(flooded, make, 5000, "resets", figure, "streams over the limit", prepare=lambda c: c.until(lambda: c.has_settings) and c.ping())
+    assert_calmed(result)
+
+
+# -- header blocks
+
+def test_continuations_without_end(flooded, figure):
+    """CVE-2024-27316 and its kin: more than 8 CONTINUATIONs end the connection, long before memory does."""
+    begun = []
+
+    def make(client, n):
+        if not begun:
+            begun.append(client.take())
+            return frame(HEADERS, END_STREAM, begun[0].id, client.encoder.encode(client.fields()))
+        return frame(CONTINUATION, 0, begun[0].id, b"\x00\x01a\x7f\x81\x00" + b"v" * 256)
+    result = attack(flooded, make, 10000, "continuations", figure, "CONTINUATION")
+    assert_calmed(result)
+
+
+def test_empty_continuations(flooded, figure):
+    """Without a byte in them."""
+    begun = []
+
+    def make(client, n):
+        if not begun:
+            begun.append(client.take())
+            return frame(HEADERS, END_STREAM, begun[0].id, client.encoder.encode(client.fields()))
+        return frame(CONTINUATION, 0, begun[0].id, b"") * 5
+    assert_calmed(attack(flooded, make, 5000, "continuations", figure, "empty CONTINUATIONs"))
+
+
+def test_a_header_block_that_never_ends_is_timed(flooded):
+    """requestHeader holds for a block in pieces."""
+    with flooded.http2() as client:
+        client.take()
+        client.send(frame(HEADERS, END_STREAM, 1, client.encoder.encode(client.fields())))
+        began = time.monotonic()
+        assert client.how_it_ends(8) != "open"
+        assert 1 < time.monotonic() - began < 5
+
+
+def test_a_header_block_that_drips_is_timed(flooded):
+    """One byte now and then does not make the time longer."""
+    with flooded.http2() as client:
+        data = client.header_frames(client.take().id, client.fields("GET", "/", [("x-a", "y" * 200)]))
+        began = time.monotonic()
+        try:
+            for byte in data:
+                client.send(bytes([byte]))
+                client.poll()
+                if client.end:
+                    break
+                time.sleep(0.05)
+        except (Over, OSError):
+            pass
+        assert client.end or client.how_it_ends(1) != "open"
+        assert time.monotonic() - began < 6
+        assert not [r for r in flooded.origin.requests if r.target == "/"]
+
+
+def test_an_hpack_bomb(flooded, figure):
+    """One entry of 4 KB in the table, named 16,000 times in a block of 16 KB: 64 MB are never made of it."""
+    def make(client, n):
+        stream = client.take()
+        if n == 0:
+            block = b"\x82\x86\x84\x41\x0ctest.example" + b"\x40\x01a" + b"\x7f\xa1\x1e" + b"v" * 4000
+        else:
+            block = b"\x82\x86\x84\x01\x0ctest.example" + b"\xbe" * 16000
+        return client.block_frames(stream.id, block)
+    result = attack(flooded, make, 50, None, figure, "HPACK bombs", seconds=3)
+    for number, stream in result.client.streams.items():
+        assert number == 1 or stream.status != 200
+    assert not [r for r in flooded.origin.requests if len(r.headers) > 100]
+
+
+@pytest.mark.parametrize("size,count", [(100, 150), (1000, 90), (20000, 4), (1, 3000)], ids=["150 fields", "90 KB", "80 KB in four", "3,000 fields"])
+def test_header_lists_that_are_too_large(flooded, size, count):
+    """Over 100 fields or 60 KiB: 431, or the stream's or connection's end; nothing upstream."""
+    with flooded.http2() as client:
+        stream = client.take()
+        try:
+            client.send(client.header_frames(stream.id, client.fields("GET", "/large", [(f"x-{n}", "v" * size) for n in range(count)])))
+            client.until(lambda: stream.over or client.goaways, 5)
+            assert stream.status in (0, 400, 431)
+        except Over:
+            pass
+        assert not [r for r in flooded.origin.requests if r.target == "/large"]
+    with flooded.http2() as client:
+        assert client.request("GET", "/x").status == 200
+
+
+# -- cheap frames
+
+CHEAP = {
+    "settings": lambda client, n: settings({INITIAL_WINDOW: 65535}) * 10,
+    "pings": lambda client, n: frame(PING, payload=b"12345678") * 10,
+    "priorities": lambda client, n: b"".join(frame(PRIORITY, 0, 2 * k + 1, b"\0\0\0\0\x10") for k in range(20 * n, 20 * n + 20)),
+    "unknown_frames": lambda client, n: frame(0x77, 0, 0, b"x") * 10,
+    "window_updates": lambda client, n: credit(0, 1) * 20,
+}
+
+
+@pytest.mark.parametrize("name", list(CHEAP))
+def test_cheap_frames_without_end(flooded, figure, name):
+    """GOAWAY ENHANCE_YOUR_CALM, and the counter of its kind."""
+    assert_calmed(attack(flooded, CHEAP[name], 5000, name, figure, name))
+
+
+@pytest.mark.parametrize("name", ["settings", "pings"])
+def test_answers_that_are_not_read(flooded, figure, name):
+    """The same without reading what comes back."""
+    before = flooded.rss()
+    with flooded.http2(receive_buffer=4096) as client:
+        sent = 0
+        try:
+            client.wire.timeout(5)
+            for sent in range(200_000 // 10):
+                client.send(CHEAP[name](client, 0))
+        except (Over, OSError):
+            pass
+        assert sent < 19_999, "it was never ended"
+        figure(f"flood of {name} unread", f"ended after {sent * 10}, growth {(flooded.rss() - before) / 1e6:.1f} MB")
+    assert flooded.rss() - before < GROWTH_MAX
+
+
+def test_empty_data_without_end(flooded, figure):
+    """DATA of no byte and no END_STREAM."""
+    streams = []
+
+    def prepare(client):
+        stream, data = stream_of(client, method="POST", end=False)
+        client.send(data)
+        streams.append(stream.id)
+    assert_calmed(attack(flooded, lambda client, n: frame(DATA, 0, streams[0], b"") * 10, 5000, "empty_data", figure, "empty DATA", prepare=prepare))
+
+
+def test_padding_instead_of_content(flooded):
+    """DATA of padding alone is empty DATA too: the connection is ended, or its windows are."""
+    with flooded.http2() as client:
+        stream = client.open("POST", "/slow", end=False)
+        before, moved = flooded.rss(), 0
+        try:
+            for _ in range(20_000):
+                while min(stream.window, client.window) < 256:
+                    client.step(2)
+                client.send(frame(DATA, 8, stream.id, b"\xff" + b"\0" * 255))
+                stream.window -= 256
+                client.window -= 256
+                moved += 256
+                client.poll()
+        except (Over, OSError):
+            pass
+        assert flooded.rss() - before < GROWTH_MAX
+    with flooded.http2() as client:
+        assert client.request("GET", "/x").status == 200
+
+
+# -- windows
+
+def test_windows_that_stay_shut(flooded, figure):
+    """100 answers of 1 MiB that nobody takes: what is held of each is bounded, and they are ended after the stall time."""
+    witness, peak = Witness(flooded), Peak(flooded)
+    with flooded.http2(values={INITIAL_WINDOW: 0}) as client:
+        streams = [client.open("GET", "/big") for _ in range(99)]
+        client.until(lambda: all(s.status for s in streams), 20)
+        time.sleep(0.5)
+        figure("99 answers of 1 MiB with shut windows", f"growth {peak.growth / 1e6:.1f} MB")
+        assert peak.growth < 99 * (160 << 10) + (8 << 20)
+        client.until(lambda: all(s.over for s in streams) or client.goaways, 15, "their end")
+        assert not any(s.ended for s in streams)
+    witness.stop()
+    peak.stop()
+    wait_until(lambda: flooded.total("ai_gateway_active_exchanges") == 0, 5)
+
+
+def test_a_connection_whose_socket_is_not_read(flooded, figure):
+    """Windows wide open, but nothing is read: the gateway stops taking from the backends and closes in time."""
+    witness, peak = Witness(flooded), Peak(flooded)
+    with flooded.http2(values={INITIAL_WINDOW: (1 << 31) - 1}, window=(1 << 31) - 1, receive_buffer=4096) as client:
+        for _ in range(90):
+            client.open("GET", "/big")
+        wait_until(lambda: flooded.total("ai_gateway_active_exchanges") == 0, 15, every=0.2, what="the stalled connection is closed")
+        figure("90 answers of 1 MiB to a client that does not read", f"growth {peak.growth / 1e6:.1f} MB")
+        assert peak.stop() < 32 << 20
+    witness.stop()
+
+
+def test_a_bad_peer_among_backends_is_ended(figure):
+    """A backend that floods with SETTINGS loses its connection; the next request has a new one."""
+    def flooding(stream):
+        if len(stream.origin.connections) == 1:
+            stream.connection.raw(frame(SETTINGS) * 2000)
+            stream.wait_gone(5)
+        else:
+            stream.respond(200, body=b"fine")
+    with Origin2(flooding) as origin, serving(origin, backend={"protocol": "H2C"}, workers=1) as gateway:
+        first = gateway.get("/", method="POST", body=b"x")
+        assert first.status in (502, 503)
+        assert gateway.get("/").body == b"fine" and len(origin.connections) == 2
+
+
+def test_the_gateways_own_use_is_no_flood():
+    """20,000 small pieces down and 5,000 up on one connection, credited piece by piece."""
+    def pieces(peer):
+        request = peer.read_head()
+        for _ in peer.pieces(request):
+            pass
+        peer.head(200, [("Transfer-Encoding", "chunked")])
+        for _ in range(20):
+            peer.send(b"1\r\nx\r\n" * 1000)
+        peer.end_chunks()
+        echo1(peer)
+    with Origin(pieces) as origin, serving(origin) as gateway, gateway.http2() as client:
+        stream = client.open("POST", "/", end=False)
+        for _ in range(5000):
+            client.write(stream, b"y")
+        client.write(stream, b"", end=True)
+        client.until(lambda: stream.status, 10)
+        stream.holds = True
+        while not stream.over:
+            client.step()
+            if stream.uncredited and not stream.over:
+                client.release(stream)
+        assert stream.received == 20_000 and stream.ended and not client.goaways
+        assert client.request("GET", "/x").status == 200
+
+
