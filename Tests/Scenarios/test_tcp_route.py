@@ -356,6 +356,31 @@ def test_http_and_tcp_do_not_share_pooled_connections(origin):
         assert origin.connections == 4
 
 
+def test_the_proxy_protocol_on_both_sides():
+    """The client's header is taken off, the backend's comes first, the bytes behind it are whole."""
+    got = []
+
+    def script(peer):
+        got.append(b"".join(iter(lambda: peer.sock.recv(65536), b"")))
+        peer.send(b"done")
+    port = free_port()
+    with Origin(script) as origin:
+        content = [docs.gateway([docs.listener(port, "tcp", "TCP")], parameters="parameters"),
+                   docs.parameters(proxyProtocol="Accept"), docs.stream_route("TCPRoute"),
+                   docs.backend(origin, proxyProtocol="V1")]
+        with Gateway(content) as gateway:
+            header = b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 443\r\n"
+            for pieces in ([header + b"hello"], [header, b"hello"], [header[:20], header[20:] + b"he", b"llo"]):
+                with Client("127.0.0.1", port) as client:
+                    for piece in pieces:
+                        client.send(piece)
+                        time.sleep(0.05)
+                    client.half_close()
+                    assert all_of(client) == b"done"
+            assert got == [header + b"hello"] * 3
+            assert {x["client"] for x in records(gateway, 3)} == {"192.0.2.7:1234"}
+
+
 # -- the process
 
 def test_a_reload_leaves_open_connections_alone():
