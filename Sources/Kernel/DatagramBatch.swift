@@ -275,6 +275,7 @@ extension DatagramBatch {
     /// Writes the control message that names the source, with its padding; its length.
     private func writeSource(_ local: SocketAddress?) -> Int {
         guard let local, !local.isAny else { return 0 }
+        // Sound: one place more than the capacity was allocated.
         let start = unsafe control(Self.capacity)
         // Sound: this and all below stays within the 64 bytes of the place.
         unsafe start.storeBytes(of: local.isIPv6 ? 36 : 28, as: UInt64.self)
