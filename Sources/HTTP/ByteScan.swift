@@ -510,7 +510,7 @@ public enum ByteScan {
             offset >= 0 && offset &+ MemoryLayout<Word>.size <= bytes.count,
             "word outside of the span")
         // Sound: the callers read at offsets up to a limit behind which the span, as they have
-        // checked, has 16 bytes more, or what they have loaded in a vector before.
+        // checked, has 16 or 48 bytes more, or what they have loaded in a vector before.
         return Word(
             littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
                 fromUncheckedByteOffset: offset, as: Word.self))
@@ -606,7 +606,7 @@ public enum ByteScan {
 
     /// Bounds of usual lines.
     private struct LineBounds: BitwiseCopyable {
-        /// Up to here 16 bytes may be read from every offset; what lies here and behind is never
+        /// Up to here 48 bytes may be read from every offset; what lies here and behind is never
         /// judged.
         let limit: Int
         /// Lines have their CR before it, which is below `limit`.
@@ -616,7 +616,7 @@ public enum ByteScan {
 
         @inline(__always)
         init(_ bytes: Span<UInt8>, _ count: Int, sectionEnd: Int, most: Int) {
-            limit = min(count, bytes.count &- 16)
+            limit = min(count, bytes.count &- 48)
             end = min(limit &- 1, sectionEnd)
             self.most = most
         }
@@ -637,13 +637,13 @@ public enum ByteScan {
         }
         // Sound: as above.
         let start = unsafe at &+ row.pointee.count &+ 2
-        if _slowPath(start >= bounds.limit) { return nil }
         var from = start
-        // A name of 14 bytes at most, colon, space and 15 bytes are within every bound.
+        // A name of 14 bytes at most, colon, space and 15 bytes are within every bound, and the
+        // vector behind the space is within the bytes that may be read.
         var suspects = laneWord(suspect(load16(bytes, from)))
         while _slowPath(suspects == 0) {
             from &+= 16
-            if from >= bounds.limit || from &+ 16 > at &+ bounds.most { return nil }
+            if from > bounds.limit || from &+ 16 > at &+ bounds.most { return nil }
             suspects = laneWord(suspect(load16(bytes, from)))
         }
         let control = from &+ suspects.trailingZeroBitCount &>> 2
@@ -1011,10 +1011,16 @@ public enum ByteScan {
     @inline(__always)
     @_lifetime(copy bytes)
     static func part(_ bytes: Span<UInt8>, _ from: UInt32, _ to: UInt32) -> Span<UInt8> {
-        precondition(from <= to && Int(to) <= bytes.count, "part outside of the span")
-        // Sound: the bounds are in order and inside, just checked, and not negative by type.
-        return unsafe bytes.extracting(
-            unchecked: Range(uncheckedBounds: (Int(from), Int(to))))
+        part(bytes, Int(from), Int(to))
+    }
+
+    /// The bytes `from..<to` of a span, which must lie in it: as `extracting` does, always inlined.
+    @inlinable @inline(always)
+    @_lifetime(copy bytes)
+    public static func part(_ bytes: Span<UInt8>, _ from: Int, _ to: Int) -> Span<UInt8> {
+        precondition(from >= 0 && from <= to && to <= bytes.count, "part outside of the span")
+        // Sound: the bounds are in order and inside, just checked.
+        return unsafe bytes.extracting(unchecked: Range(uncheckedBounds: (from, to)))
     }
 
     /// Copies one word at `offset`, at which both ranges hold all of it.

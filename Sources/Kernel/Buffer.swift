@@ -77,16 +77,20 @@ public struct Buffer: ~Copyable {
         }
     }
 
-    /// The unread bytes and, where there is room, 16 zeros behind them, for readers of whole vectors.
+    /// The unread bytes and, where there is room, 48 zeros behind them, for readers of whole vectors.
     @inlinable @inline(always)
     @_lifetime(&self)
     public mutating func padded() -> Span<UInt8> {
-        if room &- end < 16 { return span }
-        // Sound: 16 bytes behind `end` are this buffer's own and free.
-        unsafe UnsafeMutableRawPointer(base + Int(end)).storeBytes(
-            of: SIMD2<UInt64>.zero, as: SIMD2<UInt64>.self)
-        // Sound: the unread bytes and the 16 that were just stored; access to the buffer is exclusive.
-        let span = unsafe Span(_unsafeStart: base + Int(start), count: count &+ 16)
+        if room &- end < 48 { return span }
+        // Sound: 48 bytes behind `end` are this buffer's own and free.
+        let free = unsafe UnsafeMutableRawPointer(base + Int(end))
+        // Sound: as above.
+        unsafe free.storeBytes(of: SIMD4<UInt64>.zero, as: SIMD4<UInt64>.self)
+        // Sound: as above.
+        unsafe free.storeBytes(
+            of: SIMD2<UInt64>.zero, toByteOffset: 32, as: SIMD2<UInt64>.self)
+        // Sound: the unread bytes and the 48 that were just stored; access to the buffer is exclusive.
+        let span = unsafe Span(_unsafeStart: base + Int(start), count: count &+ 48)
         // Sound: the memory lives as long as this value.
         return unsafe _overrideLifetime(span, mutating: &self)
     }

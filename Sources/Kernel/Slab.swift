@@ -181,9 +181,11 @@ extension Slab where Element: ~Copyable {
 
     /// The id of the life in an occupied slot.
     @inlinable
+    @inline(always)
     public func id(of slot: UInt32) -> SlotID {
         precondition(isOccupied(slot), "Only an occupied slot has an id.")
-        return SlotID(slot: slot, generation: generation(of: slot))
+        // Sound: an occupied slot is inside the mapping, and its header is the id.
+        return SlotID(raw: unsafe header(slot).pointee)
     }
 
     /// How many slots are occupied.

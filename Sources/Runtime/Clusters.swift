@@ -225,6 +225,7 @@ public struct ClusterSet: ~Copyable, Sendable {
     }
 
     /// Row of a cluster in `clusters`, or -1 when the set does not have it.
+    @inline(__always)
     public func row(ofCluster id: UInt32) -> Int32 {
         Int(id) < rowByID.count ? rowByID[Int(id)] : -1
     }

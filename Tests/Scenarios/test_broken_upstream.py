@@ -1,6 +1,7 @@
 """A backend that dies, lies or speaks nonsense never becomes a clean answer, and harms nobody else."""
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -156,6 +157,20 @@ def test_bytes_on_an_idle_pooled_connection_close_it():
         assert origin.sent.wait(5)
         wait_until(lambda: origin.peers[0].ended_at or origin.peers[0].closed, 5, what="the poisoned connection closed")
         assert client.request("GET", "/2").body == b"right"
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\r\n\n", b"\n\r\n", b"\n\n"])
+@pytest.mark.parametrize("last", [b"X-Last: 1", b"Connection: keep-alive", b"Keep-Alive: timeout=9"])
+def test_line_ends_of_an_answer_are_written_as_they_should_be(last, end):
+    """A bare LF of the backend, behind a line that is passed on or one that is not, never reaches the client."""
+    def script(peer):
+        while peer.read_request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + last + end + b"hello")
+    with Origin(script) as origin, serving(origin, workers=1) as gateway, gateway.client() as client:
+        for _ in range(2):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            wanted = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + (last + b"\r\n" if b"Last" in last else b"") + b"\r\nhello"
+            assert client.sock.recv(len(wanted), socket.MSG_WAITALL) == wanted
 
 
 def test_length_and_chunked_together_are_read_as_chunked():

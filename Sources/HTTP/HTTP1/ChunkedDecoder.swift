@@ -50,7 +50,8 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
 
     @usableFromInline var state = State.size
     @usableFromInline var digits: UInt8 = 0
-    @usableFromInline var reason = Malformed.Reason.chunkSize
+    /// What broke the coding; before, the first of the reasons, so that a new decoder is all zero.
+    @usableFromInline var reason = Malformed.Reason.requestLineTooLong
     @usableFromInline var trailerLines: UInt8 = 0
     @usableFromInline var chunkExtensionBytes: UInt16 = 0
     @usableFromInline var extensionBytes: UInt16 = 0

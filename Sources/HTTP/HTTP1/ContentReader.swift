@@ -2,10 +2,11 @@
 public struct ContentReader: BitwiseCopyable, Sendable {
     @usableFromInline
     enum Kind: UInt8, Sendable, BitwiseCopyable {
+        // First, so that a reader of no content is all zero, which is cheap to make.
+        case finished
         case counted
         case chunked
         case untilClose
-        case finished
     }
 
     @usableFromInline var kind: Kind

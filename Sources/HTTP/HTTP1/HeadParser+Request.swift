@@ -60,7 +60,7 @@ extension HeadParser {
         }
         take(&head, line)
         let end: Int
-        switch parseFields(&head.fields, input, count, from: line.end &+ 11, head.limits) {
+        switch parseFields(&head.fields, input, count, from: line.end &+ 11) {
         case .ended(let offset): end = offset
         case let other: return other
         }
@@ -105,7 +105,7 @@ extension HeadParser {
         case let other: return other
         }
         let end: Int
-        switch parseFields(&head.fields, input, count, from: fieldsStart, head.limits) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart) {
         case .ended(let offset): end = offset
         case let other: return other
         }
@@ -197,7 +197,7 @@ extension HeadParser {
     // MARK: - What the fields decide
 
     /// Host, framing, persistence and expectations of a complete head with the usual request line.
-    @inline(__always)
+    @inline(always)
     private static func decide(
         _ head: inout RequestHead, _ text: Span<UInt8>
     ) -> Malformed.Reason? {

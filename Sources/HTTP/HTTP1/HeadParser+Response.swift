@@ -27,7 +27,7 @@ extension HeadParser {
         case let other: return other
         }
         let end: Int
-        switch parseFields(&head.fields, input, count, from: fieldsStart, head.limits) {
+        switch parseFields(&head.fields, input, count, from: fieldsStart) {
         case .ended(let offset): end = offset
         case let other: return other
         }

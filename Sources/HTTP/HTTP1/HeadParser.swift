@@ -63,12 +63,11 @@ enum HeadParser {
         let count: Int
         let keepsUnderscoreNames: Bool
 
-        @inline(__always)
-        init(_ limits: borrowing HeadLimits, start: Int) {
-            line = limits.fieldBytes
-            section = start + limits.fieldsBytes - 2
-            count = limits.fieldCount
-            keepsUnderscoreNames = limits.keepsUnderscoreNames
+        init(_ fields: borrowing FieldSection, start: Int) {
+            line = fields.lineBytes
+            section = start + fields.sectionBytes - 1
+            count = fields.lineCount
+            keepsUnderscoreNames = fields.keepsUnderscoreNames
         }
     }
 
@@ -77,23 +76,22 @@ enum HeadParser {
     /// The head is in the first `count` bytes of `input`; what follows them is read and not judged.
     @inline(__always)
     static func parseFields(
-        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
-        _ limits: borrowing HeadLimits
+        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int
     ) -> Part {
         let usual = ByteScan.appendLines(
             &fields, input, count, from: start, sectionEnd: start &+ fields.sectionBytes)
         if usual.isEnd { return .ended(usual.next) }
-        let bounds = FieldBounds(limits, start: start)
-        return parseAnyFields(&fields, input, count, from: usual.next, bounds)
+        return parseAnyFields(&fields, input, count, from: usual.next, start: start)
     }
 
-    /// The same where the first line is not usual.
+    /// The same from a line on that is not usual, in a section that begins at `start`.
     @inline(never)
     private static func parseAnyFields(
-        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from start: Int,
-        _ bounds: FieldBounds
+        _ fields: inout FieldSection, _ input: Span<UInt8>, _ count: Int, from line: Int,
+        start: Int
     ) -> Part {
-        var at = start
+        let bounds = FieldBounds(fields, start: start)
+        var at = line
         while true {
             switch anyLine(&fields, input.extracting(0..<count), at, bounds) {
             case .next(let next): at = next

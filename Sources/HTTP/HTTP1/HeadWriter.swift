@@ -149,15 +149,25 @@ public enum HeadWriter {
         into output: inout OutputSpan<UInt8>
     ) -> Bool {
         precondition(version != .http10 || framing != .chunked, "HTTP/1.0 knows no chunks")
-        if !closes, version != .http10, response.isLineCanonical,
-            framing.isSaid(by: response.sentFraming)
-        {
-            let end = response.fields.runEnd(without: [])
-            if end > 0 {
-                return ByteScan.append(response.fields.bytes, upTo: end, to: &output)
-            }
+        let end = usualEnd(of: response, to: version, framing: framing, closes: closes)
+        if end > 0 {
+            return ByteScan.append(
+                response.fields.bytes, upTo: UInt32(truncatingIfNeeded: end), to: &output)
         }
         return writeAny(response, to: version, framing, closes: closes, &output)
+    }
+
+    /// Offset in a response head after its last line if `write(response:…)` would write start line
+    /// and lines up to there as they came, and then the empty line; otherwise 0.
+    @inline(__always)
+    public static func usualEnd(
+        of response: borrowing ResponseHead, to version: Version, framing: BodyFraming,
+        closes: Bool
+    ) -> Int {
+        guard !closes, version != .http10, response.isLineCanonical,
+            framing.isSaid(by: response.sentFraming)
+        else { return 0 }
+        return Int(response.fields.runEnd(without: []))
     }
 
     /// Writes any response head.

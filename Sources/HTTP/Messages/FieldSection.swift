@@ -117,14 +117,20 @@ public struct FieldSection: ~Copyable, Sendable {
     let lineBytes: Int
     /// Bytes from the first line on before which a line has its CR, as the limits say.
     let sectionBytes: Int
+    /// Lines, repeats and dropped ones included, as the limits say.
+    let lineCount: Int
     /// Lines that a parser takes by the fast way, not more than `NameSum` can tell of.
     let usualLineCount: Int
+    /// Whether names with `_` are kept, as the limits say.
+    let keepsUnderscoreNames: Bool
 
     init(_ limits: borrowing HeadLimits) {
         bytes = HeadStorage(capacity: limits.capacity)
         lines = HeadStorage(capacity: limits.fieldCount + limits.editCount)
         lineBytes = limits.fieldBytes
         sectionBytes = limits.fieldsBytes - 1
+        lineCount = limits.fieldCount
+        keepsUnderscoreNames = limits.keepsUnderscoreNames
         // The fast way takes it for granted that a line of 34 bytes is short enough.
         usualLineCount = lineBytes < 34 ? 0 : min(limits.fieldCount, NameSum.most)
     }
@@ -236,6 +242,14 @@ public struct FieldSection: ~Copyable, Sendable {
         } else {
             traits.insert(.dropped)
         }
+    }
+
+    /// Drops the line of this name, which is in `names`, if it is the only one; else false.
+    @inline(__always)
+    mutating func dropOnly(_ id: FieldName) -> Bool {
+        if repeated.contains(id) { return false }
+        drop(Int(places[Int(id.rawValue & 63)]))
+        return true
     }
 
     /// Drops all lines from memory; the bytes stay.

@@ -64,7 +64,7 @@ public struct RequestHead: ~Copyable, Sendable {
         HeadParser.parseRequest(&self, input, input.count, resumeAt)
     }
 
-    /// The same for the first `count` bytes of `input`, behind which 16 bytes or more may be read.
+    /// The same for the first `count` bytes of `input`, behind which 48 bytes or more may be read.
     ///
     /// What those bytes are changes no result. It is faster: no byte is looked at alone only
     /// because it is near the end of the input.

@@ -48,7 +48,7 @@ public struct ResponseHead: ~Copyable, Sendable {
         HeadParser.parseResponse(&self, input, input.count, resumeAt, requestMethod)
     }
 
-    /// The same for the first `count` bytes of `input`, behind which 16 bytes or more may be read.
+    /// The same for the first `count` bytes of `input`, behind which 48 bytes or more may be read.
     ///
     /// What those bytes are changes no result. It is faster: no byte is looked at alone only
     /// because it is near the end of the input.

@@ -198,11 +198,23 @@ extension ResponseHead {
     @discardableResult
     @inlinable @inline(always)
     public mutating func removeConnectionFields(keeping kept: KeptOptions = []) -> Bool {
-        fields.names.isDisjoint(with: .ofConnection) || removeAnyConnectionFields(kept)
+        fields.names.isDisjoint(with: .ofConnection) || removeSomeConnectionFields(kept)
     }
 
+    /// The same where there is such a line: most often a single one, Connection.
     @usableFromInline @inline(never)
-    mutating func removeAnyConnectionFields(_ kept: KeptOptions) -> Bool {
+    mutating func removeSomeConnectionFields(_ kept: KeptOptions) -> Bool {
+        let present = fields.names.intersection(.ofConnection)
+        if present == FieldNames(.connection), !namesFields, kept.isEmpty,
+            fields.dropOnly(.connection)
+        {
+            return true
+        }
+        return removeAnyConnectionFields(kept)
+    }
+
+    @inline(never)
+    private mutating func removeAnyConnectionFields(_ kept: KeptOptions) -> Bool {
         fields.removeConnectionFields(naming: namesFields)
         if kept.isEmpty { return true }
         return fields.restate(

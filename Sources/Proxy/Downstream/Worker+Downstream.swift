@@ -80,29 +80,43 @@ extension Worker {
 
     /// Reads and answers requests until input ends, one is under way, or others are to have their turn; nothing may be
     /// stuck.
+    @inline(always)
     mutating func readRequests(_ id: SlotID, _ input: inout Buffer) {
-        var left = Scratch.tickBytes
-        repeat {
-            if !downstreams[id].input.isEmpty {
-                if useStash(id) { continue }
-                guard downstreams.contains(id), downstreams[id].phase == .reading else { return }
-            }
-            guard downstreams[id].link.isReadable else { return }
-            if left <= 0 {
-                enqueue(downstream: id)
-                return
-            }
-            input.removeAll()
-            let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
-            left -= input.count
-            switch result {
-            case .bytes: received(id, input.count, of: input.padded())
-            case .wouldBlock: break
-            case .end, .failed: close(downstream: id)
-            }
-            if result == .wouldBlock { return }
-        } while mayReadRequest(id)
+        var left: Int? = Scratch.tickBytes
+        while let some = left { left = readRequest(id, &input, some) }
+    }
+
+    /// Reads once; what is left then of the bytes of this tick, nil when it is not to go on.
+    @inline(never)
+    private mutating func readRequest(
+        _ id: SlotID, _ input: inout Buffer, _ left: Int
+    ) -> Int? {
+        if !downstreams[id].input.isEmpty {
+            if useStash(id) { return goesOn(id) ? left : nil }
+            guard downstreams.contains(id), downstreams[id].phase == .reading else { return nil }
+        }
+        guard downstreams[id].link.isReadable else { return nil }
+        if left <= 0 {
+            enqueue(downstream: id)
+            return nil
+        }
+        input.removeAll()
+        let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
+        let count = input.count
+        switch result {
+        case .bytes: received(id, count, of: input.padded())
+        case .wouldBlock: return nil
+        case .end, .failed: close(downstream: id)
+        }
+        return goesOn(id) ? left &- count : nil
+    }
+
+    /// Whether another request may be read; if not, content of the one that was read may be waiting.
+    @inline(always)
+    private mutating func goesOn(_ id: SlotID) -> Bool {
+        if mayReadRequest(id) { return true }
         goOnWithContent(id)
+        return false
     }
 
     /// Answers leave in order: nothing new is begun while one is stuck.
@@ -162,6 +176,7 @@ extension Worker {
 
     /// Parses one head at the start of `count` bytes of `padded` and begins its exchange; returns how many bytes
     /// were used.
+    @inline(always)
     private mutating func useInput(
         _ id: SlotID, _ count: Int, of padded: Span<UInt8>
     ) -> Int {
@@ -169,7 +184,7 @@ extension Worker {
         switch requestHead.parse(padded, count: count, resumeAt: scanned) {
         case .complete(let consumed):
             downstreams[id].tookHead()
-            let rest = padded.extracting(consumed..<count)
+            let rest = ByteScan.part(padded, consumed, count)
             return consumed + beginExchange(id, headBytes: consumed, rest)
         case .incomplete(let scanned):
             // The head's time runs from its first byte, not from its last.

@@ -104,7 +104,7 @@ extension Exchange {
         closesClient =
             !keepsAlive || facts.isDraining || answerFraming == .untilClose
             || (!requestDone && requestBroken)
-        scansEnd = facts.isStream
+        if facts.isStream { streamEnd = StreamEndScanner() }
         return AnswerPlan(
             version: version, framing: answerFraming, closes: closesClient,
             reframes: answerReframes, hasFilters: decision.flags.contains(.responseFilters),
@@ -139,12 +139,16 @@ extension Exchange {
     @inline(always)
     mutating func answerPart(_ bytes: Span<UInt8>, headBytes: Int) -> Relay.Part {
         let part = Relay.part(&response, bytes, from: 0)
-        if scansEnd { streamEnd.scan(bytes.extracting(0..<part.upTo)) }
+        if streamEnd != nil { scanEnd(bytes.extracting(0..<part.upTo)) }
         if part.needsDecoding { answerReframes = true }
         sentHeadBytes &+= UInt32(truncatingIfNeeded: headBytes)
         sentToClient &+= UInt64(part.upTo)
         return part
     }
+
+    /// Notes a stream's own end in a part of its content.
+    @inline(never)
+    mutating func scanEnd(_ content: Span<UInt8>) { streamEnd?.scan(content) }
 
     /// Nothing of this exchange is left in its backend's connection.
     var leavesUpstreamClean: Bool { requestDone && upstreamReusable }

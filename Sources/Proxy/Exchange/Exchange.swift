@@ -86,7 +86,6 @@ struct Exchange: ~Copyable {
     var answerTrailers = false
     var closesClient = false
     var upstreamReusable = true
-    var scansEnd = false
 
     // Attempts.
     /// Free of side effects, so that it may move to another endpoint.
@@ -133,8 +132,8 @@ struct Exchange: ~Copyable {
     var response = ContentReader(.none)
     /// How the client gets the content: as it came, chunked anew, or until the end of the connection.
     var answerFraming = BodyFraming.none
-    /// The stream told its own end (`data: [DONE]`, `message_stop`, `"done":true`).
-    var streamEnd = StreamEndScanner()
+    /// Whether the answer told its own end (`data: [DONE]`, `message_stop`, `"done":true`); nil: it is no stream.
+    var streamEnd: StreamEndScanner?
     var tunnel = Tunnel()
 
     /// An exchange as the decision about its head has it.

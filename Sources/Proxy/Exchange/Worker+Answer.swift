@@ -8,28 +8,41 @@ import Telemetry
 /// From the first byte of a backend's answer to the last byte at the client.
 extension Worker {
     /// Reads what the backend says and passes it on until one of them has to wait.
+    @inline(always)
     mutating func pumpAnswer(_ upstream: SlotID, _ input: inout Buffer) {
-        var left = Scratch.tickBytes
-        repeat {
-            let exchange = upstreams[upstream].exchange
-            // A client that does not take the answer stops its being read.
-            if downstreams[exchanges[exchange].downstream].link.isCongested { return }
-            if !upstreams[upstream].link.isReadable { return }
-            if left <= 0 {
-                enqueue(upstream: upstream)
-                return
-            }
-            input.removeAll()
-            let result = upstreams[upstream].link.read(into: &input, &cipher, &buffers)
-            left -= input.count
-            switch result {
-            case .bytes: receivedAnswer(exchange, upstream, input.count, of: input.padded())
-            case .wouldBlock: break
-            case .end(let clean): answerEnded(upstream, clean: clean)
-            case .failed: answerEnded(upstream, clean: false)
-            }
-            if result == .wouldBlock { return }
-        } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
+        var left: Int? = Scratch.tickBytes
+        while let some = left { left = pumpAnswerOnce(upstream, &input, some) }
+    }
+
+    /// Reads once and passes it on; what is left then of the bytes of this tick, nil when it is not to go on.
+    @inline(never)
+    private mutating func pumpAnswerOnce(
+        _ upstream: SlotID, _ input: inout Buffer, _ left: Int
+    ) -> Int? {
+        let exchange = upstreams[upstream].exchange
+        // A client that does not take the answer stops its being read.
+        if downstreams[exchanges[exchange].downstream].link.isCongested { return nil }
+        if !upstreams[upstream].link.isReadable { return nil }
+        if left <= 0 {
+            enqueue(upstream: upstream)
+            return nil
+        }
+        input.removeAll()
+        let result = upstreams[upstream].link.read(into: &input, &cipher, &buffers)
+        let count = input.count
+        switch result {
+        case .bytes: receivedAnswer(exchange, upstream, count, of: input.padded())
+        case .wouldBlock: return nil
+        case .end(let clean): answerEnded(upstream, clean: clean)
+        case .failed: answerEnded(upstream, clean: false)
+        }
+        return isAnswering(upstream) ? left &- count : nil
+    }
+
+    /// Whether a connection still carries an exchange.
+    @inline(always)
+    private func isAnswering(_ upstream: SlotID) -> Bool {
+        upstreams.contains(upstream) && upstreams[upstream].phase == .active
     }
 
     /// Goes on after the client has taken what was stuck.
@@ -45,11 +58,12 @@ extension Worker {
     private mutating func receivedAnswer(
         _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) {
-        if upstreams[upstream].input.isEmpty {
-            useAnswer(exchange, upstream, count, of: padded)
-        } else {
+        if !upstreams[upstream].input.isEmpty {
             useKeptAnswer(exchange, upstream, padded.extracting(0..<count))
+            return
         }
+        let used = useStep(exchange, upstream, count, of: padded)
+        if used < count { useRest(exchange, upstream, count, of: padded, from: used) }
     }
 
     /// Uses what was kept of an answer with what came.
@@ -60,30 +74,52 @@ extension Worker {
         var kept = Buffer()
         swap(&kept, &upstreams[upstream].input)
         if buffers.append(bytes, to: &kept) {
-            useAnswer(exchange, upstream, kept.count, of: kept.padded())
+            useAnswer(exchange, upstream, kept.count, of: kept.padded(), from: 0)
         } else {
             answerEnded(upstream, clean: false)
         }
         buffers.reclaim(&kept)
     }
 
-    /// Uses `count` bytes of an answer; what cannot be used yet is kept with the connection.
+    /// Uses `count` bytes of an answer from `start` on; what cannot be used yet is kept with the connection.
+    @inline(never)
     private mutating func useAnswer(
-        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>,
+        from start: Int
     ) {
-        var from = 0
+        var from = start
         repeat {
-            let before = from
-            if exchanges[exchange].phase == .awaitingHead {
-                let rest = padded.extracting(from..<padded.count)
-                from &+= useHead(exchange, upstream, count &- from, of: rest)
-            } else {
-                from &+= passContent(exchange, upstream, padded.extracting(from..<count))
-            }
+            let rest = padded.extracting(from..<padded.count)
+            let used = useStep(exchange, upstream, count &- from, of: rest)
+            from &+= used
             if from == count { return }
-            if from == before { break }
-        } while upstreams.contains(upstream) && upstreams[upstream].phase == .active
+            if used == 0 { break }
+        } while isAnswering(upstream)
         keepAnswer(upstream, padded.extracting(from..<count))
+    }
+
+    /// Goes on with an answer of which some bytes were used, or none.
+    @inline(never)
+    private mutating func useRest(
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>,
+        from used: Int
+    ) {
+        if used > 0, isAnswering(upstream) {
+            useAnswer(exchange, upstream, count, of: padded, from: used)
+        } else {
+            keepAnswer(upstream, padded.extracting(used..<count))
+        }
+    }
+
+    /// Uses a head and what is behind it, or content; returns the bytes used of `count`.
+    @inline(always)
+    private mutating func useStep(
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
+    ) -> Int {
+        if exchanges[exchange].phase == .awaitingHead {
+            return useHead(exchange, upstream, count, of: padded)
+        }
+        return passContent(exchange, upstream, ByteScan.part(padded, 0, count))
     }
 
     /// Keeps bytes of an answer that cannot be used yet.
@@ -111,11 +147,12 @@ extension Worker {
         {
         case .complete(let consumed):
             upstreams[upstream].headScanned = 0
-            let rest = padded.extracting(consumed..<count)
             if responseHead.status < 200 {
-                return consumed &+ useInterim(exchange, upstream, rest)
+                return consumed &+ useInterim(
+                    exchange, upstream, ByteScan.part(padded, consumed, count))
             }
-            return consumed &+ passHead(exchange, upstream, rest)
+            return consumed &+ passHead(
+                exchange, upstream, ByteScan.part(padded, 0, count), headBytes: consumed)
         case .incomplete(let scanned):
             upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
             return 0
@@ -161,17 +198,43 @@ extension Worker {
         return true
     }
 
-    /// Sends the final answer's head, with what of its content has come; returns the content bytes used.
+    /// Sends the final answer's head, which are the first bytes of `bytes`, with what of its content has come;
+    /// returns the content bytes used.
     @inline(always)
     private mutating func passHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
         let plan = decideAnswer(exchange, upstream)
         responseHead.removeConnectionFields()
-        output.removeAll()
-        guard !plan.hasFilters || applyResponseFilters(exchange),
-            Self.write(responseHead, plan, into: &output)
+        if plan.hasFilters, !applyResponseFilters(exchange) {
+            answerMalformed(exchange, upstream)
+            return 0
+        }
+        let end = HeadWriter.usualEnd(
+            of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
+        let downstream = exchanges[exchange].downstream
+        // A sender may have ended the head with a bare LF, which is never sent on.
+        guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
+            downstreams[downstream].link.stream == nil
         else {
+            return passWrittenHead(
+                exchange, upstream, plan, ByteScan.part(bytes, headBytes, bytes.count))
+        }
+        release(generation: exchanges[exchange].beginAnswering())
+        if plan.holdsMuch { forgetReplay(exchange) }
+        let (part, result) = Self.passInPlace(
+            &exchanges[exchange], to: &downstreams[downstream].link, bytes, headBytes: headBytes,
+            end: end, &cipher, &buffers)
+        return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
+    }
+
+    /// The same for a head that has to be written, before `rest`.
+    @inline(never)
+    private mutating func passWrittenHead(
+        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ rest: Span<UInt8>
+    ) -> Int {
+        output.removeAll()
+        guard Self.write(responseHead, plan, into: &output) else {
             answerMalformed(exchange, upstream)
             return 0
         }
@@ -183,6 +246,23 @@ extension Worker {
             &exchanges[exchange], to: &downstreams[downstream].link, output, rest, &cipher,
             &buffers)
         return passed(exchange, upstream, downstream, part, result, rest.count)
+    }
+
+    /// Sends an answer from where it was read: its head up to `end`, then its empty line with what of the content may
+    /// go as it stands.
+    @inline(always)
+    private static func passInPlace(
+        _ exchange: inout Exchange, to link: inout Link, _ bytes: Span<UInt8>, headBytes: Int,
+        end: Int, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+    ) -> (Relay.Part, LinkWrite) {
+        // CR and LF, as the caller has seen.
+        let emptyLine = headBytes &- 2
+        let part = exchange.answerPart(
+            ByteScan.part(bytes, headBytes, bytes.count), headBytes: end &+ 2)
+        let result = link.send(
+            ByteScan.part(bytes, 0, end),
+            then: ByteScan.part(bytes, emptyLine, headBytes &+ part.upTo), &cipher, &buffers)
+        return (part, result)
     }
 
     @inline(always)
@@ -272,7 +352,7 @@ extension Worker {
         _ bytes: Span<UInt8>, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
     ) -> (Relay.Part, LinkWrite) {
         let part = exchange.answerPart(bytes, headBytes: head.count)
-        let content = bytes.extracting(0..<part.upTo)
+        let content = ByteScan.part(bytes, 0, part.upTo)
         return (part, link.send(head.span, then: content, &cipher, &buffers))
     }
 
@@ -333,9 +413,7 @@ extension Worker {
             chunked: exchanges[id].answerFraming == .chunked,
             trailers: exchanges[id].acceptsTrailers)
         exchanges[id].response = reader
-        if exchanges[id].scansEnd {
-            exchanges[id].streamEnd.scan(framed.span.extracting(headBytes..<framed.count))
-        }
+        exchanges[id].scanEnd(framed.span.extracting(headBytes..<framed.count))
         if !sendAnswer(id, framed.span) { return bytes.count }
         if step.malformed != nil {
             letGo(upstream)

@@ -253,6 +253,8 @@ extension Worker {
         var mustArm = false
         /// The content is to be kept for another attempt.
         var holds = false
+        /// What the part means for the exchange, unless the link failed.
+        var step = Exchange.RequestStep.goesOn
     }
 
     /// Sends the head, what content is kept from an earlier attempt, and what of `rest` belongs to the content.
@@ -272,9 +274,10 @@ extension Worker {
         if sent.result == .failed {
             tookUnsent(id, sent.part)
             requestWriteFailed(id)
-        } else if !rest.isEmpty {
-            sentRequestPart(id, sent.part)
+        } else if sent.step == .malformed || sent.step == .tooLarge {
+            refuseContent(id, sent.part)
         }
+        // Otherwise both deadlines stand: the client has none since its exchange began, the backend's has just moved.
         return sent.part.upTo
     }
 
@@ -291,11 +294,12 @@ extension Worker {
         }
         sent.result = Self.send(
             exchange.buffer, from: Int(exchange.record.head.start),
-            then: rest.extracting(0..<sent.part.upTo), over: &upstream.link, &cipher, &buffers)
+            then: ByteScan.part(rest, 0, sent.part.upTo), over: &upstream.link, &cipher, &buffers)
         sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
         sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
+        if !rest.isEmpty, sent.result != .failed { sent.step = exchange.took(sent.part) }
         return sent
     }
 
@@ -306,7 +310,7 @@ extension Worker {
         over link: inout Link, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
     ) -> LinkWrite {
         link.send(
-            buffer.span.extracting(start..<buffer.count), then: content, &cipher, &buffers)
+            ByteScan.part(buffer.span, start, buffer.count), then: content, &cipher, &buffers)
     }
 
     /// Keeps content for another attempt while there is room for it.
@@ -331,19 +335,25 @@ extension Worker {
         if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
     }
 
+    /// Refuses content that is broken or more than the listener takes.
+    @inline(never)
+    private mutating func refuseContent(_ id: SlotID, _ part: Relay.Part) {
+        if let problem = part.malformed {
+            requestMalformed(id, problem)
+        } else {
+            requestTooLarge(id)
+        }
+    }
+
     /// After a part of the request's content was given to the link: what comes next.
-    @inline(always)
     private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break
         case .ended:
             let downstream = exchanges[id].downstream
             if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
-        case .malformed:
-            requestMalformed(id, part.malformed!)
-            return
-        case .tooLarge:
-            requestTooLarge(id)
+        case .malformed, .tooLarge:
+            refuseContent(id, part)
             return
         }
         if exchanges[id].phase == .awaitingHead {

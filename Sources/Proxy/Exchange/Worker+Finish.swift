@@ -259,7 +259,7 @@ extension Worker {
             return
         }
         let upstream = exchanges[id].upstream
-        let ended: Ended = exchanges[id].streamEnd.hasEnded ? .done : .clientCancel
+        let ended: Ended = exchanges[id].streamEnd?.hasEnded == true ? .done : .clientCancel
         if ended == .clientCancel { shard.add(.clientCancels, 1) }
         observe(id, ended)
         if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
