@@ -9,7 +9,7 @@ import time
 import pytest
 
 from Fixtures import documents as docs
-from Fixtures.gateway import serving
+from Fixtures.gateway import Gateway, serving
 from Fixtures.http1 import Client, request_bytes, tls_client
 from Fixtures.net import free_port, ipv6_available, wait_until
 from Fixtures.origin import Origin, echo
@@ -376,6 +376,37 @@ def test_the_header_goes_before_tls_to_a_backend(certificate, authority):
             assert connection.request("GET", "/").status == 200
             assert script.headers[0] == (2, connection.sock.getsockname(), ("127.0.0.1", gateway.port))
     assert not origin.errors
+
+
+@pytest.mark.parametrize("cut", [None, 5, len(text()), len(text()) + 3], ids=["whole", "in-header", "behind-header", "in-bytes"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_tcp_route_takes_and_sends_it(version, cut):
+    """The header stands before the bytes of a connection without requests too, and what came with it is not lost."""
+    def script(peer):
+        seen.append(read_header(peer.sock))
+        while data := peer.sock.recv(65536):
+            peer.sock.sendall(data)
+    seen, port = [], free_port()
+    tcp = {"name": "tcp", "port": port, "protocol": "TCP"}
+    tcp_route = {"apiVersion": docs.API, "kind": "TCPRoute", "metadata": {"name": "tcp", "namespace": "default"},
+                 "spec": {"parentRefs": [{"name": "gateway"}], "rules": [{"backendRefs": [docs.backend_ref("origin")]}]}}
+    with Origin(script) as origin, Gateway([docs.gateway([tcp], parameters="parameters"), docs.parameters(proxyProtocol="Accept"),
+                                            tcp_route, docs.backend(origin, proxyProtocol=f"V{version}")]) as gateway:
+        with Client("127.0.0.1", port) as connection:
+            data = text() + b"first bytes"
+            connection.send(data[:cut])
+            if cut:
+                time.sleep(0.05)
+                connection.send(data[cut:])
+            while connection.buffer != b"first bytes":
+                assert connection.fill(), connection.end
+            connection.send(b", more")
+            while connection.buffer != b"first bytes, more":
+                assert connection.fill(), connection.end
+        assert seen == [(version, ("192.0.2.7", 4711), ("198.51.100.1", 443))]
+        with Client("127.0.0.1", port) as connection:
+            connection.send(b"no header at all\r\n")
+            assert connection.how_it_ends() in ("eof", "reset")
 
 
 @pytest.mark.parametrize("header", [text(), binary()], ids=["v1", "v2"])
