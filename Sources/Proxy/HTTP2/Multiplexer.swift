@@ -40,6 +40,9 @@ struct Multiplexer: ~Copyable {
     var isFinished: Bool { isEnding && firstStream == .max && !hasOutput }
 
     var hasOutput: Bool { session.wantsOutput && !isLost }
+
+    /// The session is over, and what it had to say about that is said.
+    var hasFailed: Bool { session.isOver && !hasOutput && !isLost }
 }
 
 /// What a write to a stream gave.

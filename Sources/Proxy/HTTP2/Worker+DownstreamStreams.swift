@@ -6,9 +6,9 @@ import Telemetry
 
 /// Clients that speak HTTP/2: each stream is a downstream of its own, which carries one request.
 extension Worker {
-    /// The first bytes of HTTP/2 that is begun with prior knowledge, as far as a parser of HTTP/1.1 reads them
-    /// (RFC 9113 §3.4).
-    private static var preface: StaticString { "PRI * HTTP/2.0\r\n\r\n" }
+    /// The first bytes of HTTP/2 that is begun with prior knowledge, as far as a parser of HTTP/1.1 reads them before it
+    /// refuses the version (RFC 9113 §3.4); the session checks the rest.
+    private static var preface: StaticString { "PRI * HTTP/2.0\r\n" }
 
     // MARK: - Beginning
 

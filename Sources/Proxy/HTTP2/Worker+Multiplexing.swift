@@ -81,9 +81,11 @@ extension Worker {
         }
     }
 
-    /// Ends a connection that has said its last word.
+    /// Ends a connection that has said its last word, in peace or because its peer broke the protocol.
     private mutating func endIfFinished(_ id: SlotID) {
-        guard cipher.multiplexers.contains(id), cipher.multiplexers[id].isFinished else { return }
+        guard cipher.multiplexers.contains(id),
+            cipher.multiplexers[id].isFinished || cipher.multiplexers[id].hasFailed
+        else { return }
         let owner = cipher.multiplexers[id].owner
         if !cipher.multiplexers[id].isServer {
             close(upstream: owner)

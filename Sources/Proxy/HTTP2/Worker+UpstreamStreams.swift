@@ -148,6 +148,7 @@ extension Worker {
     private mutating func loseConnection(_ id: SlotID, _ input: inout Buffer) {
         let connection = upstreams[id].multiplexer
         cipher.multiplexers[connection].isLost = true
+        cipher.multiplexers[connection].session.connectionEnded(&buffers)
         takeEvents(connection, &input)
         guard upstreams.contains(id) else { return }
         var slot = cipher.multiplexers[connection].firstStream
