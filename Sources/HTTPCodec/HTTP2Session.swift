@@ -24,6 +24,8 @@ public struct HTTP2Session: ~Copyable {
     private var hasTerminated = false
     private var hasSaidNotice = false
     private var hasSaidGoAway = false
+    /// The first frame, which says how many streams a client may open, has left.
+    private var hasAnnounced = false
 
     /// A session with its preface and SETTINGS ready to leave; nil for want of memory.
     ///
@@ -41,7 +43,7 @@ public struct HTTP2Session: ~Copyable {
         switch role {
         case .server:
             settings.append(
-                (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, limits.concurrentStreamsMax))
+                (NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, Self.streamsOfLibrary))
             settings.append((NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL.rawValue, 1))
         case .client:
             settings.append((NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS.rawValue, 0))
@@ -51,6 +53,31 @@ public struct HTTP2Session: ~Copyable {
         hasFailed = !library.submitSettings(settings)
         library.setWindow(0, library.core.window)
         self.library = library
+    }
+
+    /// What the library is told instead of a server's limit of streams.
+    ///
+    /// It would end the whole connection for one stream too many; the limit is kept by refusing that stream alone
+    /// (RFC 9113 §5.1.2), and `announce` writes the real one into the frame.
+    private static var streamsOfLibrary: UInt32 { .max }
+
+    /// Writes a server's limit of streams into its first frame, which is the SETTINGS that stand at `start`.
+    private mutating func announce(_ output: inout OutputSpan<UInt8>, at start: Int) {
+        if hasAnnounced || library.core.role == .client || output.count == start { return }
+        hasAnnounced = true
+        var frame = output.mutableSpan
+        let length = Int(frame[start + 1]) << 8 | Int(frame[start + 2])
+        var at = start + FrameScanner.headerBytes
+        while at + 6 <= start + FrameScanner.headerBytes + length {
+            if frame[at] == 0, frame[at + 1] == 3 {
+                let limit = library.core.limits.concurrentStreamsMax
+                for byte in 0..<4 {
+                    frame[at + 2 + byte] = UInt8(
+                        truncatingIfNeeded: limit >> UInt32(24 - 8 * byte))
+                }
+            }
+            at += 6
+        }
     }
 
     /// Gives every buffer back; to be called before the session is dropped.
@@ -132,6 +159,8 @@ public struct HTTP2Session: ~Copyable {
     ) -> Bool {
         if hasFailed { return false }
         library.core.now = now
+        let start = output.count
+        defer { announce(&output, at: start) }
         while output.freeCapacity > 0 {
             library.core.isPaused = false
             frameDirty(&pool)

@@ -137,7 +137,7 @@ REFUSED = {
     "bare CR as line end": (b"GET / HTTP/1.1\rHost: test.example\r\r", {400, None}),
     "CR CR LF": (b"GET / HTTP/1.1\r\r\n" + H + b"\r\n", {400}),
     "Expect unknown": (post(b"Expect: 200-maybe\r\nContent-Length: 5\r\n"), {417, 400}),
-    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 505, None}),
+    "HTTP/2 preface, then none": (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", {None}),
     "TLS on a plain port": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100, {400, None}),
     "a binary line": (bytes(range(1, 32)) + b"\r\n\r\n", {400, None}),
 }

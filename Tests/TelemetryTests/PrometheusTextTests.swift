@@ -161,7 +161,10 @@ import Testing
             let family = types[name] == nil ? Self.family(name) : name
             #expect(types[family] != nil, "\(name) has no type")
             #expect(name.hasPrefix("ai_gateway_"))
-            #expect(name.utf8.allSatisfy { (0x61...0x7A).contains($0) || $0 == 0x5F })
+            #expect(
+                name.utf8.allSatisfy {
+                    (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F
+                })
         }
         #expect(types.count == 2 + Counter.allCases.count + Gauge.allCases.count + 2 + 4)
     }

@@ -182,14 +182,17 @@ extension Worker {
     }
 
     /// Session tickets come behind the handshake; a byte of content would be an answer that nobody asked for, but in a
-    /// stream, where the backend may speak first.
+    /// stream and in HTTP/2, where the backend may speak first.
     private mutating func openEarly(upstream: SlotID, _ rest: Span<UInt8>) -> Bool {
         var plain = Buffer()
         swap(&plain, &early)
         plain.removeAll()
         let result = upstreams[upstream].link.open(rest, into: &plain, &cipher, &buffers)
         var isUsable = result == .wouldBlock
-        if result == .bytes, exchanges[upstreams[upstream].exchange].isStream {
+        if result == .bytes,
+            exchanges[upstreams[upstream].exchange].isStream
+                || upstreams[upstream].link.speaksHTTP2()
+        {
             isUsable = buffers.append(plain.span, to: &upstreams[upstream].input)
         }
         swap(&plain, &early)

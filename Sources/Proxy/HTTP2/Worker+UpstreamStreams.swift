@@ -105,6 +105,7 @@ extension Worker {
         exchanges[id].upstream = .none
         endpoints[endpoint].active -= 1
         endpoints[endpoint].declinedHTTP2 = false
+        takeEarlyFrames(upstream, connection)
         if !upstreams[upstream].isIntroduced { linkMultiplexed(upstream) }
         cipher.multiplexers.noteOutput(connection)
         armMultiplexing(upstream: upstream)
@@ -113,6 +114,16 @@ extension Worker {
             cipher.multiplexers[connection].isEnding = true
         }
         if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
+    }
+
+    /// Uses what a backend said in the same read as the end of its handshake; what it means is carried out at the end of
+    /// the tick.
+    private mutating func takeEarlyFrames(_ upstream: SlotID, _ connection: SlotID) {
+        if upstreams[upstream].input.isEmpty { return }
+        var early = Buffer()
+        swap(&early, &upstreams[upstream].input)
+        _ = receiveFrames(connection, early.span)
+        buffers.reclaim(&early)
     }
 
     // MARK: - Frames
