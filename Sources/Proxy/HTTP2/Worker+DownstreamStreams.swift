@@ -8,7 +8,7 @@ import Telemetry
 extension Worker {
     /// The first bytes of HTTP/2 that is begun with prior knowledge, as far as a parser of HTTP/1.1 reads them before it
     /// refuses the version (RFC 9113 §3.4); the session checks the rest.
-    private static var preface: StaticString { "PRI * HTTP/2.0\r\n" }
+    private static var preface: StaticString { "PRI * HTTP/2.0\r" }
 
     // MARK: - Beginning
 
