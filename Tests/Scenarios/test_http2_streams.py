@@ -59,31 +59,35 @@ def behind(request):
 
 def test_a_hundred_streams_at_once_each_get_their_own_pieces(behind):
     """As many as a clear listener allows; every stream's content is its own and in order, and they take turns."""
+    go = threading.Event()
+
     def pieces(target):
         for n in range(PIECES):
             yield f"{target} {n}\n".encode()
             time.sleep(0.01)
+            if n == PIECES // 2:
+                go.wait(20)
     origin = behind(pieces)
     with serving(origin, **origin.options) as gateway, gateway.http2() as client:
         streams = [client.open("GET", f"/s{k}") for k in range(100)]
+        client.until(lambda: all(s.received for s in streams), 30, "the first piece of each, before any ends")
+        go.set()
         client.finish(*streams, seconds=30)
         for k, stream in enumerate(streams):
             assert stream.body == "".join(f"/s{k} {n}\n" for n in range(PIECES)).encode()
-        first = [s.pieces[0][0] for s in streams]
-        assert max(first) < min(s.pieces[-1][0] for s in streams), "all began before any ended"
 
 
 def test_one_stream_too_many_is_refused(behind):
-    """The 101st: REFUSED_STREAM, nothing upstream, and the others go on."""
+    """The 101st of a client that did not know the limit: REFUSED_STREAM, nothing upstream, and the others go on."""
     go = threading.Event()
 
     def pieces(target):
         yield b"first"
-        go.wait(10)
+        go.wait(20)
         yield b" last"
     origin = behind(pieces)
     with serving(origin, **origin.options) as gateway, gateway.http2() as client:
-        client.until(lambda: client.has_settings)
+        client.answers_settings = False
         streams = [client.open("GET", f"/{k}") for k in range(100)]
         client.until(lambda: all(s.received for s in streams), 20)
         late = client.open("GET", "/late")
@@ -95,6 +99,22 @@ def test_one_stream_too_many_is_refused(behind):
         assert client.finish(client.open("GET", "/again")).status == 200, "there is room again"
         targets = [r.target for r in origin.requests]
         assert "/late" not in targets and len(targets) == 101
+
+
+def test_a_client_that_ignores_the_limit_of_streams_hurts_itself_alone(behind):
+    """Beyond what was announced and acknowledged: that stream, or the connection, ends; nothing more goes upstream."""
+    origin = behind(lambda target: [time.sleep(1) or b"late"])
+    with serving(origin, **origin.options) as gateway, gateway.http2() as client, gateway.http2() as other:
+        client.until(lambda: client.has_settings)
+        client.ping()
+        streams = [client.open("GET", f"/{k}") for k in range(120)]
+        try:
+            client.finish(*streams[100:], seconds=5)
+            assert all(s.reset in (Code.REFUSED_STREAM, Code.PROTOCOL_ERROR) for s in streams[100:])
+        except Over:
+            assert client.goaways[-1][1] in (Code.PROTOCOL_ERROR, Code.ENHANCE_YOUR_CALM)
+        assert other.request("GET", "/x").status == 200
+        assert len(origin.requests) <= 101
 
 
 def test_each_event_arrives_before_the_next_is_made(behind, figure):
@@ -257,13 +277,14 @@ def test_a_reset_inside_an_upload_never_completes_it(behind):
 
 def test_a_truncated_answer_is_a_reset(behind):
     """The backend breaks off: RST_STREAM and no END_STREAM; a sibling goes on."""
-    go = threading.Event()
+    go, come = threading.Event(), threading.Event()
 
     def script1(peer):
         request = peer.read_request()
         peer.head(200, [("Transfer-Encoding", "chunked")])
         peer.chunk(b"half")
         if request.target == "/cut":
+            come.wait(5)
             return peer.reset()
         go.wait(5)
         peer.end_chunks()
@@ -272,13 +293,17 @@ def test_a_truncated_answer_is_a_reset(behind):
         stream.head(200)
         stream.send(b"half")
         if stream.target == "/cut":
+            come.wait(5)
             return stream.reset()
         go.wait(5)
         stream.finish()
     origin = behind(script1=script1, script2=script2)
     with serving(origin, **origin.options) as gateway, gateway.http2() as client:
         good = client.open("GET", "/good")
-        cut = client.finish(client.open("GET", "/cut"))
+        cut = client.open("GET", "/cut")
+        client.until(lambda: cut.received, 5)
+        come.set()
+        client.finish(cut)
         assert not cut.ended and cut.reset not in (None, Code.NO_ERROR)
         go.set()
         assert client.finish(good).ended and good.body == b"half"
