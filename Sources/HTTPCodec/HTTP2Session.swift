@@ -140,7 +140,8 @@ public struct HTTP2Session: ~Copyable {
     private mutating func terminate() {
         if hasTerminated { return }
         hasTerminated = true
-        library.terminate(HTTP2Code.enhanceYourCalm)
+        library.terminate(
+            library.core.hasBrokenRules ? HTTP2Code.protocolError : HTTP2Code.enhanceYourCalm)
     }
 
     /// Returns the windows of bytes that nobody will read.

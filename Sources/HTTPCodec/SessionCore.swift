@@ -27,6 +27,9 @@ struct SessionCore: ~Copyable {
     var budget: AbuseBudget
     var flood: Flood?
     private var continuations: UInt32 = 0
+    private var numbers = StreamNumbers()
+    /// The peer broke a rule that the library does not know of: PROTOCOL_ERROR.
+    private(set) var hasBrokenRules = false
     var streams = StreamTable()
     var block = FieldBlock()
     var news = News()
@@ -71,10 +74,14 @@ struct SessionCore: ~Copyable {
 
     // MARK: - Frames, before the library sees them
 
-    /// Looks at the frames of the input; false when there are too many of a kind.
+    /// Looks at the frames of the input; false when there are too many of a kind, or one that must not be.
     mutating func judge(_ bytes: Span<UInt8>) -> Bool {
         var at = 0
         while let header = scanner.next(bytes, from: &at) {
+            if header.type == 1, role == .server, !numbers.take(header.stream) {
+                hasBrokenRules = true
+                return false
+            }
             guard let kind = judge(header) else { continue }
             flood = kind
             return false
