@@ -23,7 +23,12 @@ extension HTTP2Session {
         let flags = library.core.streams[slot].flags
         if flags.contains(.isCut) || hasEnded { return false }
         if flags.contains(.isClosed) { return true }
-        if !take(slot, bytes, &pool) || !take(slot, more, &pool) { return false }
+        if !take(slot, bytes, &pool) || !take(slot, more, &pool) {
+            // What it cannot carry it never began, and whoever waits for an answer hears of it.
+            reset(slot, HTTP2Code.internalError)
+            library.core.cut(slot, HTTP2Code.internalError, &pool)
+            return false
+        }
         if library.core.streams[slot].unsentBytes > Int(library.core.limits.outputHighBytes) {
             library.core.streams[slot].flags.insert(.isCongested)
         }

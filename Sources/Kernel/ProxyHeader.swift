@@ -168,12 +168,15 @@ extension ProxyHeader {
         if bytes.count > 12, bytes[12] != 0x20, bytes[12] != 0x21 { return .malformed }
         if bytes.count < fixedBytes { return .incomplete }
         let count = fixedBytes + Int(bytes[14]) << 8 + Int(bytes[15])
-        guard count <= binaryBytesMax, let needed = addressBytes(bytes[13]),
-            count >= fixedBytes + needed
-        else { return .malformed }
+        guard count <= binaryBytesMax else { return .malformed }
+        // With LOCAL the family and what follows are to be discarded, whatever they are.
+        if bytes[12] == 0x20 {
+            return bytes.count < count ? .incomplete : .header(.local, byteCount: count)
+        }
+        guard let needed = addressBytes(bytes[13]), count >= fixedBytes + needed else {
+            return .malformed
+        }
         if bytes.count < count { return .incomplete }
-        // With LOCAL the family and what follows are to be discarded.
-        if bytes[12] == 0x20 { return .header(.local, byteCount: count) }
         return .header(header(family: bytes[13], bytes), byteCount: count)
     }
 

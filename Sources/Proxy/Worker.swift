@@ -173,7 +173,8 @@ public struct Worker: ~Copyable {
 
     /// One turn of the loop.
     mutating func tick(_ input: inout Buffer) {
-        let timeout = ready.isEmpty ? timers.nextDelay(now: now) : 0
+        let isIdle = ready.isEmpty && !cipher.multiplexers.hasOutput
+        let timeout = isIdle ? timers.nextDelay(now: now) : 0
         let count = loop.wait(timeoutMilliseconds: timeout)
         readClock()
         for index in 0..<count { handle(loop.event(index), &input) }

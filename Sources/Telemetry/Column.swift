@@ -47,7 +47,6 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case downstreamConnections
     case upstreamConnections
-    case upstreamIdle
     case activeExchanges
     case activeTunnels
     case datagramSessions

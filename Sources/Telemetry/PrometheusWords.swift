@@ -135,8 +135,6 @@ extension PrometheusText {
             ("ai_gateway_downstream_connections", "Open connections of clients.")
         case .upstreamConnections:
             ("ai_gateway_upstream_connections", "Open connections to backends.")
-        case .upstreamIdle:
-            ("ai_gateway_upstream_idle_connections", "Open connections to backends without use.")
         case .activeExchanges:
             ("ai_gateway_active_exchanges", "Exchanges under way.")
         case .activeTunnels:

@@ -113,10 +113,18 @@ extension Worker {
         if batch.isTruncated(at) { return nil }
         guard let address = batch.sender(at), address.port != 0 else { return nil }
         let asked = batch.receiver(at) ?? .any(v6: address.isIPv6, port: 0)
-        // A forged sender that is this very port: each answer would be the next question.
-        if address.port == datagramPorts[index].number, address.isSameHost(as: asked) { return nil }
+        // A forged sender that is a port of our own: each answer would be the next question.
+        if isOwn(address, asked) { return nil }
         return DatagramClient(
             address: address, asked: asked, portID: datagramPorts[index].portID)
+    }
+
+    /// Whether an address is that of a UDP port of this gateway, on the host that was asked or by loopback.
+    private func isOwn(_ address: SocketAddress, _ asked: SocketAddress) -> Bool {
+        for port in 0..<datagramPorts.count where datagramPorts[port].number == address.port {
+            if address.isSameHost(as: asked) || address.isLoopback { return true }
+        }
+        return false
     }
 
     /// Sends datagrams of one client to its backend; to another one where nobody was found at the first.

@@ -146,6 +146,8 @@ extension Worker {
             switch result {
             case .bytes: keep(downstream: id, plain.span)
             case .wouldBlock: break
+            // A tunnel passes the end on; nobody else is there to be answered.
+            case .end(clean: true) where downstreams[id].exchange != .none: break
             case .end, .failed: close(downstream: id)
             }
             swap(&plain, &early)

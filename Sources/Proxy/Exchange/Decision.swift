@@ -108,6 +108,11 @@ extension Generation {
         let row = snapshot.table.listeners[Int(listener)]
         decision.listenerID = row.id
         decision.parameters = row.parameters
+        if row.service != .http {
+            // The port has become another's since this connection was made.
+            decision.reply = .noListener
+            return
+        }
         if origin.isTLS, decision.listenerID != origin.tlsListenerID {
             decision.reply = .misdirected
         } else if let reply = refusal(head, decision.parameters) {

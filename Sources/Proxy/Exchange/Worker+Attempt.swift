@@ -32,6 +32,12 @@ extension Worker {
             && mayMultiplex(
                 cluster: exchanges[id].decision.clusterID, endpoint: endpoint.id)
         if mayMultiplex, sendOverStream(id, endpoint: endpoint.id) { return }
+        if mayMultiplex, exchanges[id].upgrades,
+            endpoints[Int(endpoint.id)].firstMultiplexed != .max
+        {
+            upgradeOverHTTP2(id, endpoint: endpoint.id)
+            return
+        }
         exchanges[id].beginConnecting()
         let limits = limits(of: id)
         let isFull = Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax
@@ -68,6 +74,7 @@ extension Worker {
         endpoints[Int(endpoint.id)].open += 1
         shard.add(.upstreamConnects, 1)
         countUpstreams()
+        upstreams[upstream].needsCluster = needsCluster(exchanges[id].decision.clusterID)
         if mayMultiplex {
             endpoints[Int(endpoint.id)].promised += 1
             upstreams[upstream].isPromised = true
@@ -110,6 +117,14 @@ extension Worker {
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead { pumpRequest(id, &input) }
     }
 
+    /// Whether connections to a cluster are more than HTTP/1.1 over TCP.
+    private func needsCluster(_ id: UInt32) -> Bool {
+        let row = clusters.row(ofCluster: id)
+        if row < 0 { return true }
+        let cluster = clusters.clusters[Int(row)]
+        return cluster.tls >= 0 || cluster.proxyProtocol != .none || cluster.protocol != .http
+    }
+
     // MARK: - Connecting
 
     /// The socket of a connection that is being made has news.
@@ -119,6 +134,12 @@ extension Worker {
             return
         }
         let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
+        if row < 0, upstreams[upstream].needsCluster {
+            // New documents have taken the cluster away: nobody knows any more how to speak with this backend, and nothing
+            // may go out in plain text that was to be sealed.
+            connectFailed(upstream, .connectRefused)
+            return
+        }
         if row >= 0, clusters.clusters[Int(row)].proxyProtocol != .none,
             !introduce(upstream, clusters.clusters[Int(row)].proxyProtocol)
         {
@@ -204,7 +225,7 @@ extension Worker {
         let id = upstreams[upstream].exchange
         let endpoint = upstreams[upstream].endpointID
         let cluster = upstreams[upstream].clusterID
-        let wasPromised = upstreams[upstream].isPromised
+        let wasPromised = keepPromise(upstream)
         letGo(upstream)
         note(endpoint: endpoint, reached: false)
         attemptFailed(id, reason)

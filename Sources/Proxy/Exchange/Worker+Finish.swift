@@ -64,6 +64,10 @@ extension Worker {
     @inline(never)
     mutating func answerEnded(_ upstream: SlotID, clean: Bool) {
         let id = upstreams[upstream].exchange
+        if exchanges[id].phase == .tunnel {
+            endTunnel(id, .upstreamReset)
+            return
+        }
         if exchanges[id].phase == .answering {
             if clean, exchanges[id].response.inputEnded() {
                 answerUntilCloseEnded(id)

@@ -147,13 +147,24 @@ extension Worker {
             downstreams[id].link.becameWritable()
             if downstreams[id].phase == .closing {
                 endStreamIfFlushed(id)
-            } else {
-                setDeadline(downstream: id, in: 0)
+            } else if downstreams[id].phase == .exchanging {
+                noLongerStalled(id)
+                resumeAnswer(toStream: id)
+            } else if downstreams[id].phase == .tunnel {
                 resumeAnswer(toStream: id)
             }
         case .reset: clientIsGone(id)
         case .opened, .goAway, .capacity, .pong: break
         }
+    }
+
+    /// The client's time for taking bytes is over; that for its own content goes on.
+    private mutating func noLongerStalled(_ id: SlotID) {
+        let exchange = downstreams[id].exchange
+        guard exchange != .none, exchanges.contains(exchange) else { return }
+        let awaitsContent = exchanges[exchange].takesContent
+        setDeadline(
+            downstream: id, in: awaitsContent ? exchanges[exchange].times.requestBodyIdle : 0)
     }
 
     /// A stream takes bytes again: the answer goes on in the next round.
@@ -329,30 +340,37 @@ extension Worker {
 
     /// Sets the connection's deadline by what it waits for.
     mutating func armMultiplexing(downstream id: SlotID) {
-        if isDraining || downstreams[id].isLeaving || downstreams[id].headTried != 0 { return }
+        if downstreams[id].headTried != 0 { return }
         let connection = downstreams[id].multiplexer
         guard cipher.multiplexers.contains(connection) else { return }
+        // The final GOAWAY is not put off.
+        if isDraining || downstreams[id].isLeaving, !cipher.multiplexers[connection].isEnding {
+            return
+        }
         if downstreams[id].link.isCongested {
             setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
         } else if cipher.multiplexers[connection].session.openStreams == 0 {
             setDeadline(downstream: id, in: timeouts.keepAliveIdleMilliseconds)
-        } else {
-            setDeadline(downstream: id, in: pingAfterMilliseconds)
+        } else if let milliseconds = untilProbe(connection) {
+            setDeadline(downstream: id, in: milliseconds)
         }
     }
 
     mutating func multiplexingTimedOut(downstream id: SlotID) {
         let connection = downstreams[id].multiplexer
+        if isDraining || downstreams[id].isLeaving, !cipher.multiplexers[connection].isEnding {
+            sayGoAway(connection)
+            armMultiplexing(downstream: id)
+            return
+        }
         if downstreams[id].link.isCongested || downstreams[id].headTried != 0 {
             shard.add(.clientTimeouts, 1)
             close(downstream: id)
             return
         }
-        if isDraining || downstreams[id].isLeaving
-            || cipher.multiplexers[connection].session.openStreams == 0
-        {
+        if cipher.multiplexers[connection].session.openStreams == 0 {
             sayGoAway(connection)
-            if cipher.multiplexers[connection].session.openStreams == 0 { return }
+            return
         }
         switch probe(connection) {
         case .wait(let milliseconds): setDeadline(downstream: id, in: milliseconds)

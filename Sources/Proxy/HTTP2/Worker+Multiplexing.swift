@@ -143,6 +143,14 @@ extension Worker {
                 timeouts.tcpKeepAliveIntervalSeconds * timeouts.tcpKeepAliveProbes) * 1000)
     }
 
+    /// When a peer with open streams is next to be looked after; nil while its answer to a PING is waited for.
+    func untilProbe(_ id: SlotID) -> UInt32? {
+        if cipher.multiplexers[id].awaitsPing { return nil }
+        let silent = now &- cipher.multiplexers[id].lastReceived
+        let patience = UInt64(pingAfterMilliseconds)
+        return silent < patience ? UInt32(patience - silent) : 1
+    }
+
     /// How long a peer with open streams may be silent before it is asked.
     var pingAfterMilliseconds: UInt32 { UInt32(timeouts.tcpKeepAliveIdleSeconds) * 1000 }
 }

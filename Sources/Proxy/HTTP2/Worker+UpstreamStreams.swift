@@ -43,6 +43,9 @@ extension Worker {
         if room == 0 || (!isKnown && cipher.multiplexers[connection].session.openStreams > 0) {
             return false
         }
+        if exchanges[id].upgrades, !cipher.multiplexers[connection].session.acceptsExtendedConnect {
+            return false
+        }
         guard let stream = cipher.multiplexers[connection].session.open(tag: 0) else { return false }
         let reference = StreamReference(connection: connection, stream: stream)
         let made = Upstream(reference, of: upstreams[owner], for: id)
@@ -70,17 +73,19 @@ extension Worker {
         cipher.multiplexers[connection].firstStream = upstream.slot
     }
 
+    /// An upgrade that no connection took: it waits for the settings of one, or the backend does not offer it (RFC 8441).
+    mutating func upgradeOverHTTP2(_ id: SlotID, endpoint: UInt32) {
+        let first = endpoints[Int(endpoint)].firstMultiplexed
+        waitForSettings(id, upstreams[first].multiplexer)
+    }
+
     // MARK: - Beginning
 
     /// Whether the connection, which stands now, speaks HTTP/2.
     mutating func speaksHTTP2(_ upstream: SlotID) -> Bool {
+        if upstreams[upstream].link.isSealed { return upstreams[upstream].link.speaksHTTP2() }
         let row = clusters.row(ofCluster: upstreams[upstream].clusterID)
-        guard row >= 0 else { return false }
-        return switch clusters.clusters[Int(row)].protocol {
-        case .h2c: true
-        case .http2: upstreams[upstream].link.speaksHTTP2()
-        case .http, .https: false
-        }
+        return row >= 0 && clusters.clusters[Int(row)].protocol == .h2c
     }
 
     /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, and those that wait for it when
@@ -109,11 +114,26 @@ extension Worker {
         if !upstreams[upstream].isIntroduced { linkMultiplexed(upstream) }
         cipher.multiplexers.noteOutput(connection)
         armMultiplexing(upstream: upstream)
-        if !sendOverStream(id, of: upstream) { attemptFailed(id, .resetBeforeHead) }
+        if !sendOverStream(id, of: upstream) { waitForSettings(id, connection) }
         if upstreams.contains(upstream), upstreams[upstream].isIntroduced {
             cipher.multiplexers[connection].isEnding = true
         }
         if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
+    }
+
+    /// An upgrade needs to know what the backend's settings allow.
+    private mutating func waitForSettings(_ id: SlotID, _ connection: SlotID) {
+        let owner = cipher.multiplexers[connection].owner
+        if exchanges[id].upgrades, !cipher.multiplexers[connection].session.hasPeerSettings,
+            !upstreams[owner].isIntroduced
+        {
+            exchanges[id].beginConnecting()
+            if !wait(id) { fail(id, .overloaded) }
+        } else if exchanges[id].upgrades {
+            fail(id, .malformedAnswer)
+        } else {
+            attemptFailed(id, .resetBeforeHead)
+        }
     }
 
     /// Uses what a backend said in the same read as the end of its handshake; what it means is carried out at the end of
@@ -122,7 +142,10 @@ extension Worker {
         if upstreams[upstream].input.isEmpty { return }
         var early = Buffer()
         swap(&early, &upstreams[upstream].input)
-        _ = receiveFrames(connection, early.span)
+        if !receiveFrames(connection, early.span) {
+            cipher.multiplexers[connection].isEnding = true
+            cipher.multiplexers.noteOutput(connection)
+        }
         buffers.reclaim(&early)
     }
 
@@ -291,13 +314,33 @@ extension Worker {
     mutating func armMultiplexing(upstream id: SlotID) {
         let connection = upstreams[id].multiplexer
         guard cipher.multiplexers.contains(connection) else { return }
-        let isIdle = cipher.multiplexers[connection].session.openStreams == 0
-        setDeadline(
-            upstream: id, in: isIdle ? timeouts.upstreamIdleMilliseconds : pingAfterMilliseconds)
+        if !cipher.multiplexers[connection].session.hasPeerSettings {
+            // A server speaks first of all; until then its time to connect goes on.
+            if upstreams[id].timer.at == 0 {
+                setDeadline(upstream: id, in: timeouts.connectMilliseconds)
+            }
+        } else if cipher.multiplexers[connection].session.openStreams == 0 {
+            setDeadline(upstream: id, in: timeouts.upstreamIdleMilliseconds)
+        } else if let milliseconds = untilProbe(connection) {
+            setDeadline(upstream: id, in: milliseconds)
+        }
+    }
+
+    /// A backend took the connection and never said its settings: as if it had not taken it.
+    private mutating func neverSpoke(_ id: SlotID) {
+        let endpoint = upstreams[id].endpointID
+        let cluster = upstreams[id].clusterID
+        note(endpoint: endpoint, reached: false)
+        close(upstream: id)
+        failWaiting(cluster: cluster, endpoint: endpoint, .connectTimeout)
     }
 
     mutating func multiplexingTimedOut(upstream id: SlotID) {
         let connection = upstreams[id].multiplexer
+        if !cipher.multiplexers[connection].session.hasPeerSettings {
+            neverSpoke(id)
+            return
+        }
         if cipher.multiplexers[connection].session.openStreams == 0 {
             unlinkMultiplexed(id)
             sayGoAway(connection)

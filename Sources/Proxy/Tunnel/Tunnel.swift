@@ -61,11 +61,14 @@ extension Tunnel {
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> (count: Int, stop: Stop) {
         var count = 0
+        // Reads that give nothing, as of TLS's own records, are work all the same.
+        var left = Scratch.tickBytes / Scratch.readBytes
         while !target.isCongested {
             // close_notify may come without a FIN, and behind bytes that were read with it.
             if source.heardClose { return (count, .ended(clean: true)) }
             if !source.isReadable { break }
-            if count >= Scratch.tickBytes { return (count, .turn) }
+            if left == 0 { return (count, .turn) }
+            left -= 1
             input.removeAll()
             switch source.read(into: &input, &cipher, &pool) {
             case .bytes:

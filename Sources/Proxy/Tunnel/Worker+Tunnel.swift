@@ -54,9 +54,11 @@ extension Worker {
     /// Moves what a side has said until one of both has to wait.
     mutating func pumpTunnel(_ id: SlotID, from side: Side, _ input: inout Buffer) {
         // A stream's client may speak before there is a backend: it waits in the socket.
-        guard exchanges[id].phase == .tunnel, exchanges[id].tunnel.broken != side.other else {
+        guard exchanges[id].phase == .tunnel else {
+            if side == .client, wasReset(id, .client) { cutTunnel(id, by: .client) }
             return
         }
+        if exchanges[id].tunnel.broken == side.other { return }
         if exchanges[id].tunnel[from: side] != .open {
             if wasReset(id, side) { cutTunnel(id, by: side) }
             return
@@ -112,6 +114,7 @@ extension Worker {
     /// A side has sent what was stuck: the other goes on, or its end is told.
     mutating func tunnelFlushed(_ id: SlotID, to side: Side, _ input: inout Buffer) {
         guard exchanges[id].phase == .tunnel else { return }
+        setDeadline(downstream: exchanges[id].downstream, in: exchanges[id].times.tunnelIdle)
         if exchanges[id].tunnel[from: side.other] == .open {
             pumpTunnel(id, from: side.other, &input)
         } else {
@@ -183,7 +186,12 @@ extension Worker {
         observe(tunnel: id, ended, reason)
         let upstream = exchanges[id].upstream
         if upstream != .none {
-            if ended != .done { upstreams[upstream].link.socket.resetOnClose() }
+            if ended != .done {
+                upstreams[upstream].link.socket.resetOnClose()
+            } else if let stream = upstreams[upstream].link.stream {
+                // What it was given last is still to be sent.
+                cipher.multiplexers.close(stream, .finished, &buffers)
+            }
             letGo(upstream)
         }
         stopWaiting(id)

@@ -26,6 +26,8 @@ struct Upstream: ~Copyable {
     /// It served an exchange before the present one, so its silent death is to be expected.
     var wasReused = false
     var isQueued = false
+    /// It cannot be used before what its cluster says is done: TLS, a PROXY header, HTTP/2.
+    var needsCluster = false
     /// It is being made, and others wait for it since it may turn out to be HTTP/2.
     var isPromised = false
     /// It began with a header of the PROXY protocol, so that it speaks for one client and is not pooled.

@@ -148,7 +148,7 @@ extension Worker {
         }
         if upstreams[id].phase == .idle { unlinkIdle(id) }
         if upstreams[id].phase == .multiplexing { closeStreams(ofUpstream: id) }
-        _ = keepPromise(id)
+        let wasPromised = keepPromise(id)
         let endpoint = Int(upstreams[id].endpointID)
         let cluster = upstreams[id].clusterID
         endpoints[endpoint].open -= 1
@@ -156,7 +156,11 @@ extension Worker {
         buffers.reclaim(&upstreams[id].input)
         upstreams.destroy(id)
         countUpstreams()
-        serveWaiting(cluster: cluster)
+        if wasPromised {
+            serveAllWaiting(cluster: cluster)
+        } else {
+            serveWaiting(cluster: cluster)
+        }
     }
 
     /// Tells how many connections to backends there are; streams are none.
