@@ -280,6 +280,24 @@ def test_cheap_frames_without_end(flooded, figure, name):
     assert_calmed(attack(flooded, CHEAP[name], 5000, name, figure, name))
 
 
+STRAY = {
+    "HEADERS of a closed stream": lambda client, n: client.header_frames(1, client.fields()) * 10,
+    "DATA of a closed stream": lambda client, n: frame(DATA, 0, 1, b"x") * 10,
+    "RST_STREAM of a closed stream": lambda client, n: frame(RST_STREAM, 0, 1, b"\0\0\0\x08") * 10,
+    "WINDOW_UPDATE of a closed stream": lambda client, n: credit(1, 1) * 10,
+}
+
+
+@pytest.mark.parametrize("name", list(STRAY))
+def test_stray_frames_without_end(flooded, figure, name):
+    """Frames of a stream that is over: they end the connection at once, or by their number."""
+    def prepare(client):
+        assert client.request("GET", "/x").status == 200
+        settled(client)
+    result = attack(flooded, STRAY[name], 5000, None, figure, name, prepare=prepare)
+    assert result.end in ("eof", "reset") and result.code is not None, result.end
+
+
 @pytest.mark.parametrize("name", ["settings", "pings"])
 def test_answers_that_are_not_read(flooded, figure, name):
     """The same without reading what comes back."""
