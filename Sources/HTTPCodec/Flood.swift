@@ -9,6 +9,7 @@ public enum Flood: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// DATA without a byte that does not end its stream.
     case emptyData
     case windowUpdate
+    /// Frames of no known type, and heads of streams that are over.
     case unknownFrame
     /// Answers to control frames that the peer does not read.
     case outboundQueue

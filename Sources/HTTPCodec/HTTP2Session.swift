@@ -247,7 +247,9 @@ public struct HTTP2Session: ~Copyable {
         return max(0, Int(limit) - library.core.streams.openCount)
     }
 
-    /// Whether the server has said what it takes; before, `capacity` is a guess. A client's only.
+    /// Whether the server has said what it takes.
+    ///
+    /// Before, `capacity` is a guess. A client's only.
     public var hasPeerSettings: Bool { library.core.hasPeerSettings }
 
     /// Whether the server opens WebSockets (RFC 8441 §3); it says so in its SETTINGS.

@@ -78,18 +78,19 @@ struct SessionCore: ~Copyable {
     mutating func judge(_ bytes: Span<UInt8>) -> Bool {
         var at = 0
         while let header = scanner.next(bytes, from: &at) {
+            let isNew = header.stream > numbers.highest
             if header.type == 1, role == .server, !numbers.take(header.stream) {
                 hasBrokenRules = true
                 return false
             }
-            guard let kind = judge(header) else { continue }
+            guard let kind = judge(header, isNew: isNew) else { continue }
             flood = kind
             return false
         }
         return true
     }
 
-    private mutating func judge(_ header: FrameScanner.Header) -> Flood? {
+    private mutating func judge(_ header: FrameScanner.Header, isNew: Bool) -> Flood? {
         let kind: Flood
         switch header.type {
         case 0:
@@ -101,7 +102,8 @@ struct SessionCore: ~Copyable {
             kind = .emptyData
         case 1, 5:
             continuations = 0
-            return nil
+            if isNew || !isStray(header) { return nil }
+            kind = .unknownFrame
         case 9:
             continuations &+= 1
             return continuations > limits.continuationsMax ? .continuation : nil
@@ -120,6 +122,12 @@ struct SessionCore: ~Copyable {
         default: kind = .unknownFrame
         }
         return budget.spend(kind, now: now) ? nil : kind
+    }
+
+    /// Whether a head belongs to no stream that is there: the library passes over it without a word.
+    private mutating func isStray(_ header: FrameScanner.Header) -> Bool {
+        role == .server && header.type == 1
+            && streams.find(number: Int32(clamping: header.stream)) == nil
     }
 
     // MARK: - Facts of the connection

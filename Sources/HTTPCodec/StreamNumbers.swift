@@ -6,7 +6,7 @@
 struct StreamNumbers: BitwiseCopyable, Sendable {
     private static var gapsMax: Int { 4 }
 
-    private var highest: UInt32 = 0
+    private(set) var highest: UInt32 = 0
     private var firsts = InlineArray<4, UInt32>(repeating: 0)
     private var lasts = InlineArray<4, UInt32>(repeating: 0)
     private var nextGap = 0

@@ -193,6 +193,21 @@ import Testing
         expectCalm(raw, .emptyData)
     }
 
+    @Test func `heads of a stream that is over`() {
+        let raw = RawClient()
+        raw.send(.headers(1, Frame.get))
+        for stream in raw.server.opened() {
+            #expect(raw.server.send(stream, "HTTP/1.1 204 No Content\r\n\r\n"))
+            raw.server.close(stream, .finished)
+        }
+        raw.send(.ping())
+        #expect(raw.server.openStreams == 0)
+        raw.send(Array(repeating: .headers(1, Frame.get), count: 50))
+        #expect(raw.server.flood == nil)
+        raw.send(Array(repeating: .headers(1, Frame.get), count: 60))
+        expectCalm(raw, .unknownFrame)
+    }
+
     @Test func `a long stream of small messages trips nothing`() throws {
         let raw = RawClient()
         raw.send(.headers(1, Frame.post, end: false))

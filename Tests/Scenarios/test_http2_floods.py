@@ -44,6 +44,7 @@ class Witness(threading.Thread):
         super().__init__(daemon=True)
         self.gateway, self.done, self.worst, self.count, self.error = gateway, threading.Event(), 0.0, 0, None
         self.start()
+        wait_until(lambda: self.count or self.error, 5)
 
     def run(self):
         try:
@@ -206,6 +207,7 @@ def test_empty_continuations(flooded, figure):
 def test_a_header_block_that_never_ends_is_timed(flooded):
     """requestHeader holds for a block in pieces."""
     with flooded.http2() as client:
+        settled(client)
         client.take()
         client.send(frame(HEADERS, END_STREAM, 1, client.encoder.encode(client.fields())))
         began = time.monotonic()
@@ -216,6 +218,7 @@ def test_a_header_block_that_never_ends_is_timed(flooded):
 def test_a_header_block_that_drips_is_timed(flooded):
     """One byte now and then does not make the time longer."""
     with flooded.http2() as client:
+        settled(client)
         data = client.header_frames(client.take().id, client.fields("GET", "/", [("x-a", "y" * 200)]))
         began = time.monotonic()
         try:
@@ -278,6 +281,23 @@ CHEAP = {
 def test_cheap_frames_without_end(flooded, figure, name):
     """GOAWAY ENHANCE_YOUR_CALM, and the counter of its kind."""
     assert_calmed(attack(flooded, CHEAP[name], 5000, name, figure, name))
+
+
+STRAY = {
+    "HEADERS of a closed stream": lambda client, n: client.header_frames(1, client.fields()) * 10,
+    "RST_STREAM of a closed stream": lambda client, n: frame(RST_STREAM, 0, 1, b"\0\0\0\x08") * 10,
+    "WINDOW_UPDATE of a closed stream": lambda client, n: credit(1, 1) * 10,
+}
+
+
+@pytest.mark.parametrize("name", list(STRAY))
+def test_stray_frames_without_end(flooded, figure, name):
+    """Frames of a stream that is over: they end the connection at once, or by their number."""
+    def prepare(client):
+        assert client.request("GET", "/x").status == 200
+        settled(client)
+    result = attack(flooded, STRAY[name], 5000, None, figure, name, prepare=prepare)
+    assert result.end in ("eof", "reset") and result.code is not None, result.end
 
 
 @pytest.mark.parametrize("name", ["settings", "pings"])
@@ -353,6 +373,7 @@ def test_a_connection_whose_socket_is_not_read(flooded, figure):
     with flooded.http2(values={INITIAL_WINDOW: (1 << 31) - 1}, window=(1 << 31) - 1, receive_buffer=4096) as client:
         for _ in range(90):
             client.open("GET", "/big")
+        wait_until(lambda: len([r for r in flooded.origin.requests if r.target == "/big"]) > 50, 10, what="the requests are under way")
         wait_until(lambda: flooded.total("ai_gateway_active_exchanges") == 0, 15, every=0.2, what="the stalled connection is closed")
         figure("90 answers of 1 MiB to a client that does not read", f"growth {peak.growth / 1e6:.1f} MB")
         assert peak.stop() < 32 << 20

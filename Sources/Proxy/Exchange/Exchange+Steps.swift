@@ -54,7 +54,9 @@ extension Exchange {
     /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
     mutating func judgeHolding() -> Bool {
-        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent) { holdsContent = false }
+        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent) {
+            holdsContent = false
+        }
         return holdsContent
     }
 
