@@ -1,4 +1,5 @@
 """TLS on both sides: versions, certificates by name, rotation, tickets, and backends that are verified."""
+import signal
 import socket
 import ssl
 import threading
@@ -8,7 +9,7 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures.certificates import Certificate
-from Fixtures.gateway import serving
+from Fixtures.gateway import Gateway, serving
 from Fixtures.http1 import Client, Ended, Malformed, fetch, request_bytes, tls_client
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
@@ -280,3 +281,45 @@ def test_a_backend_that_fails_verification_gets_nothing(authority, case):
         response = gateway.get("/", method="POST", body=b"secret")
         assert 500 <= response.status <= 504 and response.get("server") == "ai-gateway"
         assert all(r.method != "POST" for r in origin.requests)
+
+
+@pytest.mark.parametrize("after", ["removed", "another name"])
+def test_a_reload_while_a_backend_is_connected_leaks_nothing(after):
+    """The cluster that said TLS is gone before the connection stands: nothing goes out in plain text."""
+    with socket.socket() as backend:
+        backend.bind(("127.0.0.1", 0))
+        backend.listen(0)
+        address, port = backend.getsockname(), free_port()
+        # The queue is full, so that the gateway's connection does not stand before somebody accepts.
+        full = [socket.socket() for _ in range(3)]
+        for sock in full:
+            sock.setblocking(False)
+            sock.connect_ex(address)
+
+        def https(name):
+            return docs.backend([{"address": address[0], "port": address[1]}], "origin", protocol="HTTPS", tls={"hostname": name})
+        common = [docs.gateway([docs.listener(port)], parameters="parameters"), docs.parameters(timeouts={"connect": "20s"})]
+        with Gateway(common + [docs.route([docs.rule(["origin"])]), https("one.test")]) as gateway:
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(b"GET /secret HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n\r\n")
+                wait_until(lambda: gateway.total("ai_gateway_upstream_connections") == 1, 5)
+                changed = [docs.route([docs.rule(["origin"])]), https("two.test")] if after == "another name" else []
+                gateway.write("main.yaml", common + changed)
+                gateway.signal(signal.SIGHUP)
+                time.sleep(0.5)
+                backend.settimeout(8)
+                seen = b""
+                for _ in range(4):
+                    try:
+                        sock, _ = backend.accept()
+                    except OSError:
+                        break
+                    with sock:
+                        sock.settimeout(2)
+                        try:
+                            seen += sock.recv(4096)
+                        except OSError:
+                            pass
+                assert b"secret" not in seen and b"HTTP" not in seen, seen
+        for sock in full:
+            sock.close()
