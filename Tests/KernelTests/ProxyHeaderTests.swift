@@ -69,7 +69,8 @@ struct ProxyHeaderTests {
             proxied("192.0.2.1:56324", "198.51.100.1:443")
         ),
         (binary(0x20, 0x00, []), .local),
-        (binary(0x20, 0x11, v4), .local),
+        (binary(0x20, 0x11, v4), .local), (binary(0x20, 0x11, []), .local),
+        (binary(0x20, 0x44, []), .local), (binary(0x20, 0xFF, [1, 2]), .local),
         (binary(0x21, 0x00, []), .local),
         (binary(0x21, 0x00, [1, 2, 3]), .local),
         (binary(0x21, 0x12, v4), .local),
@@ -135,7 +136,7 @@ struct ProxyHeaderTests {
         binary(0x21, 0x41, v4), binary(0x21, 0xFF, v4), binary(0x21, 0x11, Array(v4.dropLast())),
         binary(0x21, 0x11, []), binary(0x21, 0x21, Array(v6.dropLast())), binary(0x21, 0x21, v4),
         binary(0x21, 0x31, v6), binary(0x21, 0x11, v4, count: 0xFFFF),
-        binary(0x20, 0x00, [], count: 216 + 4_097), binary(0x20, 0x44, []),
+        binary(0x20, 0x00, [], count: 216 + 4_097), binary(0x21, 0x44, []),
     ])
     func `binary that is no header is refused before its end`(bytes: [UInt8]) {
         #expect(parse(Array(bytes.prefix(16))) == .malformed)
