@@ -235,10 +235,12 @@ TRANSFERS = {
     "upload, HTTP/1.1 behind": lambda certificate: upload("HTTP"),
     "upload over TLS, HTTP/2 behind": lambda certificate: upload("H2C", certificate),
 }
+# Half a minute each, and near to their bound: with `Tests/run --long`.
+LONG = {"download by socket, HTTP/2 behind", "upload, HTTP/1.1 behind"}
 
 
 @pytest.mark.seconds(150)
-@pytest.mark.parametrize("name", list(TRANSFERS))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.soak) if name in LONG else name for name in TRANSFERS])
 def test_one_gigabyte_past_a_slow_peer(certificate, name, figure):
     """1 GB at 1 MB/s, then stalled, for 20 s, then fast: resident growth under 8 MB while it is slow, equal hashes."""
     began = time.monotonic()
