@@ -7,7 +7,7 @@ public struct Malformed: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
     public enum Part: String, Sendable, CaseIterable {
         case requestLine, method, target, version, statusLine
         case fieldName, fieldValue, fields, host, contentLength, transferEncoding, expect
-        case chunk, trailer, content, pseudoField, connection
+        case chunk, trailer, content, connection
     }
 
     /// The exact cause.
@@ -30,7 +30,7 @@ public struct Malformed: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
         case targetEscape, targetNUL, targetBackslash, targetOverlong, targetSeparator
         case versionInvalid, versionUnsupported
         case statusLineBroken, statusInvalid, statusLineTooLong
-        case fieldNameInvalid, fieldNameSpace, fieldFolded, fieldControl, fieldPadded, bareCR
+        case fieldNameInvalid, fieldNameSpace, fieldFolded, fieldControl, bareCR
         case fieldTooLong, fieldsTooLong, fieldsTooMany
         case hostMissing, hostRepeated, hostInvalid
         case lengthInvalid, lengthRepeated
@@ -39,10 +39,8 @@ public struct Malformed: Error, Equatable, Hashable, Sendable, BitwiseCopyable {
         case chunkSize, chunkSizeTooLarge, chunkLineEnd, chunkExtension, chunkExtensionTooLong
         case chunkDataEnd
         case trailerInvalid, trailersTooLong
-        case contentTruncated, contentLengthDiffers, answerUnasked, upgradeUnasked
+        case contentTruncated, answerUnasked, upgradeUnasked
         case informationalTooMany
-        case pseudoUnknown, pseudoRepeated, pseudoLate, pseudoMissing
-        case nameUpperCase, fieldOfConnection, teOfHTTP2, authorityDiffers
     }
 }
 
@@ -149,11 +147,6 @@ extension Malformed.Reason {
                 .fieldValue, 400,
                 "A field value holds a control byte, which servers read differently; remove it."
             )
-        case .fieldPadded:
-            (
-                .fieldValue, 400,
-                "A field value of HTTP/2 begins or ends with white space; send it without."
-            )
         case .bareCR:
             (
                 .fieldValue, 400,
@@ -232,33 +225,12 @@ extension Malformed.Reason {
             (.trailer, 431, "The trailer section is longer than accepted; send less.")
         case .contentTruncated:
             (.content, 400, "The connection ended before the content did; send all of it.")
-        case .contentLengthDiffers:
-            (.content, 400, "The content is not as long as Content-Length says; repair the sender.")
         case .answerUnasked:
             (.connection, 502, "Bytes came after the end of the answer; repair the backend.")
         case .upgradeUnasked:
             (.connection, 502, "The backend switched protocols without being asked; repair it.")
         case .informationalTooMany:
             (.connection, 502, "The backend sent too many informational answers; repair it.")
-        case .pseudoUnknown:
-            (
-                .pseudoField, 400,
-                "A pseudo-field is unknown or of answers; send the four known ones."
-            )
-        case .pseudoRepeated:
-            (.pseudoField, 400, "A pseudo-field is given more than once; send each exactly once.")
-        case .pseudoLate:
-            (.pseudoField, 400, "A pseudo-field follows a usual field; send pseudo-fields first.")
-        case .pseudoMissing:
-            (.pseudoField, 400, "A pseudo-field is missing; send :method, :scheme and :path.")
-        case .nameUpperCase:
-            (.fieldName, 400, "A field name of HTTP/2 has a capital letter; send small letters.")
-        case .fieldOfConnection:
-            (.fieldName, 400, "A field of one connection is not part of HTTP/2; remove it.")
-        case .teOfHTTP2:
-            (.fieldName, 400, "TE may only be `trailers` in HTTP/2; remove other values.")
-        case .authorityDiffers:
-            (.host, 400, "Host differs from :authority, so the backend is in doubt; send one.")
         }
     }
 }

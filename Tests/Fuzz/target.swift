@@ -62,19 +62,6 @@ private func fuzzTarget(_ target: [UInt8]) {
     guard case .complete = head.parse(line.span) else { return }
     let path = copy(head.span(head.path))
     if normalised(path) != path { fatalError("the path is not normal") }
-    // The same target by HTTP/2 gives the same path and query.
-    if target.first != 0x2F { return }
-    var other = RequestHead()
-    other.begin()
-    if other.appendField(name: Array(":path".utf8).span, value: target.span) != nil {
-        fatalError("HTTP/2 refuses what HTTP/1.1 takes")
-    }
-    if copy(other.span(other.path)) != path
-        || copy(other.span(other.query)) != copy(head.span(head.query))
-        || copy(other.span(other.target)) != copy(head.span(head.target))
-    {
-        fatalError("HTTP/2 reads another target")
-    }
 }
 
 private func fuzzStreamEnd(_ input: [UInt8], _ cut: Int) {

@@ -42,8 +42,6 @@ public struct RequestHead: ~Copyable, Sendable {
     var isLineCanonical = false
     /// Offset after the start line.
     var lineEnd: UInt32 = 0
-    /// Pseudo-fields seen so far, while the head is built field by field.
-    var pseudo = PseudoFields()
     /// Bounds of this head.
     public let limits: HeadLimits
 

@@ -18,8 +18,6 @@ struct Multiplexer: ~Copyable {
     let isServer: Bool
     /// In the list of those that have something to send.
     var isListed = false
-    /// When bytes came last, worker milliseconds.
-    var lastReceived: UInt64
     /// A PING was sent because nothing came for long, and nothing has come since.
     var awaitsPing = false
     /// No new streams: the final GOAWAY is said, or the peer's has come.
@@ -29,11 +27,10 @@ struct Multiplexer: ~Copyable {
     /// First of its streams' slots, which are in the owner's slab; `.max`: none.
     var firstStream = UInt32.max
 
-    init(_ session: consuming HTTP2Session, owner: SlotID, isServer: Bool, now: UInt64) {
+    init(_ session: consuming HTTP2Session, owner: SlotID, isServer: Bool) {
         self.session = session
         self.owner = owner
         self.isServer = isServer
-        lastReceived = now
     }
 
     /// No stream runs and none will.

@@ -34,7 +34,7 @@ extension Worker {
             let session = HTTP2Session(
                 role: .server, limits: http2Limits(id), isSecure: downstreams[id].isTLS, now: now),
             let connection = cipher.multiplexers.insert(
-                Multiplexer(session, owner: id, isServer: true, now: now))
+                Multiplexer(session, owner: id, isServer: true))
         else {
             close(downstream: id)
             return
@@ -147,10 +147,8 @@ extension Worker {
             downstreams[id].link.becameWritable()
             if downstreams[id].phase == .closing {
                 endStreamIfFlushed(id)
-            } else if downstreams[id].phase == .exchanging {
-                noLongerStalled(id)
-                resumeAnswer(toStream: id)
-            } else if downstreams[id].phase == .tunnel {
+            } else {
+                if downstreams[id].phase == .exchanging { noLongerStalled(id) }
                 resumeAnswer(toStream: id)
             }
         case .reset: clientIsGone(id)

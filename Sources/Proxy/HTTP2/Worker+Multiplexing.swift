@@ -11,7 +11,6 @@ extension Worker {
     mutating func receiveFrames(
         _ id: SlotID, _ bytes: Span<UInt8>
     ) -> Bool {
-        cipher.multiplexers[id].lastReceived = now
         cipher.multiplexers[id].awaitsPing = false
         let goesOn = cipher.multiplexers[id].session.receive(bytes, &buffers, now: now)
         cipher.multiplexers.noteOutput(id)
@@ -131,7 +130,7 @@ extension Worker {
 
     /// Asks a peer that has been silent for long whether it is there (as TCP keepalive, but end to end).
     mutating func probe(_ id: SlotID) -> PingVerdict {
-        let silent = now &- cipher.multiplexers[id].lastReceived
+        let silent = now &- cipher.multiplexers[id].session.lastReceived
         let patience = UInt64(pingAfterMilliseconds)
         if silent < patience { return .wait(UInt32(patience - silent)) }
         if cipher.multiplexers[id].awaitsPing { return .dead }
@@ -146,7 +145,7 @@ extension Worker {
     /// When a peer with open streams is next to be looked after; nil while its answer to a PING is waited for.
     func untilProbe(_ id: SlotID) -> UInt32? {
         if cipher.multiplexers[id].awaitsPing { return nil }
-        let silent = now &- cipher.multiplexers[id].lastReceived
+        let silent = now &- cipher.multiplexers[id].session.lastReceived
         let patience = UInt64(pingAfterMilliseconds)
         return silent < patience ? UInt32(patience - silent) : 1
     }

@@ -98,7 +98,7 @@ extension Worker {
             let session = HTTP2Session(
                 role: .client, limits: HTTP2Limits(), isSecure: isSecure, now: now),
             let connection = cipher.multiplexers.insert(
-                Multiplexer(session, owner: upstream, isServer: false, now: now))
+                Multiplexer(session, owner: upstream, isServer: false))
         else {
             letGo(upstream)
             fail(id, .overloaded)
