@@ -136,7 +136,7 @@ extension Worker {
             return
         }
         shard.add(.retries, 1)
-        if !exchanges[id].isRetry {
+        if !exchanges[id].isRetry, exchanges[id].sentBytes {
             exchanges[id].isRetry = true
             retriesRunning += 1
         }
@@ -161,10 +161,14 @@ extension Worker {
             isIdempotent: exchanges[id].method.isIdempotent,
             isInference: exchanges[id].isInference, attempts: Int(exchanges[id].attempts),
             endpoints: Int(clusters.clusters[Int(row)].endpointCount))
-        return Retry.isAllowed(
-            attempt, retriesMax: limits.retriesMax,
-            inferenceRetriesMax: limits.inferenceRetriesMax)
-            && Retry.fitsBudget(
+        guard
+            Retry.isAllowed(
+                attempt, retriesMax: limits.retriesMax,
+                inferenceRetriesMax: limits.inferenceRetriesMax)
+        else { return false }
+        // What reached nobody adds no work to any backend (`robustness.md` §7: «freely»).
+        return !attempt.sentBytes
+            || Retry.fitsBudget(
                 running: retriesRunning, active: exchanges.count,
                 percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
     }
