@@ -69,6 +69,8 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// What is known of requests to pools, by `Exchange.poolRequest`.
+    var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0

@@ -130,7 +130,7 @@ extension Worker {
         guard mayRetry(id),
             let row = chooseEndpoint(
                 cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            renameHost(id, endpoint: row)
+            nameEndpoint(id, row)
         else {
             answerFailure(id, reason)
             return
@@ -174,7 +174,7 @@ extension Worker {
     }
 
     /// Where Host names the endpoint, another endpoint gets its own.
-    private mutating func renameHost(_ id: SlotID, endpoint: Int32) -> Bool {
+    mutating func nameEndpoint(_ id: SlotID, _ endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
@@ -278,6 +278,10 @@ extension Worker {
     /// Input or an end from the client while an exchange runs.
     mutating func clientSpokeDuringExchange(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
+        if exchanges[exchange].isReplaying {
+            continueReplay(exchange)
+            guard exchanges.contains(exchange) else { return }
+        }
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
             if exchanges[exchange].phase == .connecting {
                 if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
@@ -375,6 +379,7 @@ extension Worker {
     /// Frees an exchange's slot and what it holds.
     @inline(always)
     mutating func remove(_ id: SlotID) {
+        if exchanges[id].poolRequest != .none { poolRequests.destroy(exchanges[id].poolRequest) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }
