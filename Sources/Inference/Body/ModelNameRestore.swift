@@ -213,8 +213,9 @@ public struct ModelNameRestore: Sendable {
         let word = self.word
         let text = word.span.extracting(0..<wordCount)
         if ByteScan.equal(text, ByteScan.bytes("model")) { return .model }
-        if depth == 1, ByteScan.equal(text, ByteScan.bytes("message"))
-            || ByteScan.equal(text, ByteScan.bytes("response"))
+        if depth == 1,
+            ByteScan.equal(text, ByteScan.bytes("message"))
+                || ByteScan.equal(text, ByteScan.bytes("response"))
         {
             return .container
         }

@@ -31,8 +31,9 @@ public struct RequestPeek: ~Copyable {
                 self = .json
             } else if ByteScan.equalFolding(type, ByteScan.bytes("multipart/form-data")) {
                 self = .multipart
-            } else if type.count > 5, ByteScan.equalFolding(
-                type.extracting((type.count - 5)..<type.count), ByteScan.bytes("+json"))
+            } else if type.count > 5,
+                ByteScan.equalFolding(
+                    type.extracting((type.count - 5)..<type.count), ByteScan.bytes("+json"))
             {
                 self = .json
             } else {
@@ -88,7 +89,9 @@ public struct RequestPeek: ~Copyable {
         }
     }
 
-    /// What was read; complete after `finish`. Ranges count decoded bytes where there is a coding.
+    /// What was read so far.
+    ///
+    /// Complete after `finish`; ranges count decoded bytes where there is a coding.
     public var facts: BodyFacts { grammar.facts }
 
     /// Whether the content is a form; its model's name is then written without quotes.
