@@ -18,7 +18,10 @@ import Testing
         (#"{"models":"no","mode":"no","":1,"model":"m"}"#, "m"),
         (#"{"a":-0.5e+10,"b":0,"c":1E2,"d":true,"e":false,"f":null,"model":"m"}"#, "m"),
         (#"{"a":"\ud800","b":{"\udc00":1},"model":"m"}"#, "m"),
-        ("{\"model\":\"" + String(repeating: "a", count: 256) + "\"}", String(repeating: "a", count: 256)),
+        (
+            "{\"model\":\"" + String(repeating: "a", count: 256) + "\"}",
+            String(repeating: "a", count: 256)
+        ),
     ])
     func `the model is the top level's`(row: (json: String, model: String)) {
         let reading = peek(row.json)
@@ -26,7 +29,9 @@ import Testing
         #expect(reading.model == row.model)
     }
 
-    @Test(arguments: ["{}", "[]", "1", "-1.5e3", "\"model\"", "null", "[{\"model\":\"x\"}]", #"{"name":"x"}"#])
+    @Test(arguments: [
+        "{}", "[]", "1", "-1.5e3", "\"model\"", "null", "[{\"model\":\"x\"}]", #"{"name":"x"}"#,
+    ])
     func `a missing model is no refusal`(json: String) {
         let reading = peek(json)
         #expect(reading.refusal == nil)
@@ -40,23 +45,31 @@ import Testing
         ("[1", .truncated), ("tru", .truncated), (#"{"a":"\u00"#, .truncated),
         ("x", .notJSON), ("{]", .notJSON), ("[}", .notJSON), ("{,}", .notJSON), ("[,]", .notJSON),
         ("[1,]", .notJSON), (#"{"a":1,}"#, .notJSON), (#"{"a"}"#, .notJSON), (#"{"a":}"#, .notJSON),
-        (#"{"a" 1}"#, .notJSON), (#"{"a":1 "b":2}"#, .notJSON), ("{1:2}", .notJSON), ("01", .trailingBytes),
-        ("[01]", .notJSON), ("[+1]", .notJSON), ("[.5]", .notJSON), ("[1.]", .notJSON), ("[1.e1]", .notJSON),
-        ("[-]", .notJSON), ("[1e+]", .notJSON), ("[1ee]", .notJSON), ("[0x1]", .notJSON), ("[NaN]", .notJSON),
+        (#"{"a" 1}"#, .notJSON), (#"{"a":1 "b":2}"#, .notJSON), ("{1:2}", .notJSON),
+        ("01", .trailingBytes),
+        ("[01]", .notJSON), ("[+1]", .notJSON), ("[.5]", .notJSON), ("[1.]", .notJSON),
+        ("[1.e1]", .notJSON),
+        ("[-]", .notJSON), ("[1e+]", .notJSON), ("[1ee]", .notJSON), ("[0x1]", .notJSON),
+        ("[NaN]", .notJSON),
         ("[Infinity]", .notJSON), ("[True]", .notJSON), ("[nul]", .notJSON), ("[truex]", .notJSON),
-        ("['a']", .notJSON), (#"["\x"]"#, .notJSON), (#"["\u00g0"]"#, .notJSON), (#"["\U0000"]"#, .notJSON),
-        ("[\"a\nb\"]", .notJSON), ("[\"\t\"]", .notJSON), ("[\u{0B}1]", .notJSON), ("[\u{A0}1]", .notJSON),
+        ("['a']", .notJSON), (#"["\x"]"#, .notJSON), (#"["\u00g0"]"#, .notJSON),
+        (#"["\U0000"]"#, .notJSON),
+        ("[\"a\nb\"]", .notJSON), ("[\"\t\"]", .notJSON), ("[\u{0B}1]", .notJSON),
+        ("[\u{A0}1]", .notJSON),
         ("[1] // c", .trailingBytes), ("/**/[1]", .notJSON), ("{\"model\":\"a\u{1}\"}", .notJSON),
         (#"{"model":"a"}x"#, .trailingBytes), (#"{"model":"a"}{"model":"b"}"#, .trailingBytes),
         ("{\"model\":\"a\"}\u{0}", .notJSON), ("1 2", .trailingBytes), ("nullnull", .trailingBytes),
-        (#"{"model":"a","model":"b"}"#, .duplicateModel), (#"{"model":"a","model":"a"}"#, .duplicateModel),
+        (#"{"model":"a","model":"b"}"#, .duplicateModel),
+        (#"{"model":"a","model":"a"}"#, .duplicateModel),
         (#"{"model":"a","\u006dodel":"b"}"#, .duplicateModel),
         (#"{"model":"a","x":[{"y":1}],"mod\u0065l":1}"#, .duplicateModel),
         (#"{"model":"a","Model":"b"}"#, .duplicateModel), (#"{"MODEL":"a"}"#, .modelSpelling),
         (#"{"model":1}"#, .modelNotString), (#"{"model":null}"#, .modelNotString),
         (#"{"model":["a"]}"#, .modelNotString), (#"{"model":{"a":1}}"#, .modelNotString),
-        (#"{"model":true}"#, .modelNotString), (#"{"model":-1}"#, .modelNotString), (#"{"model":}"#, .notJSON),
-        (#"{"model":""}"#, .modelEmpty), (#"{"model":"a\u0000"}"#, .modelControl), (#"{"model":"a\nb"}"#, .modelControl),
+        (#"{"model":true}"#, .modelNotString), (#"{"model":-1}"#, .modelNotString),
+        (#"{"model":}"#, .notJSON),
+        (#"{"model":""}"#, .modelEmpty), (#"{"model":"a\u0000"}"#, .modelControl),
+        (#"{"model":"a\nb"}"#, .modelControl),
         (#"{"model":"\u007f"}"#, .modelControl), ("{\"model\":\"\u{7F}\"}", .modelControl),
         (#"{"model":"\u0085"}"#, .modelControl), ("{\"model\":\"\u{85}\"}", .modelControl),
         (#"{"model":"\ud800"}"#, .loneSurrogate), (#"{"model":"\udc00"}"#, .loneSurrogate),
@@ -64,7 +77,8 @@ import Testing
         (#"{"model":"\ud800\ud800\udc00"}"#, .loneSurrogate), (#"{"\ud800":1}"#, .loneSurrogate),
         ("{\"model\":\"" + String(repeating: "a", count: 257) + "\"}", .modelTooLong),
         ("\u{FEFF}{}", .byteOrderMark),
-        (String(repeating: "[", count: 65), .tooDeep), (String(repeating: "{\"a\":", count: 65), .tooDeep),
+        (String(repeating: "[", count: 65), .tooDeep),
+        (String(repeating: "{\"a\":", count: 65), .tooDeep),
     ]
 
     @Test(arguments: refused)
@@ -80,19 +94,25 @@ import Testing
     }
 
     static let notUTF8: [[UInt8]] = [
-        [0x80], [0xBF], [0xC0, 0x80], [0xC1, 0xBF], [0xC3, 0x28], [0xE0, 0x9F, 0xBF], [0xE0, 0x80, 0x80],
-        [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xE4, 0xB8, 0x28], [0xE4, 0x28, 0xAD], [0xF0, 0x8F, 0xBF, 0xBF],
-        [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xFE], [0xF0, 0x9F, 0x98], [0xE4, 0xB8], [0xC3],
+        [0x80], [0xBF], [0xC0, 0x80], [0xC1, 0xBF], [0xC3, 0x28], [0xE0, 0x9F, 0xBF],
+        [0xE0, 0x80, 0x80],
+        [0xED, 0xA0, 0x80], [0xED, 0xBF, 0xBF], [0xE4, 0xB8, 0x28], [0xE4, 0x28, 0xAD],
+        [0xF0, 0x8F, 0xBF, 0xBF],
+        [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xFE], [0xF0, 0x9F, 0x98],
+        [0xE4, 0xB8], [0xC3],
     ]
 
     @Test(arguments: notUTF8)
     func `bytes that are no UTF-8 are refused in every string`(bad: [UInt8]) {
         for (before, after) in [
-            (#"{"model":""#, #""}"#), (#"{""#, #"":1}"#), (#"{"a":""#, #""}"#), (#"{"a":{""#, #"":1}}"#),
+            (#"{"model":""#, #""}"#), (#"{""#, #"":1}"#), (#"{"a":""#, #""}"#),
+            (#"{"a":{""#, #"":1}}"#),
             (#"["0123456789abcdefé中😀"#, #"0123456789abcdef"]"#),
         ] {
             let bytes = Array(before.utf8) + bad + Array(after.utf8)
-            for cut in 0...bytes.count { #expect(peek(bytes, cuts: [cut]).refusal == .notUTF8, "\(before)") }
+            for cut in 0...bytes.count {
+                #expect(peek(bytes, cuts: [cut]).refusal == .notUTF8, "\(before)")
+            }
         }
     }
 
@@ -131,7 +151,9 @@ import Testing
         (#"{"name":"a","model":""}"#, "a", 8..<11), (#"{"model":"b","name":""}"#, "b", 9..<12),
         (#"{"model":"b","name":7}"#, "b", 9..<12),
     ])
-    func `the alias counts as long as model says nothing`(row: (json: String, model: String, range: Range<Int>)) {
+    func `the alias counts as long as model says nothing`(
+        row: (json: String, model: String, range: Range<Int>)
+    ) {
         let bytes = Array(row.json.utf8)
         for cut in 0...bytes.count {
             let reading = peek(bytes, cuts: [cut], acceptsName: true)
@@ -165,33 +187,43 @@ import Testing
             #expect(reading.contextLength == 4096)
             let found = reading.prompts.map { String(decoding: bytes[$0], as: UTF8.self) }
             #expect(found == [#""be brief""#, #"[{"role":"user","content":"hi"}]"#])
-            #expect(reading.modelRange.map { String(decoding: bytes[$0], as: UTF8.self) } == #""m""#)
+            #expect(
+                reading.modelRange.map { String(decoding: bytes[$0], as: UTF8.self) } == #""m""#)
         }
     }
 
-    @Test(arguments: [
-        (#"{"stream":true}"#, true), (#"{"stream":false}"#, false), (#"{"stream":null}"#, nil), (#"{}"#, nil),
-        (#"{"stream":"true"}"#, nil), (#"{"stream":true,"stream":false}"#, false), (#"{"stream":true,"stream":1}"#, nil),
-        (#"{"stream":[true]}"#, nil), (#"{"a":{"stream":true}}"#, nil),
-    ] as [(String, Bool?)])
+    @Test(
+        arguments: [
+            (#"{"stream":true}"#, true), (#"{"stream":false}"#, false), (#"{"stream":null}"#, nil),
+            (#"{}"#, nil),
+            (#"{"stream":"true"}"#, nil), (#"{"stream":true,"stream":false}"#, false),
+            (#"{"stream":true,"stream":1}"#, nil),
+            (#"{"stream":[true]}"#, nil), (#"{"a":{"stream":true}}"#, nil),
+        ] as [(String, Bool?)])
     func `stream is what the last one says`(row: (json: String, stream: Bool?)) {
         #expect(peek(row.json).stream == row.stream)
     }
 
-    @Test(arguments: [
-        (#"{"max_tokens":0}"#, 0), (#"{"max_tokens":12}"#, 12), (#"{"max_tokens":-12}"#, nil), (#"{"max_tokens":1e3}"#, nil),
-        (#"{"max_tokens":"12"}"#, nil), (#"{"max_tokens":[12]}"#, nil), (#"{"max_tokens":99999999999999999999999}"#, .max),
-        (#"{"max_tokens":18446744073709551615}"#, .max), (#"{"max_tokens":null,"max_output_tokens":7}"#, 7),
-    ] as [(String, UInt64?)])
+    @Test(
+        arguments: [
+            (#"{"max_tokens":0}"#, 0), (#"{"max_tokens":12}"#, 12), (#"{"max_tokens":-12}"#, nil),
+            (#"{"max_tokens":1e3}"#, nil),
+            (#"{"max_tokens":"12"}"#, nil), (#"{"max_tokens":[12]}"#, nil),
+            (#"{"max_tokens":99999999999999999999999}"#, .max),
+            (#"{"max_tokens":18446744073709551615}"#, .max),
+            (#"{"max_tokens":null,"max_output_tokens":7}"#, 7),
+        ] as [(String, UInt64?)])
     func `numbers of tokens are whole`(row: (json: String, count: UInt64?)) {
         #expect(peek(row.json).maxTokens == row.count)
     }
 
     @Test(arguments: [
-        (#"{"messages":[]}"#, true), (#"{"messages":[ ]}"#, true), (#"{"prompt":""}"#, true), (#"{}"#, true),
+        (#"{"messages":[]}"#, true), (#"{"messages":[ ]}"#, true), (#"{"prompt":""}"#, true),
+        (#"{}"#, true),
         (#"{"prompt":null}"#, true), (#"{"system":"x"}"#, true), (#"{"messages":[{}]}"#, false),
         (#"{"prompt":"x"}"#, false), (#"{"input":["a"]}"#, false), (#"{"input":[[1,2]]}"#, false),
-        (#"{"contents":[{"parts":[]}]}"#, false), (#"{"prompt":"","messages":[1]}"#, false), (#"{"prompt":"\n"}"#, false),
+        (#"{"contents":[{"parts":[]}]}"#, false), (#"{"prompt":"","messages":[1]}"#, false),
+        (#"{"prompt":"\n"}"#, false),
     ])
     func `an empty prompt asks nothing`(row: (json: String, isEmpty: Bool)) {
         #expect(peek(row.json).hasPrompt != row.isEmpty)
@@ -244,12 +276,14 @@ import Testing
     /// grammar is refused there.
     private func check(_ bytes: [UInt8], _ reading: Reading) {
         let shown = String(decoding: bytes, as: UTF8.self)
-        let object = try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
+        let object = try? JSONSerialization.jsonObject(
+            with: Data(bytes), options: .fragmentsAllowed)
         switch reading.refusal {
         case nil:
             #expect(object != nil, "\(shown)")
             let theirs = (object as? [String: Any])?["model"] as? String
-            #expect(theirs.map { Array($0.utf8) } == reading.model.map { Array($0.utf8) }, "\(shown)")
+            #expect(
+                theirs.map { Array($0.utf8) } == reading.model.map { Array($0.utf8) }, "\(shown)")
         case .notJSON, .truncated, .trailingBytes, .notUTF8:
             #expect(object == nil, "\(shown)")
         default: break
@@ -269,7 +303,9 @@ private struct RandomJSON {
     func damage(_ bytes: inout [UInt8], _ random: inout Seeded) {
         for _ in 0..<Int.random(in: 1...3, using: &random) where !bytes.isEmpty {
             let at = Int.random(in: 0..<bytes.count, using: &random)
-            let interesting: [UInt8] = [0x22, 0x5C, 0x2C, 0x3A, 0x7B, 0x7D, 0x5B, 0x5D, 0x00, 0x80, 0xE2, 0x30, 0x2E, 0x65]
+            let interesting: [UInt8] = [
+                0x22, 0x5C, 0x2C, 0x3A, 0x7B, 0x7D, 0x5B, 0x5D, 0x00, 0x80, 0xE2, 0x30, 0x2E, 0x65,
+            ]
             switch UInt8.random(in: 0..<3, using: &random) {
             case 0: bytes[at] = interesting[Int.random(in: 0..<interesting.count, using: &random)]
             case 1: bytes.remove(at: at)
@@ -278,7 +314,9 @@ private struct RandomJSON {
         }
     }
 
-    private mutating func chance(_ one: Int) -> Bool { Int.random(in: 0..<one, using: &random) == 0 }
+    private mutating func chance(_ one: Int) -> Bool {
+        Int.random(in: 0..<one, using: &random) == 0
+    }
 
     private mutating func pick(_ texts: [String]) -> String {
         texts[Int.random(in: 0..<texts.count, using: &random)]
@@ -290,7 +328,8 @@ private struct RandomJSON {
         var text = "\""
         for _ in 0..<Int.random(in: 0...12, using: &random) {
             text += pick([
-                "a", "model", "0123456789abcdef0123456789abcdef", " ", "é", "中", "😀", #"\n"#, #"\""#, #"\\"#,
+                "a", "model", "0123456789abcdef0123456789abcdef", " ", "é", "中", "😀", #"\n"#,
+                #"\""#, #"\\"#,
                 #"\u0041"#, #"\ud83d\ude00"#, #"\u00e9"#, #"\/"#, "{", "]", ":", ",",
             ])
         }
@@ -311,15 +350,20 @@ private struct RandomJSON {
     private mutating func object(_ depth: Int) -> String {
         var members: [String] = []
         for index in 0..<Int.random(in: 0...5, using: &random) {
-            let key = chance(4) && (depth > 0 || !members.contains { $0.contains("model") })
+            let key =
+                chance(4) && (depth > 0 || !members.contains { $0.contains("model") })
                 ? pick([#""model""#, #""mod\u0065l""#]) : "\"k\(index)" + string().dropFirst()
-            members.append(space() + key + space() + ":" + space() + (chance(2) ? string() : value(depth)) + space())
+            members.append(
+                space() + key + space() + ":" + space() + (chance(2) ? string() : value(depth))
+                    + space())
         }
         return "{" + members.joined(separator: ",") + space() + "}"
     }
 
     private mutating func array(_ depth: Int) -> String {
-        let values = (0..<Int.random(in: 0...4, using: &random)).map { _ in space() + value(depth) + space() }
+        let values = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+            space() + value(depth) + space()
+        }
         return "[" + values.joined(separator: ",") + space() + "]"
     }
 }

@@ -25,14 +25,16 @@ private enum Text: CaseIterable {
         case .cyrillic:
             "Комитет собрался в четверг и после долгого обсуждения решил провести измерения заново. "
         case .chinese: "委员会于周四开会，经过长时间的讨论，决定再进行一次测量，并在下个月公布结果。"
-        case .escaped: #"\u59d4\u5458\u4f1a\u4e8e\u5468\u56db\u5f00\u4f1a\uff0c\u7ecf\u8fc7\u957f\u65f6\u95f4"#
+        case .escaped:
+            #"\u59d4\u5458\u4f1a\u4e8e\u5468\u56db\u5f00\u4f1a\uff0c\u7ecf\u8fc7\u957f\u65f6\u95f4"#
         }
     }
 }
 
 /// A chat of about `count` bytes: messages of about 700 bytes, or one if there is to be one.
 private func body(_ count: Int, _ text: Text, messageBytes: Int = 700) -> [UInt8] {
-    var json = #"{"model":"llama3.1:8b-instruct-q4_K_M","stream":true,"temperature":0.7,"messages":["#
+    var json =
+        #"{"model":"llama3.1:8b-instruct-q4_K_M","stream":true,"temperature":0.7,"messages":["#
     json += #"{"role":"system","content":"You are a careful assistant."}"#
     var turn = 0
     while json.utf8.count < count - 200 {
@@ -76,7 +78,8 @@ private struct Spread {
     var text: String {
         let sorted = rounds.sorted()
         return String(
-            format: "%.3f (%.3f–%.3f)", sorted[sorted.count / 2], sorted[0], sorted[sorted.count - 1])
+            format: "%.3f (%.3f–%.3f)", sorted[sorted.count / 2], sorted[0],
+            sorted[sorted.count - 1])
     }
 }
 

@@ -265,29 +265,17 @@ extension BodyPeek {
 
     // MARK: - Characters of more than one byte
 
-    /// The first byte of a character (RFC 3629 §4).
+    /// The first byte of a character.
     private mutating func beginTrail(_ byte: UInt8) throws(BodyRefusal) {
-        (trailMin, trailMax) = (0x80, 0xBF)
-        switch byte {
-        case 0xC2...0xDF: trailLeft = 1
-        case 0xE0: (trailLeft, trailMin) = (2, 0xA0)
-        case 0xED: (trailLeft, trailMax) = (2, 0x9F)
-        case 0xE1...0xEF: trailLeft = 2
-        case 0xF0: (trailLeft, trailMin) = (3, 0x90)
-        case 0xF1...0xF3: trailLeft = 3
-        case 0xF4: (trailLeft, trailMax) = (3, 0x8F)
-        default: throw .notUTF8
-        }
+        if !character.take(byte) { throw .notUTF8 }
         state = .trail
         if isKept { try keep(byte) }
     }
 
     /// Another byte of a character.
     mutating func passTrail(_ byte: UInt8, _ at: Int) throws(BodyRefusal) -> Int {
-        if byte < trailMin || byte > trailMax { throw .notUTF8 }
-        (trailMin, trailMax) = (0x80, 0xBF)
-        trailLeft -= 1
-        if trailLeft == 0 { state = isKept ? .collected : .text }
+        if !character.take(byte) { throw .notUTF8 }
+        if character.isWhole { state = isKept ? .collected : .text }
         if isKept { try keep(byte) }
         return at + 1
     }

@@ -45,10 +45,9 @@ public struct BodyPeek: Sendable {
     var codeUnit: UInt16 = 0
     /// The first half of a surrogate pair, when the second has to follow.
     var highSurrogate: UInt16 = 0
-    /// Bytes of a character that are still to come, and the least and greatest value of the next.
-    var trailLeft = 0
-    var trailMin: UInt8 = 0x80
-    var trailMax: UInt8 = 0xBF
+    /// The character of more than one byte that is read.
+    var character = UTF8Check()
+    /// The byte before in the model's name.
     var lastByte: UInt8 = 0
     /// The bytes of a literal that are still to come.
     var literal = Literal.null
