@@ -10,11 +10,13 @@ public struct ZeroedArray<Element: FixedWidthInteger & BitwiseCopyable>: ~Copyab
     public let count: Int
 
     /// Reserves `count` zeroes; traps when the address space refuses.
-    public init(count: Int) {
+    ///
+    /// With large pages the first store into two MiB uses all of them: for a table that is filled at random.
+    public init(count: Int, hasLargePages: Bool = false) {
         precondition(count >= 0, "An array is not negative.")
         let bytes = max(1, count).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
         precondition(!bytes.overflow, "The numbers fit into the address space.")
-        mapping = Mapping(byteCount: bytes.partialValue)
+        mapping = Mapping(byteCount: bytes.partialValue, hasLargePages: hasLargePages)
         // Sound: zero bytes are the zero of every integer; the mapping lives as long as this value.
         unsafe cells = mapping.base.bindMemory(to: Element.self, capacity: max(1, count))
         self.count = count

@@ -11,22 +11,29 @@ import Kernel
 /// every eighth of its bound begins a new *age*; a holding is an age, and counts while it is less than eight
 /// old. So an endpoint never holds more than its bound, and what was used last stays, to an eighth.
 /// Since a block is never touched without those before it, whoever holds a block holds all before it: the
-/// longest run is found by halving, eight look-ups instead of 256.
+/// longest run is found by halving, six look-ups instead of 256.
+///
+/// What is kept of a prompt are *marks*: its first 32 blocks, from there on each fourth, and its last. A run may
+/// so be three blocks of up to 256 too short, and a new prompt of 16 KB is noted by 88 stores that miss every
+/// cache instead of 256.
 struct PrefixCache: ~Copyable {
     static var ways: Int { 8 }
     /// Holders in place.
     static var inPlace: Int { 7 }
     static var wordsPerEntry: Int { 8 }
+    /// Blocks that are all marks.
+    static var denseBlocks: Int { 32 }
+    /// Of the blocks behind them each one of so many is a mark.
+    static var markDistance: Int { 4 }
     /// Ages that count.
     static var ages: UInt16 { 8 }
     private static var wide: UInt32 { 1 << 31 }
 
     private let bucketCount: Int
     private let slotCapacity: Int
-    /// Part of the hash; 0 for none.
-    private var tags: ZeroedArray<UInt32>
-    /// When an entry was touched last, in recorded prompts.
-    private var stamps: ZeroedArray<UInt32>
+    /// For each bucket a line of memory: parts of hashes, 0 for none, and behind them when each entry was
+    /// touched last, in recorded prompts.
+    private var heads: ZeroedArray<UInt32>
     /// Word 0: how many holders, or `wide` and a row; then slot << 16 | age.
     private var words: ZeroedArray<UInt32>
     /// Rows of ages, 0 for none.
@@ -35,14 +42,17 @@ struct PrefixCache: ~Copyable {
     private var rowsUsed = 0
     private var freeRows: RigidArray<UInt32>
     private var clock: UInt32 = 0
+    /// Keeps the loads of `fetchHeads` and `fetchWords` from being left out.
+    private var fetched: UInt32 = 0
     /// By slot.
     private var age: RigidArray<UInt16>
     private var touchesInAge: RigidArray<UInt32>
     private var touchesPerAge: RigidArray<UInt32>
-    /// Of the last `match`: by slot, its slots, and entries by block (-1 none, -2 not looked up).
+    /// Of the last `match`: by slot, its slots, and entries by mark (-1 none, -2 not looked up).
     private(set) var runs: RigidArray<UInt16>
     private var holders: RigidArray<UInt16>
-    private var entryOfBlock: RigidArray<Int32>
+    private var entryOfMark: RigidArray<Int32>
+    private var marks: RigidArray<UInt64>
 
     /// For so many endpoints of so many blocks each, within so many bytes.
     init(slotCapacity: Int, blocksPerSlot: Int, bytesMax: Int) {
@@ -51,9 +61,10 @@ struct PrefixCache: ~Copyable {
         let entries = max(64, min(wanted, bytesMax * 3 / 4 / bytesPerEntry))
         bucketCount = entries / Self.ways
         self.slotCapacity = slotCapacity
-        tags = ZeroedArray(count: bucketCount * Self.ways)
-        stamps = ZeroedArray(count: bucketCount * Self.ways)
-        words = ZeroedArray(count: bucketCount * Self.ways * Self.wordsPerEntry)
+        let isLarge = entries >= 1 << 17
+        heads = ZeroedArray(count: bucketCount * Self.ways * 2, hasLargePages: isLarge)
+        words = ZeroedArray(
+            count: bucketCount * Self.ways * Self.wordsPerEntry, hasLargePages: isLarge)
         rowCount = slotCapacity <= Self.inPlace
             ? 0 : max(1, min(entries, bytesMax / 4 / (2 * slotCapacity + 4)))
         rows = ZeroedArray(count: rowCount * slotCapacity)
@@ -64,7 +75,8 @@ struct PrefixCache: ~Copyable {
             repeating: UInt32(max(1, blocksPerSlot / Int(Self.ages))), count: slotCapacity)
         runs = RigidArray(repeating: 0, count: slotCapacity)
         holders = RigidArray(capacity: slotCapacity)
-        entryOfBlock = RigidArray(repeating: -2, count: PrefixHasher.blockLimit)
+        entryOfMark = RigidArray(repeating: -2, count: PrefixHasher.blockLimit)
+        marks = RigidArray(capacity: PrefixHasher.blockLimit)
     }
 
     /// Blocks that an endpoint holds at the most from now on.
@@ -89,20 +101,46 @@ struct PrefixCache: ~Copyable {
     mutating func match(_ blocks: Span<UInt64>) -> Int {
         for i in 0..<holders.count { runs[Int(holders[i])] = 0 }
         holders.removeAll()
-        let count = min(blocks.count, entryOfBlock.count)
+        takeMarks(blocks)
+        let count = marks.count
         if count == 0 { return 0 }
-        let first = find(blocks[0])
+        let first = find(marks[0])
         if first < 0 { return 0 }
-        for i in 1..<max(1, count) { entryOfBlock[i] = -2 }
-        entryOfBlock[0] = Int32(first)
+        for i in 1..<count { entryOfMark[i] = -2 }
+        entryOfMark[0] = Int32(first)
         collectHolders(first)
+        let blockCount = min(blocks.count, PrefixHasher.blockLimit)
         var guess = count
         for i in 0..<holders.count {
             let slot = Int(holders[i])
-            guess = run(of: slot, blocks, count, guess)
-            runs[slot] = UInt16(guess)
+            guess = run(of: slot, count, guess)
+            runs[slot] = UInt16(guess == count ? blockCount : Self.blocks(guess))
         }
         return holders.count
+    }
+
+    /// Picks the marks out of a chain.
+    private mutating func takeMarks(_ blocks: Span<UInt64>) {
+        let count = min(blocks.count, PrefixHasher.blockLimit)
+        marks.removeAll()
+        for i in 0..<min(count, Self.denseBlocks) { marks.append(blocks[i]) }
+        var at = Self.denseBlocks + Self.markDistance - 1
+        while at < count {
+            marks.append(blocks[at])
+            at += Self.markDistance
+        }
+        let rest = count - Self.denseBlocks
+        if rest > 0 && rest % Self.markDistance != 0 { marks.append(blocks[count - 1]) }
+    }
+
+    /// Blocks up to and with so many marks, the last block aside.
+    private static func blocks(_ marks: Int) -> Int {
+        marks <= denseBlocks ? marks : denseBlocks + (marks - denseBlocks) * markDistance
+    }
+
+    /// Marks among so many first blocks, the last block aside.
+    private static func marks(_ blocks: Int) -> Int {
+        blocks <= denseBlocks ? blocks : denseBlocks + (blocks - denseBlocks) / markDistance
     }
 
     private mutating func collectHolders(_ entry: Int) {
@@ -125,21 +163,19 @@ struct PrefixCache: ~Copyable {
         }
     }
 
-    /// Blocks that an endpoint holds, knowing that it holds the first; `guess` is the last one's answer.
-    private mutating func run(
-        of slot: Int, _ blocks: Span<UInt64>, _ count: Int, _ guess: Int
-    ) -> Int {
+    /// Marks that an endpoint holds, knowing that it holds the first; `guess` is the last one's answer.
+    private mutating func run(of slot: Int, _ count: Int, _ guess: Int) -> Int {
         var low = 1
         var high = count
         if low < high {
-            if has(high - 1, slot, blocks) { return high }
+            if has(high - 1, slot) { return high }
             high -= 1
         }
         if guess > low && guess <= high {
-            if has(guess - 1, slot, blocks) {
+            if has(guess - 1, slot) {
                 low = guess
                 if guess < high {
-                    if !has(guess, slot, blocks) { return guess }
+                    if !has(guess, slot) { return guess }
                     low = guess + 1
                 }
             } else {
@@ -148,17 +184,17 @@ struct PrefixCache: ~Copyable {
         }
         while low < high {
             let middle = (low + high + 1) >> 1
-            if has(middle - 1, slot, blocks) { low = middle } else { high = middle - 1 }
+            if has(middle - 1, slot) { low = middle } else { high = middle - 1 }
         }
         return low
     }
 
     @inline(__always)
-    private mutating func has(_ block: Int, _ slot: Int, _ blocks: Span<UInt64>) -> Bool {
-        var entry = Int(entryOfBlock[block])
+    private mutating func has(_ mark: Int, _ slot: Int) -> Bool {
+        var entry = Int(entryOfMark[mark])
         if entry == -2 {
-            entry = find(blocks[block])
-            entryOfBlock[block] = Int32(entry)
+            entry = find(marks[mark])
+            entryOfMark[mark] = Int32(entry)
         }
         return entry >= 0 && ageHeld(entry, slot) != 0
     }
@@ -189,15 +225,24 @@ struct PrefixCache: ~Copyable {
 
     @inline(__always)
     private func find(_ hash: UInt64) -> Int {
-        let base = bucket(hash)
+        let bucket = bucket(hash)
         let tag = Self.tag(hash)
-        for i in base..<base + Self.ways where tags[i] == tag { return i }
+        let head = bucket &* (2 &* Self.ways)
+        for way in 0..<Self.ways where heads[head &+ way] == tag {
+            return bucket &* Self.ways &+ way
+        }
         return -1
     }
 
     @inline(__always)
     private func bucket(_ hash: UInt64) -> Int {
-        Int(hash.multipliedFullWidth(by: UInt64(bucketCount)).high) &* Self.ways
+        Int(hash.multipliedFullWidth(by: UInt64(bucketCount)).high)
+    }
+
+    /// Where an entry's stamp is in `heads`.
+    @inline(__always)
+    private func stampOf(_ entry: Int) -> Int {
+        (entry >> 3) &* (2 &* Self.ways) &+ Self.ways &+ (entry & 7)
     }
 
     @inline(__always)
@@ -215,50 +260,76 @@ struct PrefixCache: ~Copyable {
 
     /// Notes that an endpoint is given a prompt whose first `matched` blocks it holds, as `match` found.
     mutating func record(_ blocks: Span<UInt64>, _ slot: Int, matched: Int) {
-        let count = min(blocks.count, entryOfBlock.count)
+        takeMarks(blocks)
+        let count = marks.count
         clock &+= 1
         var start = 0
         if matched > 0 {
-            // Blocks before one of the current age are of it too.
-            let last = find(blocks[matched - 1])
+            let isAll = matched >= min(blocks.count, PrefixHasher.blockLimit)
+            let held = isAll ? count : Self.marks(matched)
+            // Marks before one of the current age are of it too.
+            let last = find(marks[held - 1])
             if last >= 0 && ageHeld(last, slot) == age[slot] {
-                start = matched
-                stamps[last] = clock
+                start = held
+                heads[stampOf(last)] = clock
             }
         }
-        // From the last on, so that no block is ever younger than one before it.
+        if start == count { return }
+        // In passes: a store to a cold line is waited for, loads that do not depend on each other are not.
+        fetchHeads(start, count)
+        for i in start..<count { entryOfMark[i] = takeEntry(marks[i]) }
+        fetchWords(start, count)
+        // From the last on, so that no mark is ever younger than one before it.
         var i = count
         while i > start {
             i -= 1
-            touch(blocks[i], slot)
+            let entry = Int(entryOfMark[i] & ~Self.isNew)
+            if entryOfMark[i] & Self.isNew != 0 { clear(entry) }
+            hold(entry, slot, weight: i < Self.denseBlocks ? 1 : UInt32(Self.markDistance))
         }
     }
 
-    private mutating func touch(_ hash: UInt64, _ slot: Int) {
-        let base = bucket(hash)
+    /// In `entryOfMark`: the entry was somebody else's.
+    private static var isNew: Int32 { 1 << 30 }
+
+    @inline(never)
+    private mutating func fetchHeads(_ start: Int, _ end: Int) {
+        var all: UInt32 = 0
+        for i in start..<end { all |= heads[bucket(marks[i]) &* (2 &* Self.ways)] }
+        fetched = all
+    }
+
+    @inline(never)
+    private mutating func fetchWords(_ start: Int, _ end: Int) {
+        var all: UInt32 = 0
+        for i in start..<end {
+            all |= words[Int(entryOfMark[i] & ~Self.isNew) &* Self.wordsPerEntry]
+        }
+        fetched = all
+    }
+
+    /// The entry of a hash, taken from what was touched the longest time ago when it has none.
+    private mutating func takeEntry(_ hash: UInt64) -> Int32 {
+        let bucket = bucket(hash)
         let tag = Self.tag(hash)
-        var entry = base
+        let head = bucket &* (2 &* Self.ways)
+        var way = 0
         var oldest: UInt32 = 0
-        var isFound = false
-        for i in base..<base + Self.ways {
-            let other = tags[i]
+        for i in 0..<Self.ways {
+            let other = heads[head &+ i]
             if other == tag {
-                entry = i
-                isFound = true
-                break
+                heads[head &+ Self.ways &+ i] = clock
+                return Int32(bucket &* Self.ways &+ i)
             }
-            let since = other == 0 ? UInt32.max : clock &- stamps[i]
+            let since = other == 0 ? UInt32.max : clock &- heads[head &+ Self.ways &+ i]
             if since > oldest {
                 oldest = since
-                entry = i
+                way = i
             }
         }
-        if !isFound {
-            clear(entry)
-            tags[entry] = tag
-        }
-        stamps[entry] = clock
-        hold(entry, slot)
+        heads[head &+ way] = tag
+        heads[head &+ Self.ways &+ way] = clock
+        return Int32(bucket &* Self.ways &+ way) | Self.isNew
     }
 
     private mutating func clear(_ entry: Int) {
@@ -273,7 +344,7 @@ struct PrefixCache: ~Copyable {
     }
 
     /// Makes an endpoint a holder, of the current age.
-    private mutating func hold(_ entry: Int, _ slot: Int) {
+    private mutating func hold(_ entry: Int, _ slot: Int, weight: UInt32) {
         let base = entry * Self.wordsPerEntry
         let head = words[base]
         let current = age[slot]
@@ -282,7 +353,7 @@ struct PrefixCache: ~Copyable {
             let at = Int(head & ~Self.wide) * slotCapacity + slot
             if rows[at] != current {
                 rows[at] = current
-                count(slot)
+                count(slot, weight)
             }
             return
         }
@@ -292,13 +363,13 @@ struct PrefixCache: ~Copyable {
             if Int(other >> 16) == slot {
                 if other != pair {
                     words[base + 1 + i] = pair
-                    count(slot)
+                    count(slot, weight)
                 }
                 return
             }
             if !isValid(UInt16(truncatingIfNeeded: other), Int(other >> 16)) { free = i }
         }
-        count(slot)
+        count(slot, weight)
         if free >= 0 {
             words[base + 1 + free] = pair
         } else if Int(head) < Self.inPlace {
@@ -323,8 +394,8 @@ struct PrefixCache: ~Copyable {
         return UInt32(rowsUsed - 1)
     }
 
-    private mutating func count(_ slot: Int) {
-        touchesInAge[slot] += 1
+    private mutating func count(_ slot: Int, _ weight: UInt32) {
+        touchesInAge[slot] += weight
         if touchesInAge[slot] >= touchesPerAge[slot] {
             touchesInAge[slot] = 0
             age[slot] = Self.later(age[slot], by: 1)
