@@ -1,3 +1,5 @@
+import HTTP
+
 /// Who picks the endpoint of each request to a pool.
 public enum PoolPicker: Sendable, Equatable {
     /// This process.
@@ -18,15 +20,28 @@ public struct PoolDescription: Sendable {
     public var needsContent: Bool
     /// An external picker sees the content of answers (`GatewayParameters.spec.picker.responseBody`).
     public var sendsAnswers: Bool
+    /// Priorities of requests by the name of an objective, whose bytes are sorted by nobody: there are few.
+    public var objectives: [(name: [UInt8], priority: Int32)] = []
+    /// Its state, which workers and observer share; nil where an external picker alone decides.
+    public var ledger: PoolLedger?
 
     public init(
         id: UInt32, name: String, picker: PoolPicker = .builtIn, needsContent: Bool = true,
-        sendsAnswers: Bool = true
+        sendsAnswers: Bool = true, ledger: PoolLedger? = nil
     ) {
         self.id = id
         self.name = name
         self.picker = picker
         self.needsContent = needsContent
         self.sendsAnswers = sendsAnswers
+        self.ledger = ledger
+    }
+
+    /// The priority of an objective; 0 when the pool has none of this name (`inference-extension.md` §2).
+    public func priority(_ objective: Span<UInt8>) -> Int32 {
+        for known in objectives where ByteScan.equal(known.name.span, objective) {
+            return known.priority
+        }
+        return 0
     }
 }

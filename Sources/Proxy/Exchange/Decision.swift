@@ -39,7 +39,7 @@ struct Decision: BitwiseCopyable {
         firstEndpoint = cluster.firstEndpoint
         endpointCount = cluster.endpointCount
         isModelServer = cluster.isModelServer
-        isPooled = cluster.pool >= 0
+        isPooled = cluster.isPicked
         // A host that a filter named wins over what the cluster says.
         hostHeader = flags.contains(.rewritesHost) ? .preserve : cluster.hostHeaderKind
     }

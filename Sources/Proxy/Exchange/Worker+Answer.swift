@@ -151,6 +151,7 @@ extension Worker {
                 return consumed &+ useInterim(
                     exchange, upstream, ByteScan.part(padded, consumed, count))
             }
+            if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) { return count }
             return consumed &+ passHead(
                 exchange, upstream, ByteScan.part(padded, 0, count), headBytes: consumed)
         case .incomplete(let scanned):
