@@ -72,6 +72,12 @@ extension Worker {
         _ slot: SlotID, _ pooled: SlotID, _ rest: Span<UInt8>
     ) -> Int {
         let isChunked = exchanges[slot].request.isChunked
+        if let count = exchanges[slot].request.remaining,
+            count > UInt64(limits(of: slot).heldContentBytesMax)
+        {
+            requestTooLarge(slot)
+            return 0
+        }
         if isChunked, !buffers.append(ByteScan.bytes(Self.chunkLine), to: &exchanges[slot].buffer) {
             fail(slot, .overloaded)
             return 0
