@@ -1,4 +1,5 @@
 import HTTP
+import Inference
 import Telemetry
 
 /// Every answer that the gateway makes itself: the one place where a cause becomes a status.
