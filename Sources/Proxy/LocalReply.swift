@@ -24,6 +24,10 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case contentTooLarge
     case headTooLargeAfterFilters
     case malformed(Malformed)
+    /// Content that no model can be chosen by.
+    case unreadableContent(BodyRefusal)
+    /// A pool did not take the request.
+    case rejected(RejectionReason)
     /// A filter answers with a redirect; its status and Location stand beside.
     case redirect
 
@@ -195,11 +199,57 @@ enum LocalReply: Equatable, BitwiseCopyable {
         case .redirect: (302, "redirect", "")
         case .malformed(let problem):
             (UInt16(problem.status), "malformed_request", problem.sentence)
+        case .unreadableContent(let refusal):
+            (refusal.status, "unreadable_content", refusal.sentence)
+        case .rejected(let reason): LocalReply.row(of: reason)
+        }
+    }
+
+    private static func row(
+        of reason: RejectionReason
+    ) -> (status: UInt16, slug: StaticString, sentence: StaticString) {
+        let status = UInt16(reason.status)
+        return switch reason {
+        case .saturated:
+            (status, "pool_saturated", "All model servers are busy. Try again later.")
+        case .queueFull:
+            (
+                status, "pool_queue_full",
+                "Too many requests wait for the model servers already. Try again later."
+            )
+        case .evicted:
+            (
+                status, "pool_evicted",
+                """
+                The request waited for a model server and gave its place to one of higher \
+                priority. Try again later.
+                """
+            )
+        case .deadline:
+            (
+                status, "pool_wait_expired",
+                "No model server was free in time. Try again later."
+            )
+        case .noEndpoint:
+            (
+                status, "no_endpoint",
+                "The backend has no endpoint that is ready. Try again later."
+            )
+        case .modelUnknown:
+            (
+                status, "model_not_found",
+                "No model server has this model. Check its name, or have it installed."
+            )
         }
     }
 
     /// The client may try again soon.
-    var hasRetryAfter: Bool { row.status == 503 }
+    var hasRetryAfter: Bool { row.status == 503 || row.status == 429 }
+
+    /// The field that says why a pool dropped the request (`inference-extension.md` §8); empty for none.
+    var droppedReason: StaticString {
+        if case .rejected(let reason) = self { reason.droppedReason } else { "" }
+    }
 }
 
 extension Dialect {

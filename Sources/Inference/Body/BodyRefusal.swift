@@ -1,5 +1,5 @@
 /// Why content is refused whose choice of a backend depends on it (`robustness.md` §8).
-public enum BodyRefusal: UInt8, Error, Sendable, CaseIterable {
+public enum BodyRefusal: UInt8, Error, Sendable, CaseIterable, BitwiseCopyable {
     case notJSON
     case truncated
     case trailingBytes
