@@ -285,6 +285,8 @@ import Testing
             #expect(
                 theirs.map { Array($0.utf8) } == reading.model.map { Array($0.utf8) }, "\(shown)")
         case .notJSON, .truncated, .trailingBytes, .notUTF8:
+            // Foundation takes a comma behind the last value, and guesses encodings from zeros.
+            if shown.contains(/,\s*[\]}]/) || bytes.contains(0) { return }
             #expect(object == nil, "\(shown)")
         default: break
         }
