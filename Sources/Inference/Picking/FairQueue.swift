@@ -84,8 +84,8 @@ struct ModelQueue: BitwiseCopyable {
     /// From the highest priority on.
     var bands = IndexList()
     var count: Int32 = 0
-    /// Waiters for which not every endpoint will do.
-    var restrictedCount: Int32 = 0
+    /// Of them those that are not alike to others: `PickRequest.isSpecial`.
+    var specialCount: Int32 = 0
     /// Place in `FairQueue.active`; -1 while nobody waits.
     var activeAt: Int32 = -1
 }
@@ -153,7 +153,7 @@ struct FairQueue: ~Copyable {
         byDeadline.append(id.slot, .time, &waiters)
         count += 1
         models[model].count += 1
-        if request.isRestricted { models[model].restrictedCount += 1 }
+        if request.isSpecial { models[model].specialCount += 1 }
         if models[model].activeAt < 0 {
             models[model].activeAt = Int32(active.count)
             active.append(Int32(model))
@@ -213,7 +213,7 @@ struct FairQueue: ~Copyable {
         waiters[slot].line = .max
         count -= 1
         models[model].count -= 1
-        if waiters[slot].request.isRestricted { models[model].restrictedCount -= 1 }
+        if waiters[slot].request.isSpecial { models[model].specialCount -= 1 }
         if lines[line].waiters.isEmpty { removeLine(line, model) }
         if models[model].count == 0 {
             let at = Int(models[model].activeAt)

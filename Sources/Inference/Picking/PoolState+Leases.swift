@@ -201,8 +201,9 @@ extension PoolState {
                 let perByte = Float(timings.prompt) / 1e6 / Float(row.newBytes)
                 Self.learn(&models.rows[row.model].prefillMillisecondsPerByte, perByte)
             }
-            let load = timings.isLoadKnown ? timings.load : row.isLoader
-                ? row.startedAt &- row.pickedAt : 0
+            // Who came during a load waited for it, too.
+            let load = timings.isLoadKnown
+                ? timings.load : row.isLoading ? row.startedAt &- row.pickedAt : 0
             let total = now &- row.pickedAt
             Self.learn(
                 &models.rows[row.model].serviceMilliseconds, total > load ? total &- load : 1)

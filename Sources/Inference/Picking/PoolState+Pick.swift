@@ -47,10 +47,14 @@ extension PoolState {
         _ request: PickRequest, prefix: Span<UInt64>, now: UInt64
     ) -> PickOutcome {
         let model = row(of: request.model, now)
-        if queue.models[model].count > queue.models[model].restrictedCount {
+        if queue.models[model].count > 0 {
             // Those who wait for the model have their turn before who comes.
-            if request.priority < 0 || !request.mayWait { return rejected(.saturated, model) }
-            return wait(request, prefix, model, now)
+            if request.priority >= 0 && request.mayWait {
+                return wait(request, prefix, model, now)
+            }
+            if queue.models[model].count > queue.models[model].specialCount {
+                return rejected(.saturated, model)
+            }
         }
         let placement = place(request, prefix, model, now)
         switch placement.verdict {
