@@ -66,10 +66,12 @@ let package = Package(
         target("TLS", ["COpenSSL", "Kernel"]),
         target("Routing", ["HTTP", "CPCRE2", containers]),
         target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
-        target("Inference", ["HTTP", "CZlib", "CZstd", containers]),
+        target("Inference", ["HTTP", "Kernel", "CZlib", "CZstd", containers]),
         target("Telemetry", ["Kernel", containers]),
         // Level 3: what Control writes and Proxy reads.
-        target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
+        target(
+            "Runtime",
+            ["Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", containers]),
         // Level 4.
         target(
             "Proxy",
@@ -104,7 +106,7 @@ let package = Package(
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
-        tests("InferenceTests", ["Inference", "HTTP", "CZlib", "CZstd", containers]),
+        tests("InferenceTests", ["Inference", "HTTP", "Kernel", "CZlib", "CZstd", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
         tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
