@@ -201,23 +201,10 @@ enum LocalReply: Equatable, BitwiseCopyable {
     var hasRetryAfter: Bool { row.status == 503 }
 }
 
-/// Whose error format a path speaks (`interface.md` §4).
-enum Dialect: UInt8 {
-    case plain, ollama, openAI, anthropic, grpc
-
-    /// By the content type of a call, else by the path, wherever a route's prefix put it.
+extension Dialect {
+    /// By the content type of a call, else by the path.
     init(path: Span<UInt8>, contentType: Span<UInt8>) {
-        if GRPC.isCall(contentType) {
-            self = .grpc
-        } else if Dialect.contains(path, "/v1/messages") {
-            self = .anthropic
-        } else if Dialect.contains(path, "/v1/") {
-            self = .openAI
-        } else if Dialect.contains(path, "/api/") {
-            self = .ollama
-        } else {
-            self = .plain
-        }
+        if GRPC.isCall(contentType) { self = .grpc } else { self.init(path: path) }
     }
 
     /// By a head that `HeadWriter` wrote.
@@ -225,14 +212,5 @@ enum Dialect: UInt8 {
         self.init(
             path: HeadLines.requestLine(of: head),
             contentType: head.extracting(HeadLines.value("content-type:", in: head, from: 0)))
-    }
-
-    private static func contains(_ path: Span<UInt8>, _ part: StaticString) -> Bool {
-        let count = part.utf8CodeUnitCount
-        if path.count < count { return false }
-        for start in 0...(path.count - count) where path[start] == 0x2F {
-            if ByteScan.equal(path.extracting(start..<(start + count)), ByteScan.bytes(part)) { return true }
-        }
-        return false
     }
 }
