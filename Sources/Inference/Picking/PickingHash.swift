@@ -2,7 +2,13 @@
 public enum PickingHash {
     /// The hash of any text; 0 for no bytes.
     public static func of(_ bytes: Span<UInt8>) -> UInt64 {
-        bytes.isEmpty ? 0 : max(1, XXHash64.hash(bytes))
+        bytes.isEmpty ? 0 : max(1, hash(bytes))
+    }
+
+    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+        var hash = XXHash64()
+        hash.update(bytes)
+        return hash.digest
     }
 
     /// The hash of a model's name as an engine compares it; 0 for no bytes.
@@ -15,7 +21,7 @@ public enum PickingHash {
         if starts(rest, with: "library/") { rest = rest.extracting(8...) }
         if rest.isEmpty { return 0 }
         var hash = XXHash64()
-        hash.append(rest)
+        hash.update(rest)
         var hasTag = false
         var at = rest.count - 1
         while at >= 0 && rest[at] != UInt8(ascii: "/") {
@@ -23,9 +29,10 @@ public enum PickingHash {
             at -= 1
         }
         if !hasTag {
-            for byte in ":latest".utf8 { hash.append(byte) }
+            let tag: InlineArray<7, UInt8> = [0x3A, 0x6C, 0x61, 0x74, 0x65, 0x73, 0x74]
+            hash.update(tag.span)
         }
-        return max(1, hash.finish())
+        return max(1, hash.digest)
     }
 
     private static func starts(_ bytes: Span<UInt8>, with prefix: String) -> Bool {
