@@ -107,7 +107,7 @@ let package = Package(
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
-        tests("InferenceTests", ["Inference", "HTTP", "CZlib", "CZstd", containers]),
+        tests("InferenceTests", ["Inference", "HTTP", "Kernel", "CZlib", "CZstd", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
         tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
