@@ -66,10 +66,12 @@ let package = Package(
         target("TLS", ["COpenSSL", "Kernel"]),
         target("Routing", ["HTTP", "CPCRE2", containers]),
         target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
-        target("Inference", ["HTTP", "CZlib", "CZstd", containers]),
+        target("Inference", ["HTTP", "Kernel", "CZlib", "CZstd", containers]),
         target("Telemetry", ["Kernel", containers]),
         // Level 3: what Control writes and Proxy reads.
-        target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
+        target(
+            "Runtime",
+            ["Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", containers]),
         // Level 4.
         target(
             "Proxy",
@@ -82,7 +84,8 @@ let package = Package(
         target(
             "Control",
             [
-                "Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres", "Yams",
+                "Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer",
+                "CAres", "Yams",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         // Level 6.

@@ -1,3 +1,5 @@
+import HTTP
+
 /// Who picks the endpoint of each request to a pool.
 public enum PoolPicker: Sendable, Equatable {
     /// This process.
@@ -10,12 +12,12 @@ public enum PoolPicker: Sendable, Equatable {
 /// The worth of requests that name an objective (`InferenceObjective`).
 public struct ObjectiveDescription: Sendable, Equatable {
     /// As `x-gateway-inference-objective` has it.
-    public var name: String
+    public var name: [UInt8]
     /// Larger is served first; below 0 is shed first. Requests without an objective have 0.
     public var priority: Int32
 
     public init(name: String, priority: Int32) {
-        self.name = name
+        self.name = Array(name.utf8)
         self.priority = priority
     }
 }
@@ -56,16 +58,19 @@ public struct PoolDescription: Sendable {
     public var needsContent: Bool
     /// An external picker sees the content of answers (`GatewayParameters.spec.picker.responseBody`).
     public var sendsAnswers: Bool
-    /// Each name once. An external picker knows them itself: they are for what this process picks.
+    /// Each name once; their bytes are sorted by nobody, for there are few. An external picker knows them itself:
+    /// they are for what this process picks.
     public var objectives: [ObjectiveDescription]
     /// The first that fits holds: names, each once, then at the most one for all others. As `objectives`, for
     /// what this process picks.
     public var rewrites: [RewriteDescription]
+    /// Its state, which workers and observer share; nil where an external picker alone decides.
+    public var ledger: PoolLedger?
 
     public init(
         id: UInt32, name: String, picker: PoolPicker = .builtIn, needsContent: Bool = true,
         sendsAnswers: Bool = true, objectives: [ObjectiveDescription] = [],
-        rewrites: [RewriteDescription] = []
+        rewrites: [RewriteDescription] = [], ledger: PoolLedger? = nil
     ) {
         self.id = id
         self.name = name
@@ -74,5 +79,14 @@ public struct PoolDescription: Sendable {
         self.sendsAnswers = sendsAnswers
         self.objectives = objectives
         self.rewrites = rewrites
+        self.ledger = ledger
+    }
+
+    /// The priority of an objective; 0 when the pool has none of this name (`inference-extension.md` §2).
+    public func priority(_ objective: Span<UInt8>) -> Int32 {
+        for known in objectives where ByteScan.equal(known.name.span, objective) {
+            return known.priority
+        }
+        return 0
     }
 }

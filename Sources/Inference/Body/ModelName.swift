@@ -24,6 +24,12 @@ public struct ModelName: Sendable {
         borrowing get { storage.span.extracting(0..<count) }
     }
 
+    /// One of the bytes.
+    func byte(_ index: Int) -> UInt8 {
+        precondition(index >= 0 && index < count, "no such byte")
+        return storage[index]
+    }
+
     /// Adds a byte at the end; false when there is no room.
     public mutating func append(_ byte: UInt8) -> Bool {
         if count == Self.capacity { return false }

@@ -111,7 +111,7 @@ struct FairQueue: ~Copyable {
     private(set) var news = IndexList()
     /// How many wait.
     private(set) var count = 0
-    /// Blocks of waiters, `PrefixHasher.blockLimit` for each.
+    /// Blocks of waiters, `PrefixBlocks.countDefault` for each.
     private var blocks: ZeroedArray<UInt64>
     /// Open addressing over lines; `.max` for none.
     private var index: RigidArray<UInt32>
@@ -125,7 +125,7 @@ struct FairQueue: ~Copyable {
         bands = Slab(capacity: max(1, limit))
         models = RigidArray(repeating: ModelQueue(), count: ModelTable.capacity)
         active = RigidArray(capacity: ModelTable.capacity)
-        blocks = ZeroedArray(count: blocksPerWaiter == 0 ? 0 : capacity * PrefixHasher.blockLimit)
+        blocks = ZeroedArray(count: blocksPerWaiter == 0 ? 0 : capacity * PrefixBlocks.countDefault)
         var size = 64
         while size < limit * 2 { size *= 2 }
         index = RigidArray(repeating: .max, count: size)
@@ -139,13 +139,13 @@ struct FairQueue: ~Copyable {
     mutating func enter(
         _ request: PickRequest, _ prefix: Span<UInt64>, model: Int, now: UInt64, deadline: UInt64
     ) -> SlotID {
-        let blockCount = blocks.count == 0 ? 0 : min(prefix.count, PrefixHasher.blockLimit)
+        let blockCount = blocks.count == 0 ? 0 : min(prefix.count, PrefixBlocks.countDefault)
         let new = waiters.insert(
             Waiter(
                 request: request, model: model, enteredAt: now, blockCount: blockCount,
                 deadline: deadline))
         guard let id = new else { preconditionFailure("A queue that is not full has room.") }
-        let base = Int(id.slot) * PrefixHasher.blockLimit
+        let base = Int(id.slot) * PrefixBlocks.countDefault
         for i in 0..<blockCount { blocks[base + i] = prefix[i] }
         let line = line(of: request, model)
         waiters[id].line = line
@@ -322,7 +322,7 @@ struct FairQueue: ~Copyable {
     /// A waiter's blocks.
     func copyBlocks(of slot: UInt32, to output: inout RigidArray<UInt64>) {
         output.removeAll()
-        let base = Int(slot) * PrefixHasher.blockLimit
+        let base = Int(slot) * PrefixBlocks.countDefault
         for i in 0..<waiters[slot].blockCount { output.append(blocks[base + i]) }
     }
 

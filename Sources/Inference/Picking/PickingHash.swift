@@ -1,8 +1,10 @@
+import HTTP
+
 /// The one function that makes 64-bit names of models, flows and sessions; 0 means "none" everywhere.
 public enum PickingHash {
     /// The hash of any text; 0 for no bytes.
     public static func of(_ bytes: Span<UInt8>) -> UInt64 {
-        bytes.isEmpty ? 0 : max(1, XXHash64.hash(bytes))
+        bytes.isEmpty ? 0 : max(1, hash(bytes))
     }
 
     /// The hash of a model's name as an engine compares it; 0 for no bytes.
@@ -15,7 +17,7 @@ public enum PickingHash {
         if starts(rest, with: "library/") { rest = rest.extracting(8...) }
         if rest.isEmpty { return 0 }
         var hash = XXHash64()
-        hash.append(rest)
+        hash.update(rest)
         var hasTag = false
         var at = rest.count - 1
         while at >= 0 && rest[at] != UInt8(ascii: "/") {
@@ -23,9 +25,15 @@ public enum PickingHash {
             at -= 1
         }
         if !hasTag {
-            for byte in ":latest".utf8 { hash.append(byte) }
+            hash.update(ByteScan.bytes(":latest"))
         }
-        return max(1, hash.finish())
+        return max(1, hash.digest)
+    }
+
+    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+        var hash = XXHash64()
+        hash.update(bytes)
+        return hash.digest
     }
 
     private static func starts(_ bytes: Span<UInt8>, with prefix: String) -> Bool {

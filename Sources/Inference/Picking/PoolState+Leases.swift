@@ -16,7 +16,7 @@ extension PoolState {
         let isModelProbe = model != 0 && models.places[at].breaker.needsProbe
             && models.places[at].breaker.isOpen(now)
         if isModelProbe { models.places[at].breaker.isProbing = true }
-        let blockCount = min(blocks.count, PrefixHasher.blockLimit)
+        let blockCount = min(blocks.count, PrefixBlocks.countDefault)
         let new = blockCount == 0 ? 1 : 1 - Float(placement.matched) / Float(blockCount)
         let row = LeaseRow(
             slot: slot, model: model, serial: rows[slot].serial, pickedAt: now,

@@ -331,7 +331,7 @@ extension PoolState {
 
     private mutating func pickByScore(_ blockCount: Int) -> Int {
         let count = candidates.count
-        let request = ScoredRequest(blocks: Float(min(blockCount, PrefixHasher.blockLimit)))
+        let request = ScoredRequest(blocks: Float(min(blockCount, PrefixBlocks.countDefault)))
         for i in 0..<count { totals[i] = 0 }
         for raw in 0..<Scorer.count {
             guard let scorer = Scorer(rawValue: raw) else { continue }
@@ -397,7 +397,7 @@ extension PoolState {
         let load = loadEstimate(model)
         let perByte = row.prefillMillisecondsPerByte > 0 ? row.prefillMillisecondsPerByte : 0.02
         let prompt = Float(request.promptBytes) * perByte
-        let blocks = Float(max(1, min(blockCount, PrefixHasher.blockLimit)))
+        let blocks = Float(max(1, min(blockCount, PrefixBlocks.countDefault)))
         for i in 0..<candidates.count {
             let candidate = candidates[i]
             let slot = Int(candidate.slot)

@@ -75,8 +75,8 @@ struct PrefixCache: ~Copyable {
             repeating: UInt32(max(1, blocksPerSlot / Int(Self.ages))), count: slotCapacity)
         runs = RigidArray(repeating: 0, count: slotCapacity)
         holders = RigidArray(capacity: slotCapacity)
-        entryOfMark = RigidArray(repeating: -2, count: PrefixHasher.blockLimit)
-        marks = RigidArray(capacity: PrefixHasher.blockLimit)
+        entryOfMark = RigidArray(repeating: -2, count: PrefixBlocks.countDefault)
+        marks = RigidArray(capacity: PrefixBlocks.countDefault)
     }
 
     /// Blocks that an endpoint holds at the most from now on.
@@ -109,7 +109,7 @@ struct PrefixCache: ~Copyable {
         for i in 1..<count { entryOfMark[i] = -2 }
         entryOfMark[0] = Int32(first)
         collectHolders(first)
-        let blockCount = min(blocks.count, PrefixHasher.blockLimit)
+        let blockCount = min(blocks.count, PrefixBlocks.countDefault)
         var guess = count
         for i in 0..<holders.count {
             let slot = Int(holders[i])
@@ -121,7 +121,7 @@ struct PrefixCache: ~Copyable {
 
     /// Picks the marks out of a chain.
     private mutating func takeMarks(_ blocks: Span<UInt64>) {
-        let count = min(blocks.count, PrefixHasher.blockLimit)
+        let count = min(blocks.count, PrefixBlocks.countDefault)
         marks.removeAll()
         for i in 0..<min(count, Self.denseBlocks) { marks.append(blocks[i]) }
         var at = Self.denseBlocks + Self.markDistance - 1
@@ -265,7 +265,7 @@ struct PrefixCache: ~Copyable {
         clock &+= 1
         var start = 0
         if matched > 0 {
-            let isAll = matched >= min(blocks.count, PrefixHasher.blockLimit)
+            let isAll = matched >= min(blocks.count, PrefixBlocks.countDefault)
             let held = isAll ? count : Self.marks(matched)
             // Marks before one of the current age are of it too.
             let last = find(marks[held - 1])

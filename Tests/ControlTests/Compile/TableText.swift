@@ -66,7 +66,7 @@ enum TableText {
                     + (blueprint.isModelServer ? " model server" : "")
                     + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
             lines += (blueprint.pool?.objectives ?? []).map {
-                "  objective \($0.name) priority \($0.priority)"
+                "  objective \(String(decoding: $0.name, as: UTF8.self)) priority \($0.priority)"
             }
             lines += (blueprint.pool?.rewrites ?? []).map { row in
                 "  rewrite \(row.model ?? "any") to "
