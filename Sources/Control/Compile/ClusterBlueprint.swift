@@ -60,9 +60,13 @@ struct ClusterBlueprint: Sendable {
             case external(cluster: String, opensOnFailure: Bool)
         }
 
-        /// `namespace/name`.
-        let name: String
+        let pool: PoolName
         let picker: Picker
+        let objectives: [ObjectiveDescription]
+        let rewrites: [RewriteDescription]
+
+        /// `namespace/name`.
+        var name: String { pool.name.description }
     }
 
     /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.

@@ -120,7 +120,8 @@ extension Compiled {
         }
         return PoolDescription(
             id: identities.pool(blueprint.identity), name: pool.name, picker: picker,
-            needsContent: picker != .builtIn || endpointCount > 1)
+            needsContent: picker != .builtIn || endpointCount > 1 || !pool.rewrites.isEmpty,
+            objectives: pool.objectives, rewrites: pool.rewrites)
     }
 
     private func endpoints(

@@ -84,37 +84,3 @@ public struct EndpointPickerFailureMode: OpenEnum {
     public static let close = Self(rawValue: "FailClose")
     public static let known = [open, close]
 }
-
-/// The worth of requests.
-///
-/// Read; not served yet.
-public struct InferenceObjective: Resource, Codable {
-    public static let kind = "InferenceObjective"
-    public static let groups = [APIGroup(Groups.inferenceExperimental, "v1alpha2", "v1alpha1")]
-
-    public var metadata: ObjectMeta
-    public var spec: InferenceObjectiveSpec
-}
-
-public struct InferenceObjectiveSpec: Codable, Sendable, PartlyDeclared {
-    public var priority: Int?
-}
-
-/// Other names for models.
-///
-/// Read; not served yet.
-public struct InferenceModelRewrite: Resource, Codable {
-    public static let kind = "InferenceModelRewrite"
-    public static let groups = [APIGroup(Groups.inferenceExperimental, "v1alpha2", "v1alpha1")]
-
-    public var metadata: ObjectMeta
-    public var spec: InferenceModelRewriteSpec
-}
-
-public struct InferenceModelRewriteSpec: Codable, Sendable, PartlyDeclared {
-    public var poolRef: InferencePoolReference?
-}
-
-public struct InferencePoolReference: Codable, Hashable, Sendable, PartlyDeclared {
-    public var name: String?
-}

@@ -37,6 +37,8 @@ struct StatusBuilder {
         case let resource as ListenerSet: add(resource, object)
         case let resource as BackendTLSPolicy: add(resource, object)
         case let resource as InferencePool: add(resource, object)
+        case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
+        case let resource as InferenceModelRewrite: add(object, poolRef: resource.spec.poolRef)
         case is TrafficPolicy: addTrafficPolicy(object)
         default: break
         }
@@ -378,6 +380,22 @@ struct StatusBuilder {
                         parentRef: ref, controllerName: GatewayClass.ownController,
                         conditions: conditions)
                 }))
+    }
+
+    /// An objective or a rewrite: it waits for as long as its pool is not there.
+    private mutating func add(_ object: LocatedObject, poolRef: InferencePoolReference) {
+        let namespace = object.namespace ?? ""
+        let finding = PoolPolicies.refusal(of: poolRef, in: namespace, resolution.index)
+        note([finding].compactMap { $0 }, of: object, .warning)
+        let pool = PoolPolicies.pool(poolRef, of: NamespacedName(object))
+        let writer = writer(object)
+        append(
+            object,
+            StatusFields(conditions: [
+                finding.map {
+                    writer.condition("Accepted", .unknown, $0.reason, $0.text)
+                } ?? writer.condition("Accepted", .isTrue, "Accepted", "holds for \(pool)")
+            ]))
     }
 
     private func parentReference(toGateway number: Int) -> ParentReference {

@@ -28,6 +28,7 @@ struct BackendResolver {
     private(set) var clusters: [ClusterBlueprint] = []
     private var known: [Target: Outcome] = [:]
     private var numbers: [String: Int] = [:]
+    private lazy var policies = PoolPolicies(index)
 
     init(_ index: DocumentIndex, observations: Observations?) {
         self.index = index
@@ -187,10 +188,9 @@ struct BackendResolver {
     // MARK: - Pools
 
     private mutating func pool(_ target: Target) -> Outcome {
-        guard let pool = index.pools[PoolName(target.group, target.name)] else {
-            return notFound(target)
-        }
-        let place = "InferencePool \(target.name)"
+        let name = PoolName(target.group, target.name)
+        guard let pool = index.pools[name] else { return notFound(target) }
+        let place = name.description
         let proto: ClusterProtocol
         switch BackendProtocols.ofPool(pool.resource.spec, for: target.use, place: place) {
         case .success(let found): proto = found
@@ -214,7 +214,16 @@ struct BackendResolver {
                 key: key, name: "\(target.name)", endpoints: endpoints, protocol: proto,
                 transport: .tcp, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
                 isModelServer: true,
-                pool: ClusterBlueprint.Pool(name: "\(target.name)", picker: picker)))
+                pool: picking(name, picker)))
+    }
+
+    /// How the endpoints of a pool, or of a Backend that is one, are picked.
+    private mutating func picking(
+        _ name: PoolName, _ picker: ClusterBlueprint.Pool.Picker
+    ) -> ClusterBlueprint.Pool {
+        ClusterBlueprint.Pool(
+            pool: name, picker: picker, objectives: policies.objectives(of: name),
+            rewrites: policies.rewrites(of: name))
     }
 
     // MARK: - Backends

@@ -23,6 +23,8 @@ struct DocumentIndex: Sendable {
     var backends: [NamespacedName: Entry<Backend>] = [:]
     var parameters: [NamespacedName: Entry<GatewayParameters>] = [:]
     var pools: [PoolName: Entry<InferencePool>] = [:]
+    var objectives: [Entry<InferenceObjective>] = []
+    var rewrites: [Entry<InferenceModelRewrite>] = []
     var policies: [Entry<BackendTLSPolicy>] = []
     /// By the Service that they apply to; the section is a port's name.
     var policyTargets: [NamespacedName: [(policy: NamespacedName, section: String?)]] = [:]
@@ -87,6 +89,10 @@ struct DocumentIndex: Sendable {
             listenerSets.append(Entry(object: object, resource: resource))
         case let resource as InferencePool:
             pools[PoolName(object)] = Entry(object: object, resource: resource)
+        case let resource as InferenceObjective:
+            objectives.append(Entry(object: object, resource: resource))
+        case let resource as InferenceModelRewrite:
+            rewrites.append(Entry(object: object, resource: resource))
         case let resource as BackendTLSPolicy:
             policies.append(Entry(object: object, resource: resource))
             for ref in resource.spec.targetRefs

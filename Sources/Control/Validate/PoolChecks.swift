@@ -31,6 +31,45 @@ extension FieldChecks {
         }
     }
 
+    mutating func check(_ objective: InferenceObjective) {
+        check(objective.spec.poolRef)
+        inRange(objective.spec.priority, Int(Int32.min)...Int(Int32.max), "spec.priority")
+    }
+
+    mutating func check(_ rewrite: InferenceModelRewrite) {
+        check(rewrite.spec.poolRef)
+        notEmpty(rewrite.spec.rules.count, "spec.rules")
+        for (number, rule) in rewrite.spec.rules.enumerated() {
+            let path = "spec.rules[\(number)]"
+            for (position, match) in (rule.matches ?? []).enumerated() {
+                let place = path + ".matches[\(position)].model"
+                model(match.model.value, place + ".value")
+                if let type = match.model.type, !type.isKnown {
+                    refuse(place + ".type", "\"\(type)\" is not a type of match; use Exact")
+                }
+            }
+            notEmpty(rule.targets.count, path + ".targets")
+            for (position, target) in rule.targets.enumerated() {
+                model(target.modelRewrite, path + ".targets[\(position)].modelRewrite")
+                inRange(
+                    target.weight, 1...1_000_000, path + ".targets[\(position)].weight")
+            }
+            let weighted = rule.targets.filter { $0.weight != nil }.count
+            require(
+                weighted == 0 || weighted == rule.targets.count, path + ".targets",
+                "need a weight each, or none at all")
+        }
+    }
+
+    private mutating func check(_ reference: InferencePoolReference) {
+        objectName(reference.name, "spec.poolRef.name")
+        groupKind(reference.group, reference.kind, "spec.poolRef")
+    }
+
+    private mutating func model(_ name: String, _ path: @autoclosure () -> String) {
+        require((1...256).contains(name.utf8.count), path(), "must have 1 to 256 bytes")
+    }
+
     private mutating func checkPorts(_ spec: InferencePoolSpec) {
         if object.group == Groups.inference {
             require(

@@ -273,12 +273,35 @@ import Testing
                 + "often 9002"),
     ]
 
+    static let poolPolicies = [
+        Case(
+            "InferenceObjective", "{priority: 2147483648, poolRef: {name: \"\"}}",
+            "spec.poolRef.name: must have 1 to 253 characters",
+            "spec.priority: 2147483648 is not within -2147483648 to 2147483647"),
+        Case(
+            "InferenceModelRewrite", "{poolRef: {name: p}, rules: []}",
+            "spec.rules: needs at least one entry"),
+        Case(
+            "InferenceModelRewrite",
+            "{poolRef: {name: p}, rules: [{matches: [{model: {type: Prefix, value: \"\"}}], targets: []}]}",
+            "spec.rules[0].matches[0].model.type: \"Prefix\" is not a type of match; use Exact",
+            "spec.rules[0].matches[0].model.value: must have 1 to 256 bytes",
+            "spec.rules[0].targets: needs at least one entry"),
+        Case(
+            "InferenceModelRewrite",
+            "{poolRef: {name: p}, rules: [{targets: [{weight: 0, modelRewrite: a}, {modelRewrite: b}]}]}",
+            "spec.rules[0].targets: need a weight each, or none at all",
+            "spec.rules[0].targets[0].weight: 0 is not within 1 to 1000000"),
+    ]
+
     private static func text(_ test: Case) -> String {
         let version =
             switch test.kind {
             case "Service": "v1"
             case "Backend", "GatewayParameters": "ai-gateway.dev/v1alpha1"
             case "InferencePool": "inference.networking.k8s.io/v1"
+            case "InferenceObjective", "InferenceModelRewrite":
+                "inference.networking.x-k8s.io/v1alpha2"
             default: "gateway.networking.k8s.io/v1"
             }
         return """
@@ -289,7 +312,7 @@ import Testing
             """
     }
 
-    @Test(arguments: routes + gateways + others + pools)
+    @Test(arguments: routes + gateways + others + pools + poolPolicies)
     func `what the schema refuses is told field by field`(test: Case) {
         let documents = Admission.admit(Documents.read(Self.text(test)))
         let found = documents.problems.map { "\($0.fieldPath): \($0.message)" }
