@@ -70,6 +70,8 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// Requests that are read before their route is chosen, by `Downstream.naming`.
+    var namings = Slab<Naming>(capacity: 65_536)
     /// What is known of requests to pools, by `Exchange.poolRequest`.
     var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// How many of each are streams of HTTP/2 connections.
@@ -93,6 +95,10 @@ public struct Worker: ~Copyable {
     var currentUsers = 0
     /// Forwarding fields of some peers of some listener are believed.
     var trustsPeers = false
+    /// Routes of some listener depend on the model that a request names.
+    var mayNeedModel = false
+    /// The head in `requestHead` names the model that its content does.
+    var hasNamedModel = false
     /// Connections to some port begin with a header of the PROXY protocol.
     var takesIntroductions = false
     var clusters = ClusterSet([])

@@ -210,6 +210,10 @@ extension Worker {
         switch requestHead.parse(padded, count: count) {
         case .complete(let consumed):
             requestHead.cameOverHTTP2()
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
+                if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
+                return
+            }
             downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
             let used = consumed + beginExchange(id, headBytes: consumed, rest)
@@ -286,6 +290,7 @@ extension Worker {
         }
         if next != .max { downstreams[next].previousStream = previous }
         buffers.reclaim(&downstreams[id].input)
+        endNaming(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)
