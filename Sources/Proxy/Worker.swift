@@ -210,6 +210,16 @@ public struct Worker: ~Copyable {
     /// Milliseconds since 1970, as of this tick.
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
 
+    /// The same with what is left of the millisecond, in 4096ths.
+    @inline(always)
+    var wallTime: (milliseconds: UInt64, fraction: UInt64) {
+        let nanoseconds = nowNanoseconds &+ wallOffset
+        let milliseconds = nanoseconds / 1_000_000
+        // Less than 2^20 nanoseconds by a factor below 2^12 / 10^6 * 2^20, so below 4096 and no overflow.
+        let rest = nanoseconds &- milliseconds &* 1_000_000
+        return (milliseconds, (rest &* 4_294) &>> 20)
+    }
+
     @inline(always)
     private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {
         let id = event.token.id

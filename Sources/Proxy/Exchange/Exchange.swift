@@ -117,7 +117,7 @@ struct Exchange: ~Copyable {
     /// What is known of a request to a pool.
     var poolRequest = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
+    var buffer: Buffer
     var record = ExchangeRecord()
 
     // Deadlines, worker milliseconds; 0: none.
@@ -142,15 +142,16 @@ struct Exchange: ~Copyable {
     var streamEnd: StreamEndScanner?
     var tunnel = Tunnel()
 
-    /// An exchange as the decision about its head has it.
+    /// An exchange as the decision about its head has it, with an empty buffer.
     @inline(always)
     init(
-        _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
-        _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
-        began: UInt64
+        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ settings: borrowing ExchangeSettings, _ buffer: consuming Buffer, generation: UInt32,
+        headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = decision
+        self.decision = copy decision
+        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
@@ -177,6 +178,7 @@ struct Exchange: ~Copyable {
     ) {
         self.downstream = downstream
         self.decision = decision
+        buffer = Buffer()
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         headBytes = 0

@@ -9,7 +9,9 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(

@@ -10,7 +10,9 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
