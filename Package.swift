@@ -65,12 +65,16 @@ let package = Package(
         target("Routing", ["HTTP", "CPCRE2", containers]),
         target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
         target("Telemetry", ["Kernel", containers]),
+        target("Protocols", ["HTTP"]),
         // Level 3: what Control writes and Proxy reads.
         target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
         // Level 4.
         target(
             "Proxy",
-            ["Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Runtime", containers]),
+            [
+                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Protocols", "Runtime",
+                containers,
+            ]),
         target("Peer", ["Kernel", "HTTP", "TLS", containers]),
         // Level 5.
         target(
@@ -99,6 +103,7 @@ let package = Package(
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
+        tests("ProtocolsTests", ["Protocols", "HTTP", containers]),
         tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
