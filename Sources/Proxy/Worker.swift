@@ -69,6 +69,9 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// Calls to external pickers, and how many exchanges carry them.
+    var calls: Slab<PickerCall>
+    var carriers = 0
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0
@@ -158,7 +161,9 @@ public struct Worker: ~Copyable {
         sessions = DatagramSessions(seed: Random.next64())
         downstreams = Slab(capacity: options.connectionsMax)
         upstreams = Slab(capacity: options.upstreamsMax)
-        exchanges = Slab(capacity: options.connectionsMax)
+        // Twice as many: with each client's a picker's.
+        exchanges = Slab(capacity: 2 * options.connectionsMax)
+        calls = Slab(capacity: options.connectionsMax)
         buffers = BufferPool(budget: options.budget)
         self.shard = shard
     }
@@ -181,7 +186,7 @@ public struct Worker: ~Copyable {
         if !ready.isEmpty { runReady(&input) }
         if timers.hasWork(now: now) { expire() }
         if cipher.multiplexers.hasOutput { sendFrames(&input) }
-        shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
+        shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count &- carriers))
     }
 
     @inline(always)

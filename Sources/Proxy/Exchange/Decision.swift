@@ -21,6 +21,8 @@ struct Decision: BitwiseCopyable {
     var cluster: Int32 = -1
     var firstEndpoint: Int32 = 0
     var endpointCount: Int32 = 0
+    /// How the cluster's endpoints are picked, in `ClusterSet.pools`; -1: the less busy of two.
+    var pool: Int32 = -1
     var isModelServer = false
     /// Which Host the endpoint sees.
     var hostHeader = HostHeaderKind.preserve
@@ -36,6 +38,7 @@ struct Decision: BitwiseCopyable {
     mutating func note(_ cluster: borrowing ClusterRow) {
         firstEndpoint = cluster.firstEndpoint
         endpointCount = cluster.endpointCount
+        pool = cluster.pool
         isModelServer = cluster.isModelServer
         // A host that a filter named wins over what the cluster says.
         hostHeader = flags.contains(.rewritesHost) ? .preserve : cluster.hostHeaderKind

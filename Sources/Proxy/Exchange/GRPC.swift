@@ -25,7 +25,8 @@ enum GRPC {
         case .contentTooLarge, .headTooLargeAfterFilters: 8  // RESOURCE_EXHAUSTED
         case .malformed, .requestHeaderTimeout, .requestContentTimeout: 13  // INTERNAL
         case .redirect: 2  // UNKNOWN
-        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .overloaded, .connectRefused,
+        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
+            .connectRefused,
             .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer:
             14  // UNAVAILABLE
         }

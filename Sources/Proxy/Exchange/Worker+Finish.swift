@@ -14,6 +14,7 @@ extension Worker {
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
+        if exchanges[id].isProcessed { noteUnpassedRequest(id) }
         observe(id, .done)
         let end = Self.finish(
             &exchanges[id], &upstreams[upstream], &downstreams[downstream], leftover: leftover,
@@ -64,6 +65,10 @@ extension Worker {
     @inline(never)
     mutating func answerEnded(_ upstream: SlotID, clean: Bool) {
         let id = upstreams[upstream].exchange
+        if exchanges[id].isCarrier {
+            carrierEnded(id)
+            return
+        }
         if exchanges[id].phase == .tunnel {
             endTunnel(id, .upstreamReset)
             return
@@ -83,6 +88,7 @@ extension Worker {
 
     /// Content that ends with the connection has ended: the client is told as its framing tells it.
     private mutating func answerUntilCloseEnded(_ id: SlotID) {
+        if toldUntilClose(id) { return }
         if exchanges[id].answerFraming == .chunked {
             var last = Buffer()
             swap(&last, &output)
@@ -127,10 +133,8 @@ extension Worker {
     @inline(never)
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
-        guard mayRetry(id),
-            let row = chooseEndpoint(
-                cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            renameHost(id, endpoint: row)
+        guard mayRetry(id), let row = nextEndpoint(id),
+            renameSentHost(id, endpoint: row)
         else {
             answerFailure(id, reason)
             return
@@ -142,12 +146,20 @@ extension Worker {
         }
         exchanges[id].requestBroken = false
         exchanges[id].upstreamReusable = true
+        if exchanges[id].isCarrier { forgetTold(id) }
         attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
-            !exchanges[id].requestDone
+            !exchanges[id].requestDone, !exchanges[id].isCarrier
         {
             enqueue(downstream: exchanges[id].downstream)
         }
+    }
+
+    /// Row of the endpoint for another attempt.
+    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
+        if isPicked(id) { return pickedEndpoint(id, next: true) }
+        return chooseEndpoint(
+            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
     }
 
     private func mayRetry(_ id: SlotID) -> Bool {
@@ -174,7 +186,7 @@ extension Worker {
     }
 
     /// Where Host names the endpoint, another endpoint gets its own.
-    private mutating func renameHost(_ id: SlotID, endpoint: Int32) -> Bool {
+    mutating func renameSentHost(_ id: SlotID, endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
@@ -199,6 +211,10 @@ extension Worker {
 
     /// A failure that was counted already becomes the client's answer.
     private mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+        if exchanges[id].isCarrier {
+            carrierFailed(id, reason)
+            return
+        }
         let downstream = exchanges[id].downstream
         if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
         stopWaiting(id)
@@ -279,12 +295,12 @@ extension Worker {
     mutating func clientSpokeDuringExchange(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
-            if exchanges[exchange].phase == .connecting {
+            if exchanges[exchange].phase == .connecting, !exchanges[exchange].isProcessed {
                 if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
                 return
             }
             pumpRequest(exchange, &input)
-            return
+            guard hangsUpBehindPicker(id) else { return }
         }
         if downstreams[id].link.peerEnded, !downstreams[id].halfClosed { judgeHangUp(id, &input) }
     }
@@ -358,6 +374,10 @@ extension Worker {
 
     /// `timeouts.request` or `timeouts.backendRequest` has passed.
     mutating func exchangeTimedOut(_ id: SlotID) {
+        if exchanges[id].isCarrier {
+            carrierTimedOut(id)
+            return
+        }
         let isRequest =
             exchanges[id].requestDeadline != 0 && exchanges[id].requestDeadline <= now
         let upstream = exchanges[id].upstream
@@ -375,6 +395,7 @@ extension Worker {
     /// Frees an exchange's slot and what it holds.
     @inline(always)
     mutating func remove(_ id: SlotID) {
+        if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

@@ -26,6 +26,10 @@ extension Worker {
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
+        if decision.pool >= 0, decision.reply == nil, asksPicker(slot) {
+            if decision.reply != nil { answerUnsent(id) }
+            return 0
+        }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot) else {
             answerUnsent(id)
             return 0

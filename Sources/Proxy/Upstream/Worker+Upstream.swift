@@ -70,6 +70,8 @@ extension Worker {
         if upstreams[id].link.isCongested || exchange == .none { return }
         if upstreams[id].phase == .tunnel {
             tunnelFlushed(exchange, to: .backend, &input)
+        } else if exchanges[exchange].call != .none {
+            goOnPicked(exchange)
         } else if !exchanges[exchange].requestDone {
             pumpRequest(exchange, &input)
         }
@@ -102,7 +104,9 @@ extension Worker {
         case .handshaking:
             connectFailed(id, .tls)
         case .active:
-            if exchanges[exchange].phase == .awaitingHead {
+            if exchanges[exchange].isCarrier {
+                carrierEnded(exchange)
+            } else if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
                 fail(exchange, .firstByteTimeout)
             } else if downstreams.contains(exchanges[exchange].downstream),
