@@ -74,6 +74,9 @@ public struct Worker: ~Copyable {
     var namings = Slab<Naming>(capacity: 65_536)
     /// What is known of requests to pools, by `Exchange.poolRequest`.
     var poolRequests = Slab<PoolRequest>(capacity: 65_536)
+    /// Calls to external pickers, and how many exchanges carry them.
+    var calls: Slab<PickerCall>
+    var carriers = 0
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0
@@ -171,7 +174,9 @@ public struct Worker: ~Copyable {
         sessions = DatagramSessions(seed: Random.next64())
         downstreams = Slab(capacity: options.connectionsMax)
         upstreams = Slab(capacity: options.upstreamsMax)
-        exchanges = Slab(capacity: options.connectionsMax)
+        // Twice as many: with each client's a picker's.
+        exchanges = Slab(capacity: 2 * options.connectionsMax)
+        calls = Slab(capacity: options.connectionsMax)
         buffers = BufferPool(budget: options.budget)
         self.shard = shard
     }
@@ -194,7 +199,7 @@ public struct Worker: ~Copyable {
         if !ready.isEmpty { runReady(&input) }
         if timers.hasWork(now: now) { expire() }
         if cipher.multiplexers.hasOutput { sendFrames(&input) }
-        shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count))
+        shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count &- carriers))
     }
 
     @inline(always)

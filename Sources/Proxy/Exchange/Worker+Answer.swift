@@ -20,6 +20,10 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
+        if exchanges[exchange].call != .none || exchanges[exchange].isCarrier {
+            if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
+            if exchanges[exchange].isProcessed, !mayReadPicked(exchange) { return nil }
+        }
         // A client that does not take the answer stops its being read.
         if downstreams[exchanges[exchange].downstream].link.isCongested { return nil }
         if !upstreams[upstream].link.isReadable { return nil }
@@ -48,6 +52,7 @@ extension Worker {
     /// Goes on after the client has taken what was stuck.
     mutating func resumeAnswer(_ exchange: SlotID, _ input: inout Buffer) {
         guard exchange != .none, exchanges.contains(exchange) else { return }
+        if exchanges[exchange].isProcessed { resumePicker(exchange) }
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream), upstreams[upstream].phase == .active {
             pumpAnswer(upstream, &input)
@@ -68,7 +73,7 @@ extension Worker {
 
     /// Uses what was kept of an answer with what came.
     @inline(never)
-    private mutating func useKeptAnswer(
+    mutating func useKeptAnswer(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) {
         var kept = Buffer()
@@ -168,6 +173,7 @@ extension Worker {
     private mutating func useInterim(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
+        if responseHead.status == 101, exchanges[exchange].isProcessed { partForUpgrade(exchange) }
         if responseHead.status == 101 { return switchProtocols(exchange, upstream, rest) }
         return interim(exchange, upstream) ? 0 : rest.count
     }
@@ -205,6 +211,11 @@ extension Worker {
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
+        if exchanges[exchange].isProcessed {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            showAnswer(exchange, upstream, bytes)
+            return 0
+        }
         let plan = decideAnswer(exchange, upstream, bytes)
         responseHead.removeConnectionFields()
         if plan.hasFilters {
@@ -299,7 +310,7 @@ extension Worker {
 
     /// Reads from `responseHead`, which begins `bytes`, what it decides.
     @inline(always)
-    private mutating func decideAnswer(
+    mutating func decideAnswer(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> AnswerPlan {
         var facts = AnswerFacts(
@@ -344,6 +355,7 @@ extension Worker {
     private mutating func passContent(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
+        if exchanges[id].isProcessed, let used = tellAnswer(id, upstream, bytes) { return used }
         if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
         let downstream = exchanges[id].downstream
         let (part, result) = Self.pass(

@@ -169,6 +169,7 @@ extension Worker {
     private mutating func resumeAnswer(toStream id: SlotID) {
         let exchange = downstreams[id].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return }
+        if exchanges[exchange].isProcessed { resumePicker(exchange) }
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream) { enqueue(upstream: upstream) }
     }

@@ -36,7 +36,7 @@ extension Worker {
             }
         }
         // Any endpoint of the pool: another one's name takes its place when it has been picked.
-        guard writeHead(slot, endpoint: decision.firstEndpoint) else {
+        guard writeHead(slot, of: downstream, endpoint: decision.firstEndpoint) else {
             answerUnsent(downstream)
             return 0
         }
