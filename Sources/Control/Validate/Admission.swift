@@ -66,6 +66,7 @@ public enum Admission {
         case let resource as ReferenceGrant: checks.check(resource)
         case let resource as BackendTLSPolicy: checks.check(resource)
         case let resource as GatewayParameters: checks.check(resource)
+        case let resource as InferencePool: checks.check(resource)
         default: break
         }
         return checks.problems

@@ -322,7 +322,9 @@ extension Worker {
         }
         guard downstreams.contains(id) else { return }
         if downstreams[id].link.stream != nil {
-            forget(downstreamStream: id, .cancel)
+            // What lingers has its whole answer.
+            let isAnswered = downstreams[id].phase == .lingering
+            forget(downstreamStream: id, isAnswered ? .finished : .cancel)
             return
         }
         if downstreams[id].phase == .multiplexing { closeStreams(ofDownstream: id) }

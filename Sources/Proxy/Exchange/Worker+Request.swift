@@ -26,6 +26,7 @@ extension Worker {
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
+        if decision.isPooled, decision.reply == nil { return beginPooled(slot, rest) }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return 0
@@ -95,7 +96,7 @@ extension Worker {
 
     /// Answers a request about which nothing was sent; `decision.reply` says what.
     @inline(never)
-    private mutating func answerUnsent(_ id: SlotID) {
+    mutating func answerUnsent(_ id: SlotID) {
         let exchange = downstreams[id].exchange
         if exchange != .none {
             downstreams[id].exchange = .none

@@ -62,7 +62,9 @@ enum TableText {
                     + (blueprint.proxyProtocol == .none ? "" : " proxy \(blueprint.proxyProtocol)")
                     + (blueprint.tls.map { " TLS to \($0.serverName) \($0.applicationProtocols)" }
                         ?? "")
-                    + (blueprint.isModelServer ? " model server" : ""))
+                    + (blueprint.tls?.isUnverified ?? false ? " unverified" : "")
+                    + (blueprint.isModelServer ? " model server" : "")
+                    + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
             for endpoint in blueprint.endpoints {
                 let host =
                     switch endpoint.host {
