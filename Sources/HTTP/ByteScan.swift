@@ -196,6 +196,66 @@ public enum ByteScan {
         return max(from, to)
     }
 
+    /// Offset of the first quote, backslash, control below 0x20 or byte above 0x7F in `from..<to`;
+    /// `to` when there is none.
+    ///
+    /// What comes before needs no further look inside a JSON string. Controls and bytes above 0x7F
+    /// are one comparison: as signed numbers both are below 0x20.
+    @inlinable
+    public static func firstOfText(_ bytes: Span<UInt8>, from: Int, to: Int) -> Int {
+        precondition(from >= 0 && to <= bytes.count, "scan outside of the span")
+        var at = from
+        // Short strings first, then four vectors at a time.
+        var few = 2
+        while at &+ 16 <= to, few > 0 {
+            let lane = firstLane(endsText(load16(bytes, at)))
+            if lane < 16 { return at &+ lane }
+            at &+= 16
+            few &-= 1
+        }
+        while at &+ 64 <= to {
+            let first = endsText(load16(bytes, at)) .| endsText(load16(bytes, at &+ 16))
+            let second = endsText(load16(bytes, at &+ 32)) .| endsText(load16(bytes, at &+ 48))
+            if laneWord(first .| second) != 0 { break }
+            at &+= 64
+        }
+        while at &+ 16 <= to {
+            let lane = firstLane(endsText(load16(bytes, at)))
+            if lane < 16 { return at &+ lane }
+            at &+= 16
+        }
+        if at < to, to >= 16 {
+            // The last 16 bytes again; lanes before `at` do not count.
+            let least = 16 &- (to &- at)
+            return to &- 16 &+ firstLane(endsText(load16(bytes, to &- 16)), atLeast: least)
+        }
+        while at < to {
+            // Sound: at is inside from..<to, which was checked against the span.
+            let byte = unsafe bytes[unchecked: at]
+            if byte < 0x20 || byte == 0x22 || byte == 0x5C || byte >= 0x80 { return at }
+            at &+= 1
+        }
+        return max(from, to)
+    }
+
+    /// Lanes that hold a quote, a backslash, a control below 0x20 or a byte above 0x7F.
+    ///
+    /// With its second bit turned, a quote (0x22) comes right behind the controls, so that one
+    /// comparison finds both.
+    @inlinable @inline(__always)
+    static func endsText(_ v: SIMD16<UInt8>) -> SIMDMask<SIMD16<Int8>> {
+        let turn: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x02)
+        let bound: SIMD16<Int8> = SIMD16<Int8>(repeating: 0x21)
+        let backslash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5C)
+        // Sound: masks and vectors of sixteen bytes of any pattern; `.^` of masks is `^` of their
+        // bytes, for which vectors have but a generic operation.
+        let turned = unsafe unsafeBitCast(
+            unsafeBitCast(v, to: SIMDMask<SIMD16<Int8>>.self)
+                .^ unsafeBitCast(turn, to: SIMDMask<SIMD16<Int8>>.self),
+            to: SIMD16<Int8>.self)
+        return (turned .< bound) .| (v .== backslash)
+    }
+
     /// Offset of the first byte that is not a letter, digit or hyphen in `from..<to`; `to` when all
     /// are.
     ///

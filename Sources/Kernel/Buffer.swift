@@ -110,6 +110,16 @@ public struct Buffer: ~Copyable {
         return fitting
     }
 
+    /// Writes a number as eight hex digits over unread bytes that stand there, from the `offset`-th on.
+    public mutating func overwrite(hex number: UInt32, at offset: Int) {
+        precondition(offset >= 0 && offset <= count - 8, "Only unread bytes are overwritten.")
+        for digit in 0..<8 {
+            let value = UInt8(truncatingIfNeeded: number >> UInt32(28 - 4 * digit)) & 15
+            // Sound: the eight bytes are unread ones of this buffer, and access to it is exclusive.
+            unsafe base[Int(start) + offset + digit] = value < 10 ? 0x30 + value : 0x57 + value
+        }
+    }
+
     /// Drops the first `count` unread bytes.
     @inlinable
     public mutating func consume(_ count: Int) {

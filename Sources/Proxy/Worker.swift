@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -72,6 +73,8 @@ public struct Worker: ~Copyable {
     /// Calls to external pickers, and how many exchanges carry them.
     var calls: Slab<PickerCall>
     var carriers = 0
+    /// What is known of requests to pools, by `Exchange.poolRequest`.
+    var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0
@@ -98,6 +101,8 @@ public struct Worker: ~Copyable {
     var clusters = ClusterSet([])
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
+    /// State of pools that workers share, by the ids of the pools.
+    var ledgers = UniqueArray<PoolLedger?>()
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
@@ -115,6 +120,8 @@ public struct Worker: ~Copyable {
     var buffers: BufferPool
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
+    /// The chain of hashes of a prompt.
+    var prefixHashes = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
     /// What was decided about `requestHead`.
     var decision = Decision()
     var location = RigidArray<UInt8>(capacity: 32 * 1024)

@@ -111,6 +111,8 @@ public struct ClusterRow: BitwiseCopyable, Sendable {
     public let tls: Int32
     /// Into `ClusterSet.pools`, or -1.
     public let pool: Int32
+    /// More is asked for the choice of an endpoint than which is less busy.
+    public let isPicked: Bool
 }
 
 /// An endpoint as the worker reads it.
@@ -190,7 +192,9 @@ public struct ClusterSet: ~Copyable, Sendable {
                     protocol: description.protocol, isModelServer: description.isModelServer,
                     proxyProtocol: description.proxyProtocol,
                     hostHeaderKind: kind, hostHeader: name, tls: tlsRow,
-                    pool: description.pool == nil ? -1 : Int32(pools.count - 1)))
+                    pool: description.pool == nil ? -1 : Int32(pools.count - 1),
+                    isPicked: description.pool.map { $0.needsContent || $0.picker != .builtIn }
+                        ?? false))
         }
         self.clusters = clusters
         self.endpoints = endpoints
@@ -234,6 +238,16 @@ public struct ClusterSet: ~Copyable, Sendable {
     public func hasEndpoint(_ id: UInt32) -> Bool {
         for row in 0..<endpoints.count where endpoints[row].id == id { return true }
         return false
+    }
+
+    /// Row of an endpoint of a cluster, or -1 when it is gone; linear.
+    public func row(ofEndpoint id: UInt32, cluster: UInt32) -> Int32 {
+        let row = row(ofCluster: cluster)
+        if row < 0 { return -1 }
+        let first = clusters[Int(row)].firstEndpoint
+        for at in first..<(first + clusters[Int(row)].endpointCount)
+        where endpoints[Int(at)].id == id { return at }
+        return -1
     }
 
     /// Row of a cluster in `clusters`, or -1 when the set does not have it.

@@ -153,7 +153,7 @@ extension Exchange {
     mutating func scanEnd(_ content: Span<UInt8>) { streamEnd?.scan(content) }
 
     /// Nothing of this exchange is left in its backend's connection.
-    var leavesUpstreamClean: Bool { requestDone && upstreamReusable }
+    var leavesUpstreamClean: Bool { requestDone && upstreamReusable && !isReplaying }
 
     /// The client has said something that may be in the protocol it asked for: it is never read as a request.
     @inline(always)

@@ -7,6 +7,8 @@ import Telemetry
 enum ExchangePhase: UInt8 {
     /// An external picker is asked where it goes; its content is read.
     case picking
+    /// The request's content is read and kept; no endpoint is picked yet.
+    case holding
     /// Waits for its turn at the cluster, or for a connection.
     case connecting
     /// The request's head is sent; no final answer's head has come.
@@ -122,6 +124,8 @@ struct Exchange: ~Copyable {
     var sentBytes = false
     var attempts: UInt8 = 0
     var interimAnswers: UInt16 = 0
+    /// How far what is kept in `buffer` has been given to the backend's connection.
+    var replayed = UInt32.max
     var status: UInt16 = 0
     /// Bytes of the heads sent to the client.
     var sentHeadBytes: UInt32 = 0
@@ -129,6 +133,8 @@ struct Exchange: ~Copyable {
     var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
+    /// What is known of a request to a pool.
+    var poolRequest = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
     var buffer = Buffer()
     var record = ExchangeRecord()
@@ -238,6 +244,10 @@ struct Exchange: ~Copyable {
     /// Content of the request is to come, and the backend is there to take it.
     @inline(always)
     var takesContent: Bool { phase != .connecting && !requestDone }
+
+    /// Kept content has not all been given to the backend's connection.
+    @inline(always)
+    var isReplaying: Bool { Int(replayed) < buffer.count }
 
     /// The nearer of the deadlines of the request and of its attempt; 0: none.
     var nearestDeadline: UInt64 {

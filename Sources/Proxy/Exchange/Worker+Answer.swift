@@ -156,6 +156,7 @@ extension Worker {
                 return consumed &+ useInterim(
                     exchange, upstream, ByteScan.part(padded, consumed, count))
             }
+            if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) { return count }
             return consumed &+ passHead(
                 exchange, upstream, ByteScan.part(padded, 0, count), headBytes: consumed)
         case .incomplete(let scanned):
@@ -330,10 +331,12 @@ extension Worker {
     /// Content kept for another attempt is of no use once an answer has begun.
     @inline(never)
     mutating func forgetReplay(_ id: SlotID) {
+        if exchanges[id].isReplaying { return }
         let end = exchanges[id].record.head.end
         guard var small = buffers.take(capacity: max(end, 1)) else { return }
         _ = small.append(exchanges[id].buffer.span.extracting(first: end))
         swap(&small, &exchanges[id].buffer)
+        exchanges[id].replayed = .max
         buffers.reclaim(&small)
     }
 

@@ -308,6 +308,7 @@ extension Worker {
         } else if sent.step == .malformed || sent.step == .tooLarge {
             refuseContent(id, sent.part)
         }
+        if exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
         // Otherwise both deadlines stand: the client has none since its exchange began, the backend's has just moved.
         return sent.part.upTo
     }
@@ -323,9 +324,13 @@ extension Worker {
         if !rest.isEmpty, !exchange.requestDone, !exchange.requestReframes {
             sent.part = Relay.part(&exchange.request, rest, from: 0)
         }
-        sent.result = Self.send(
-            exchange.buffer, from: Int(exchange.record.head.start),
-            then: ByteScan.part(rest, 0, sent.part.upTo), over: &upstream.link, &cipher, &buffers)
+        let start = Int(exchange.record.head.start)
+        let end =
+            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
+        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
+        sent.result = link(
+            exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
+            over: &upstream.link, &cipher, &buffers)
         sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
@@ -334,14 +339,15 @@ extension Worker {
         return sent
     }
 
-    /// Sends what stands in a buffer from an offset on, and content behind it.
+    /// Sends a part of what stands in a buffer, and content behind it.
     @inline(always)
-    private static func send(
-        _ buffer: borrowing Buffer, from start: Int, then content: Span<UInt8>,
+    private static func link(
+        _ buffer: borrowing Buffer, _ range: Range<Int>, then content: Span<UInt8>,
         over link: inout Link, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
     ) -> LinkWrite {
         link.send(
-            ByteScan.part(buffer.span, start, buffer.count), then: content, &cipher, &buffers)
+            ByteScan.part(buffer.span, range.lowerBound, range.upperBound), then: content, &cipher,
+            &buffers)
     }
 
     /// Keeps content for another attempt while there is room for it.
@@ -426,9 +432,10 @@ extension Worker {
 
     private func mayPumpRequest(_ id: SlotID) -> Bool {
         if exchanges[id].isProcessed { return mayTellRequest(id) }
+        if exchanges[id].phase == .holding { return !exchanges[id].requestDone }
         let upstream = exchanges[id].upstream
         return !exchanges[id].requestDone && !exchanges[id].requestBroken
-            && exchanges[id].phase != .connecting && upstream != .none
+            && exchanges[id].phase != .connecting && upstream != .none && !exchanges[id].isReplaying
             && !upstreams[upstream].link.isCongested
     }
 
@@ -458,6 +465,7 @@ extension Worker {
     /// Sends one slice of the request's content; returns how many bytes were used.
     private mutating func sendContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
         if exchanges[id].isProcessed { return tellRequest(id, bytes) }
+        if exchanges[id].phase == .holding { return holdContent(id, bytes) }
         let upstream = exchanges[id].upstream
         if exchanges[id].requestReframes { return reframeContent(id, bytes) }
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)
@@ -507,7 +515,7 @@ extension Worker {
     }
 
     /// `100 Continue`, once, when the backend is there to take the content.
-    private mutating func sayContinue(_ id: SlotID) {
+    mutating func sayContinue(_ id: SlotID) {
         let downstream = exchanges[id].downstream
         exchanges[id].expectsContinue = false
         if !downstreams[downstream].input.isEmpty || exchanges[id].version == .http10 { return }

@@ -133,19 +133,21 @@ extension Worker {
     @inline(never)
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
-        guard mayRetry(id), let row = nextEndpoint(id),
-            renameSentHost(id, endpoint: row)
+        guard mayRetry(id) else {
+            answerFailure(id, reason)
+            return
+        }
+        if exchanges[id].poolRequest != .none {
+            beginRetry(id)
+            tryElsewhere(id, Self.result(of: reason), reason)
+            return
+        }
+        guard let row = nextEndpoint(id), nameEndpoint(id, row)
         else {
             answerFailure(id, reason)
             return
         }
-        shard.add(.retries, 1)
-        if !exchanges[id].isRetry, exchanges[id].sentBytes {
-            exchanges[id].isRetry = true
-            retriesRunning += 1
-        }
-        exchanges[id].requestBroken = false
-        exchanges[id].upstreamReusable = true
+        beginRetry(id)
         if exchanges[id].isCarrier { forgetTold(id) }
         attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
@@ -162,7 +164,18 @@ extension Worker {
             cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
     }
 
-    private func mayRetry(_ id: SlotID) -> Bool {
+    /// Counts another attempt.
+    mutating func beginRetry(_ id: SlotID) {
+        shard.add(.retries, 1)
+        if !exchanges[id].isRetry, exchanges[id].sentBytes {
+            exchanges[id].isRetry = true
+            retriesRunning += 1
+        }
+        exchanges[id].requestBroken = false
+        exchanges[id].upstreamReusable = true
+    }
+
+    func mayRetry(_ id: SlotID) -> Bool {
         if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
         let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
         if row < 0 { return false }
@@ -186,7 +199,7 @@ extension Worker {
     }
 
     /// Where Host names the endpoint, another endpoint gets its own.
-    mutating func renameSentHost(_ id: SlotID, endpoint: Int32) -> Bool {
+    mutating func nameEndpoint(_ id: SlotID, _ endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
@@ -210,7 +223,7 @@ extension Worker {
     }
 
     /// A failure that was counted already becomes the client's answer.
-    private mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+    mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
         if exchanges[id].isCarrier {
             carrierFailed(id, reason)
             return
@@ -284,6 +297,7 @@ extension Worker {
         }
         let upstream = exchanges[id].upstream
         let ended: Ended = exchanges[id].streamEnd?.hasEnded == true ? .done : .clientCancel
+        if ended == .clientCancel, exchanges[id].poolRequest != .none { leavePool(id, .cancelled) }
         if ended == .clientCancel { shard.add(.clientCancels, 1) }
         observe(id, ended)
         if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
@@ -294,6 +308,10 @@ extension Worker {
     /// Input or an end from the client while an exchange runs.
     mutating func clientSpokeDuringExchange(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
+        if exchanges[exchange].isReplaying {
+            continueReplay(exchange)
+            guard exchanges.contains(exchange) else { return }
+        }
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
             if exchanges[exchange].phase == .connecting, !exchanges[exchange].isProcessed {
                 if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
@@ -396,6 +414,7 @@ extension Worker {
     @inline(always)
     mutating func remove(_ id: SlotID) {
         if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
+        if exchanges[id].poolRequest != .none { endPooled(id) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

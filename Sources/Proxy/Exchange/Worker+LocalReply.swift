@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -189,6 +190,10 @@ extension Worker {
             _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
             _ = HeadWriter.append(requestID.span, into: &out)
             if reply.hasRetryAfter { _ = HeadWriter.append("\r\nretry-after: 1", into: &out) }
+            if reply.droppedReason.utf8CodeUnitCount > 0 {
+                _ = HeadWriter.append("\r\nx-llm-d-request-dropped-reason: ", into: &out)
+                _ = HeadWriter.append(reply.droppedReason, into: &out)
+            }
             _ = HeadWriter.append("\r\n", into: &out)
             if facts.dialect == .grpc {
                 LocalText.call(status: GRPC.status(reply), row.sentence, into: &out)

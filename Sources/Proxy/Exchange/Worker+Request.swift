@@ -26,10 +26,7 @@ extension Worker {
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
-        if decision.pool >= 0, decision.reply == nil, asksPicker(slot) {
-            if decision.reply != nil { answerUnsent(id) }
-            return 0
-        }
+        if decision.isPooled, decision.reply == nil { return beginPooled(slot, rest) }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot) else {
             answerUnsent(id)
             return 0
@@ -95,7 +92,7 @@ extension Worker {
 
     /// Answers a request about which nothing was sent; `decision.reply` says what.
     @inline(never)
-    private mutating func answerUnsent(_ id: SlotID) {
+    mutating func answerUnsent(_ id: SlotID) {
         let exchange = downstreams[id].exchange
         if exchange != .none {
             downstreams[id].exchange = .none
