@@ -21,8 +21,6 @@ struct Decision: BitwiseCopyable {
     var cluster: Int32 = -1
     var firstEndpoint: Int32 = 0
     var endpointCount: Int32 = 0
-    /// How the cluster's endpoints are picked, in `ClusterSet.pools`; -1: the less busy of two.
-    var pool: Int32 = -1
     var isModelServer = false
     /// The cluster is a pool: its endpoints are picked by more than how busy they are.
     var isPooled = false
@@ -40,7 +38,6 @@ struct Decision: BitwiseCopyable {
     mutating func note(_ cluster: borrowing ClusterRow) {
         firstEndpoint = cluster.firstEndpoint
         endpointCount = cluster.endpointCount
-        pool = cluster.pool
         isModelServer = cluster.isModelServer
         isPooled = cluster.isPicked
         // A host that a filter named wins over what the cluster says.

@@ -144,7 +144,7 @@ extension Worker {
             tryElsewhere(id, Self.result(of: reason), reason)
             return
         }
-        guard let row = nextEndpoint(id), renameSentHost(id, endpoint: row)
+        guard let row = nextEndpoint(id), nameEndpoint(id, row)
         else {
             answerFailure(id, reason)
             return
@@ -201,7 +201,7 @@ extension Worker {
     }
 
     /// Where Host names the endpoint, another endpoint gets its own.
-    mutating func renameSentHost(_ id: SlotID, endpoint: Int32) -> Bool {
+    mutating func nameEndpoint(_ id: SlotID, _ endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)

@@ -26,11 +26,7 @@ extension Worker {
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
-        if decision.isPooled, decision.reply == nil {
-            if !asksPicker(slot) { return beginPooled(slot, rest) }
-            if decision.reply != nil { answerUnsent(id) }
-            return 0
-        }
+        if decision.isPooled, decision.reply == nil { return beginPooled(slot, rest) }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return 0

@@ -17,6 +17,10 @@ extension Worker {
     @inline(never)
     mutating func beginPooled(_ slot: SlotID, _ rest: Span<UInt8>) -> Int {
         let downstream = exchanges[slot].downstream
+        if asksPicker(slot) {
+            if decision.reply != nil { answerUnsent(downstream) }
+            return 0
+        }
         guard let pooled = makePoolRequest(slot) else {
             decision.reply = .overloaded
             answerUnsent(downstream)

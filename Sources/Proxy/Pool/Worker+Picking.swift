@@ -57,7 +57,7 @@ extension Worker {
         guard
             let row = chooseEndpoint(
                 cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            renameSentHost(id, endpoint: row)
+            nameEndpoint(id, row)
         else {
             fail(id, .noEndpoint)
             return
@@ -116,7 +116,7 @@ extension Worker {
         poolRequests[pooled].pick = .leased(lease)
         let row = clusters.row(
             ofEndpoint: lease.endpoint, cluster: exchanges[id].decision.clusterID)
-        guard row >= 0, renameSentHost(id, endpoint: row) else {
+        guard row >= 0, nameEndpoint(id, row) else {
             // New addresses have taken it away since.
             tryElsewhere(id, .connectFailed, .noEndpoint)
             return

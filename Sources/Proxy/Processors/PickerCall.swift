@@ -138,8 +138,6 @@ struct ProcessedContent: ~Copyable {
 /// The stream is an exchange of its own, the *carrier*, whose backend is the picker and whose client is this. The request's
 /// exchange reads its content into `request`; what the picker returns goes on to the backend, and the same for the answer.
 struct PickerCall: ~Copyable {
-    /// Content of one direction that is held for a picker, in bytes (`robustness.md` §6).
-    static var heldBytesMax: Int { 64 << 20 }
     /// Longest message of a picker, in bytes; pieces of content are a hundredth of it.
     static var messageBytesMax: Int { 4 << 20 }
 

@@ -13,18 +13,20 @@ extension Worker {
     /// `decision.reply` says why not.
     @inline(never)
     mutating func asksPicker(_ id: SlotID) -> Bool {
+        let pool = Int(clusters.clusters[Int(decision.cluster)].pool)
+        guard case .external(let cluster, let opensOnFailure) = clusters.pools[pool].picker else {
+            return false
+        }
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint"))
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint-served"))
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint-subset"))
         guard
-            case .external(let cluster, let opensOnFailure) = clusters.pools[Int(decision.pool)].picker
-        else { return false }
-        guard writeHead(
-            id, of: exchanges[id].downstream, endpoint: decision.firstEndpoint) else { return true }
+            writeHead(id, of: exchanges[id].downstream, endpoint: decision.firstEndpoint)
+        else { return true }
         exchanges[id].isInference = exchanges[id].method == .post
         let made = PickerCall(
             exchange: id, cluster: cluster, opensOnFailure: opensOnFailure,
-            sendsAnswers: clusters.pools[Int(decision.pool)].sendsAnswers,
+            sendsAnswers: clusters.pools[pool].sendsAnswers,
             isSecure: downstreams[exchanges[id].downstream].isTLS, framing: requestHead.framing,
             began: nowNanoseconds)
         guard let call = calls.insert(made) else {
@@ -144,14 +146,14 @@ extension Worker {
     func mayTellRequest(_ id: SlotID) -> Bool {
         let call = exchanges[id].call
         return !exchanges[id].requestDone && pickerTakesMore(call)
-            && calls[call].request.held.count < PickerCall.heldBytesMax
+            && calls[call].request.held.count < limits(of: id).heldContentBytesMax
     }
 
     /// Whether content of the answer may be read for the picker.
     func mayTellAnswer(_ id: SlotID) -> Bool {
         let call = exchanges[id].call
         return calls[call].processesAnswer && !calls[call].answer.isTold && pickerTakesMore(call)
-            && calls[call].answer.held.count < PickerCall.heldBytesMax
+            && calls[call].answer.held.count < limits(of: id).heldContentBytesMax
     }
 
     /// Tells the picker content that stands at the end of what is held, and its end.
@@ -269,9 +271,9 @@ extension Worker {
         case .chosen:
             let upstream = exchanges[id].upstream
             if upstream == .none || exchanges[id].phase == .connecting {
-                return exchanges[id].buffer.count < PickerCall.heldBytesMax
+                return exchanges[id].buffer.count < limits(of: id).heldContentBytesMax
             }
-            return !upstreams[upstream].link.isCongested
+            return !exchanges[id].isReplaying && !upstreams[upstream].link.isCongested
         case .judging, .answering:
             return !downstreams[exchanges[id].downstream].link.isCongested
         }
@@ -293,7 +295,9 @@ extension Worker {
             return
         }
         resumePicker(id)
-        if !exchanges[id].requestDone { enqueue(downstream: exchanges[id].downstream) }
+        if !exchanges[id].requestDone || exchanges[id].isReplaying {
+            enqueue(downstream: exchanges[id].downstream)
+        }
         if calls[call].carrier != .none { expectPicker(call) }
     }
 

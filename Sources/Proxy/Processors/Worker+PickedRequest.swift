@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import Protocols
 import Runtime
@@ -30,7 +31,7 @@ extension Worker {
             }
             tellContent(call, .request, from: start, ends: reader.isFinished)
             if calls.contains(call), calls[call].stage == .choosing, !exchanges[id].requestDone,
-                calls[call].request.held.count >= PickerCall.heldBytesMax
+                calls[call].request.held.count >= limits(of: id).heldContentBytesMax
             {
                 pickerFailed(call, .contentTooLarge)
             }
@@ -190,7 +191,7 @@ extension Worker {
             nanoseconds: nowNanoseconds &- calls[call].began)
         if calls[call].framing.isEmpty { calls[call].request.hasEnded = true }
         exchanges[id].phase = .connecting
-        nameEndpoint(id, row)
+        _ = nameEndpoint(id, row)
         attempt(id, endpoint: row)
         while calls.contains(call), calls[call].request.keptPieces > 0 {
             calls[call].request.keptPieces -= 1
@@ -358,7 +359,7 @@ extension Worker {
     /// Sends the backend bytes of content, or keeps them for its connection.
     private mutating func sendFramed(_ id: SlotID, _ bytes: Span<UInt8>) {
         let upstream = exchanges[id].upstream
-        if exchanges[id].phase == .connecting || upstream == .none {
+        if exchanges[id].phase == .connecting || upstream == .none || exchanges[id].isReplaying {
             if buffers.append(bytes, to: &exchanges[id].buffer) { return }
             if upstream != .none { letGo(upstream) }
             fail(id, .overloaded)
@@ -426,32 +427,58 @@ extension Worker {
     /// The choice is the gateway's own, since the picker has failed.
     mutating func chooseUnpicked(_ call: SlotID) {
         let id = calls[call].exchange
-        let picked = calls[call].endpoints.count > 0 ? pickedEndpoint(id, next: false) : nil
-        guard
-            let row = picked
-                ?? chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max)
-        else {
-            fail(id, .noEndpoint)
-            return
-        }
         calls[call].stage = .chosen
         frameAsItWas(call)
         calls[call].request.keptPieces = 0
         exchanges[id].phase = .connecting
-        nameEndpoint(id, row)
         // The content that is held goes into the exchange's buffer, to be sent with the head.
         let rest = calls[call].request.held.count
         if calls[call].request.pieces == 0, rest > 0 { calls[call].request.appendPiece(rest) }
         if exchanges[id].requestDone { calls[call].request.isTold = true }
         goOnUnpicked(call)
         guard exchanges.contains(id), exchanges[id].phase == .connecting else { return }
-        attempt(id, endpoint: row)
-        if exchanges.contains(id), !exchanges[id].requestDone {
+        if isPicked(id) {
+            // It had named them before it failed.
+            guard let row = pickedEndpoint(id, next: false), nameEndpoint(id, row) else {
+                fail(id, .noEndpoint)
+                return
+            }
+            attempt(id, endpoint: row)
+        } else {
+            leave(call)
+            exchanges[id].call = .none
+            pickUnpicked(id)
+        }
+        if exchanges.contains(id), exchanges[id].takesContent {
             enqueue(downstream: exchanges[id].downstream)
         }
     }
 
-    private mutating func nameEndpoint(_ id: SlotID, _ row: Int32) {
-        if exchanges[id].namesEndpoint { _ = renameSentHost(id, endpoint: row) }
+    /// Picks as for a pool without a picker of its own, by what the pool's state says.
+    private mutating func pickUnpicked(_ id: SlotID) {
+        let cluster = clusters.row(ofCluster: exchanges[id].decision.clusterID)
+        guard cluster >= 0, clusters.clusters[Int(cluster)].pool >= 0 else {
+            fail(id, .noEndpoint)
+            return
+        }
+        let pool = clusters.pools[Int(clusters.clusters[Int(cluster)].pool)].id
+        let asker = Asker(
+            worker: UInt32(options.number), exchange: Token(kind: TokenKind.exchange, id).raw)
+        let path = Self.path(exchanges[id])
+        guard let pooled = poolRequests.insert(PoolRequest(pool: pool, path: path, asker: asker))
+        else {
+            fail(id, .overloaded)
+            return
+        }
+        exchanges[id].poolRequest = pooled
+        pick(id)
+    }
+
+    private static func path(_ exchange: borrowing Exchange) -> InferencePath {
+        let head = exchange.buffer.span.extracting(exchange.record.head.range)
+        let line = HeadLines.requestLine(of: head)
+        let from = min(ByteScan.first(0x20, line, from: 0, to: line.count) + 1, line.count)
+        let end = ByteScan.first(0x20, line, from: from, to: line.count)
+        return InferencePath(exchange.method, path: line.extracting(from..<end))
     }
 }
