@@ -20,7 +20,7 @@ public struct HTTP2Limits: BitwiseCopyable, Sendable, Equatable {
     public var streamWindow: UInt32 = 64 << 10
     /// The window that a connection begins with, in bytes.
     public var connectionWindow: UInt32 = 1 << 20
-    /// What either window may grow to, in bytes.
+    /// What either window may grow to on a path that is long enough, in bytes.
     public var windowMax: UInt32 = 16 << 20
     /// Bytes of a stream's unsent output from which on it is congested.
     public var outputHighBytes: UInt32 = 64 << 10

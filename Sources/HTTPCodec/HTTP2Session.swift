@@ -239,6 +239,14 @@ public struct HTTP2Session: ~Copyable {
         library.ping()
     }
 
+    /// Whether a window would grow if the connection's round trip were known; ask after reads.
+    public var wantsRoundTrip: Bool { library.core.path.isWanted }
+
+    /// Takes the shortest round trip of late, in microseconds; nil where it cannot be had.
+    public mutating func setRoundTrip(microseconds: UInt32?, now: UInt64) {
+        library.core.path.measured(microseconds: microseconds, now: now)
+    }
+
     /// Streams that may be opened now; 0 on a server, and once either side has said GOAWAY.
     public var capacity: Int {
         if hasFailed || hasSaidGoAway || library.core.role == .server { return 0 }

@@ -48,15 +48,13 @@ struct SessionCore: ~Copyable {
     /// The last stream that the peer will look at, once it has said GOAWAY.
     private(set) var goAwayLast: Int32?
     private(set) var isSettingsAcknowledged = false
-    private var settingsSentAt: UInt64?
-    private var pingSentAt: UInt64?
     /// Whether a ping was given to the library and was not answered.
     var isPingDue = false
-    /// The shortest round trip seen, in milliseconds.
-    private(set) var roundTrip: UInt64?
 
     // The connection's window.
 
+    /// What the connection's shortest round trip allows.
+    var path = PathWindow()
     var window: Int32
     var windowRead = 0
     var windowSince: UInt64 = 0
@@ -132,22 +130,12 @@ struct SessionCore: ~Copyable {
 
     // MARK: - Facts of the connection
 
-    mutating func settingsAcknowledged() {
-        isSettingsAcknowledged = true
-        if let settingsSentAt { measured(since: settingsSentAt) }
-    }
+    mutating func settingsAcknowledged() { isSettingsAcknowledged = true }
 
     mutating func pingAcknowledged() {
-        guard let sent = pingSentAt else { return }
-        pingSentAt = nil
+        if !isPingDue { return }
         isPingDue = false
-        measured(since: sent)
         news.insert(.pong)
-    }
-
-    private mutating func measured(since sent: UInt64) {
-        let elapsed = now >= sent ? now - sent : 0
-        roundTrip = min(roundTrip ?? elapsed, elapsed)
     }
 
     /// Whether the peer takes no new streams.
@@ -167,8 +155,6 @@ struct SessionCore: ~Copyable {
             if type == 0 && length > 0 { budget.earnContent() }
             if flags & 0x1 != 0 { sentEnd(number) }
         case 3: sentReset(number, code)
-        case 4: if flags & 0x1 == 0 && settingsSentAt == nil { settingsSentAt = now }
-        case 6: if flags & 0x1 == 0 { pingSentAt = now }
         default: break
         }
     }

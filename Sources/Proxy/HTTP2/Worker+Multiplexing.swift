@@ -12,9 +12,21 @@ extension Worker {
         _ id: SlotID, _ bytes: Span<UInt8>
     ) -> Bool {
         cipher.multiplexers[id].awaitsPing = false
+        if cipher.multiplexers[id].session.wantsRoundTrip { measureRoundTrip(id) }
         let goesOn = cipher.multiplexers[id].session.receive(bytes, &buffers, now: now)
         cipher.multiplexers.noteOutput(id)
         return goesOn
+    }
+
+    /// Tells a session whose windows would grow what its connection's path allows.
+    @inline(never)
+    private mutating func measureRoundTrip(_ id: SlotID) {
+        let owner = cipher.multiplexers[id].owner
+        let shortest =
+            cipher.multiplexers[id].isServer
+            ? downstreams[owner].link.socket.shortestRoundTrip()
+            : upstreams[owner].link.socket.shortestRoundTrip()
+        cipher.multiplexers[id].session.setRoundTrip(microseconds: shortest, now: now)
     }
 
     /// Carries out what the frames that were received say, stream by stream.
