@@ -14,6 +14,10 @@ public struct HTTP2Limits: BitwiseCopyable, Sendable, Equatable {
     /// Streams ended before their time in `resetsMilliseconds`, by the peer or because of it.
     public var resetsMax: UInt32 = 100
     public var resetsMilliseconds: UInt64 = 10_000
+    /// Streams of a connection that are refused for `concurrentStreamsMax` and do not count as resets.
+    ///
+    /// Only while the peer has not acknowledged the settings: it may not know them.
+    public var earlyRefusalsMax: UInt32 = 1_000
     /// Control frames that wait for a peer which does not read.
     public var outboundQueueMax: UInt32 = 1_000
     /// The window that a stream begins with, in bytes.

@@ -107,7 +107,9 @@ public struct HTTP2Session: ~Copyable {
         case .flooded:
             library.core.flood = library.core.flood ?? .library
             hasFailed = true
-        case .broken: hasFailed = true
+        case .broken:
+            library.core.isBroken = true
+            hasFailed = true
         }
         if hasFailed { return false }
         settle(&pool)
@@ -203,6 +205,9 @@ public struct HTTP2Session: ~Copyable {
 
     /// What the peer did too much of, if the connection ends for that.
     public var flood: Flood? { library.core.flood }
+
+    /// Whether the connection ends because the peer broke the protocol; a flood is not that.
+    public var hasBrokenProtocol: Bool { library.core.isBroken && flood == nil }
 
     /// When the latest bytes came, in milliseconds.
     public var lastReceived: UInt64 { library.core.lastReceived }

@@ -33,10 +33,12 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case http2FloodPings
     case http2FloodPriorities
     case http2FloodEmptyData
+    case http2FloodLateData
     case http2FloodWindowUpdates
     case http2FloodUnknownFrames
     case http2FloodOutboundQueue
     case http2FloodLibrary
+    case http2ProtocolErrors
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.

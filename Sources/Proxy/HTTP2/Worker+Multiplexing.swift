@@ -113,9 +113,17 @@ extension Worker {
         cipher.multiplexers.noteOutput(id)
     }
 
-    /// Counts a connection that is ended for a flood of its peer's, if it is.
-    mutating func count(_ flood: Flood?) {
-        guard let flood else { return }
+    /// Ends a session, whose streams must be gone, and counts what its peer did wrong.
+    mutating func endSession(_ id: SlotID) {
+        if let flood = cipher.multiplexers[id].session.flood {
+            count(flood)
+        } else if cipher.multiplexers[id].session.hasBrokenProtocol {
+            shard.add(.http2ProtocolErrors, 1)
+        }
+        cipher.multiplexers.destroy(id, &buffers)
+    }
+
+    private mutating func count(_ flood: Flood) {
         let counter: Counter =
             switch flood {
             case .reset: .http2FloodResets
@@ -124,6 +132,7 @@ extension Worker {
             case .ping: .http2FloodPings
             case .priority: .http2FloodPriorities
             case .emptyData: .http2FloodEmptyData
+            case .lateData: .http2FloodLateData
             case .windowUpdate: .http2FloodWindowUpdates
             case .unknownFrame: .http2FloodUnknownFrames
             case .outboundQueue: .http2FloodOutboundQueue

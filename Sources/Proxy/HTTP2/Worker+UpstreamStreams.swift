@@ -168,7 +168,6 @@ extension Worker {
                 if receiveFrames(connection, input.span) {
                     takeEvents(connection, &input)
                 } else {
-                    count(cipher.multiplexers[connection].session.flood)
                     sendFrames(of: connection)
                     loseConnection(id, &input)
                 }
@@ -304,7 +303,7 @@ extension Worker {
         while cipher.multiplexers[connection].firstStream != .max {
             answerEnded(upstreams.id(of: cipher.multiplexers[connection].firstStream), clean: false)
         }
-        cipher.multiplexers.destroy(connection, &buffers)
+        endSession(connection)
         upstreams[id].multiplexer = .none
     }
 
