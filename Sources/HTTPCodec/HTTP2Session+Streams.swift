@@ -50,7 +50,8 @@ extension HTTP2Session {
             return .reset(library.core.streams[slot].resetCode)
         }
         let before = output.count
-        let content = library.core.streams[slot].read(into: &output)
+        let content = library.core.streams[slot].read(
+            into: &output, holdsEnd: library.core.role == .server)
         if content > 0 { credit(slot, content) }
         if library.core.streams[slot].input.isEmpty {
             pool.give(library.core.streams[slot].input.takeOut())

@@ -44,7 +44,7 @@ extension Worker {
             let bits = (random.next(), random.next())
             additions.makeRequestID(milliseconds: wallMilliseconds, random: bits)
         }
-        guard nameClient(exchanges[slot].downstream, &parts), nameHost(slot, endpoint: endpoint)
+        guard nameClient(of: slot, &parts), nameHost(slot, endpoint: endpoint)
         else {
             decision.reply = .headTooLargeAfterFilters
             return false
@@ -73,10 +73,14 @@ extension Worker {
     /// Says who asked; false when there is no room for it.
     @inline(always)
     private mutating func nameClient(
-        _ id: SlotID, _ parts: inout RequestAdditions.Parts
+        of slot: SlotID, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
-        if !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure) {
-            nameOtherClient(id)
+        let id = exchanges[slot].downstream
+        let version = exchanges[slot].version
+        if version != additionsVersion
+            || !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure)
+        {
+            nameOtherClient(id, version)
         }
         return !trustsPeers || nameTrustedClient(id, &parts)
     }
@@ -89,13 +93,14 @@ extension Worker {
 
     /// The next additions are for another client than the last.
     @inline(never)
-    private mutating func nameOtherClient(_ id: SlotID) {
+    private mutating func nameOtherClient(_ id: SlotID, _ version: Version) {
         let peer = downstreams[id].peer
         let isSecure = downstreams[id].isTLS
         writeClient(peer)
-        additions.setClient(client, isSecure: isSecure)
+        additions.setClient(client, isSecure: isSecure, version)
         additionsClient = peer
         additionsAreSecure = isSecure
+        additionsVersion = version
     }
 
     /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.

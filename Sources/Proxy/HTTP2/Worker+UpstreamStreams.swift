@@ -88,15 +88,20 @@ extension Worker {
         return row >= 0 && clusters.clusters[Int(row)].protocol == .h2c
     }
 
+    /// Streams at once of a connection to a backend that would take more, so that none carries everything.
+    private static var streamsOfConnectionMax: UInt32 { 1_000 }
+
     /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, and those that wait for it when
     /// the backend has said how many streams it takes.
     mutating func beginMultiplexing(upstream: SlotID) {
         let id = upstreams[upstream].exchange
         let endpoint = Int(upstreams[upstream].endpointID)
         let isSecure = upstreams[upstream].link.isSealed
+        var limits = HTTP2Limits()
+        limits.concurrentStreamsMax = Self.streamsOfConnectionMax
         guard
             let session = HTTP2Session(
-                role: .client, limits: HTTP2Limits(), isSecure: isSecure, now: now),
+                role: .client, limits: limits, isSecure: isSecure, now: now),
             let connection = cipher.multiplexers.insert(
                 Multiplexer(session, owner: upstream, isServer: false))
         else {
