@@ -23,12 +23,6 @@ extension HTTP2Session {
         library.core.streams[slot].tag = tag
     }
 
-    /// What the stream's events carry; nil when it has gone.
-    public func tag(of stream: StreamID) -> UInt64? {
-        guard let slot = find(stream) else { return nil }
-        return library.core.streams[slot].tag
-    }
-
     /// The slot of a stream that the caller has not left.
     func find(_ stream: StreamID) -> Int? {
         guard let slot = library.core.streams.find(stream),

@@ -234,7 +234,7 @@ public struct HTTP2Session: ~Copyable {
         library.submitGoAway()
     }
 
-    /// Asks the peer for a sign of life; `.pong` tells of it.
+    /// Asks the peer for a sign of life; its answer counts as any bytes do.
     ///
     /// One at a time: before the answer, another one is not asked for.
     public mutating func ping(now: UInt64) {

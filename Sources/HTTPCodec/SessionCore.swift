@@ -11,9 +11,8 @@ struct SessionCore: ~Copyable {
         let rawValue: UInt8
         static let goAway = News(rawValue: 1)
         static let capacity = News(rawValue: 2)
-        static let pong = News(rawValue: 4)
         /// The peer's settings changed; they are to be read from the library.
-        static let settings = News(rawValue: 8)
+        static let settings = News(rawValue: 4)
     }
 
     let role: Role
@@ -160,11 +159,7 @@ struct SessionCore: ~Copyable {
 
     mutating func settingsAcknowledged() { isSettingsAcknowledged = true }
 
-    mutating func pingAcknowledged() {
-        if !isPingDue { return }
-        isPingDue = false
-        news.insert(.pong)
-    }
+    mutating func pingAcknowledged() { isPingDue = false }
 
     /// Whether the peer takes no new streams.
     var hasGoneAway: Bool { goAwayLast != nil }

@@ -81,7 +81,6 @@ final class End {
     var isReceivingHead: Bool { session.isReceivingHead }
     var acceptsExtendedConnect: Bool { session.acceptsExtendedConnect }
     var lastReceived: UInt64 { session.lastReceived }
-    func tag(of stream: StreamID) -> UInt64? { session.tag(of: stream) }
     var capacity: Int { session.capacity }
     var wantsRoundTrip: Bool { session.wantsRoundTrip }
     func setRoundTrip(microseconds: UInt32?) {

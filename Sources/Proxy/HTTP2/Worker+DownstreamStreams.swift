@@ -151,7 +151,7 @@ extension Worker {
                 resumeAnswer(toStream: id)
             }
         case .reset: clientIsGone(id)
-        case .opened, .goAway, .capacity, .pong: break
+        case .opened, .goAway, .capacity: break
         }
     }
 

@@ -218,7 +218,7 @@ extension Worker {
             _ = keepPromise(owner)
             serveAllWaiting(cluster: upstreams[owner].clusterID)
             return
-        case .opened, .readable, .writable, .reset, .pong: break
+        case .opened, .readable, .writable, .reset: break
         }
         let id = Token(raw: event.tag).id
         guard upstreams.contains(id) else { return }
@@ -231,7 +231,7 @@ extension Worker {
             let exchange = upstreams[id].exchange
             if exchange != .none { enqueue(downstream: exchanges[exchange].downstream) }
         case .reset(_, let isRefused): streamReset(id, isRefused: isRefused, &input)
-        case .opened, .goAway, .capacity, .pong: break
+        case .opened, .goAway, .capacity: break
         }
     }
 
