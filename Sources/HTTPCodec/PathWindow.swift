@@ -1,6 +1,6 @@
-/// What a path's round trip says about how large a window is of use. No I/O and no clock.
+/// What a path's round trip says about how large a window is of use.
 ///
-/// The round trip is the caller's to measure, and asked for only when a window would grow.
+/// No I/O and no clock. The round trip is the caller's to measure, and asked for only when a window would grow.
 struct PathWindow: BitwiseCopyable, Sendable {
     /// The fastest path that one stream is to fill, 10 Gbit/s: bytes in a microsecond.
     private static var bytesPerMicrosecond: UInt64 { 1_250 }

@@ -13,7 +13,8 @@ from Fixtures.origin2 import Origin2
 
 STREAMS, SECONDS = 1000, 30
 GIB = 1 << 30
-PATIENT = {"requestBodyIdle": "120s", "clientWriteStall": "120s"}   # a stall lasts until it is a transfer's turn to be fast
+PATIENCE = 150                       # seconds: a stall lasts until it is a transfer's turn to be fast
+PATIENT = {"requestBodyIdle": f"{PATIENCE}s", "clientWriteStall": f"{PATIENCE}s"}
 BLOCK = bytes(range(256)) * 4096     # 1 MiB
 SLOW_SECONDS = 20                    # 1 MB/s for half of it, then nothing; and then as fast as it goes
 GROWTH_MAX = 8 << 20                 # while a peer is slow or stalls, and when both are fast
@@ -95,10 +96,10 @@ def test_1000_streams_of_events_on_one_connection(certificate, protocol, figure)
 
 class Pace:
     """What a slow peer may take: 1 MB/s, then nothing, for 20 s, then all it can; one transfer at a time is fast."""
-    turns = threading.Lock()
+    turns, lock = [], threading.Lock()      # those that may be fast: the first is
 
     def __init__(self):
-        self.began, self.is_fast = None, False
+        self.began, self.waits = None, False
 
     def begin(self):
         self.began = time.monotonic()
@@ -106,13 +107,16 @@ class Pace:
     def allowance(self):
         """Bytes that may have been taken until now; None: no limit any more."""
         passed = time.monotonic() - self.began
-        if passed > SLOW_SECONDS and not self.is_fast:
-            self.is_fast = self.turns.acquire(blocking=False)
-        return None if self.is_fast else int(min(passed + 0.05, SLOW_SECONDS / 2) * 1e6)
+        if passed > SLOW_SECONDS and not self.waits:
+            with self.lock:
+                self.turns.append(self)
+                self.waits = True
+        return None if self.waits and self.turns[0] is self else int(min(passed + 0.05, SLOW_SECONDS / 2) * 1e6)
 
     def end(self):
-        if self.is_fast:
-            self.turns.release()
+        with self.lock:
+            if self.waits:
+                self.turns.remove(self)
 
 
 class Peaks(Peak):
@@ -169,7 +173,7 @@ def download(pace, protocol, certificate=None, by_window=True):
     wide = (1 << 20) if by_window else (1 << 30)
     with origin, serving(origin, backend={"protocol": protocol}, timeouts=PATIENT, **more) as gateway:
         warm(gateway, bool(certificate))
-        with gateway.http2(secure=bool(certificate), timeout=60, values={INITIAL_WINDOW: wide}, window=1 << 30,
+        with gateway.http2(secure=bool(certificate), timeout=PATIENCE, values={INITIAL_WINDOW: wide}, window=1 << 30,
                            receive_buffer=None if by_window else 1 << 16) as client:
             digest = hashlib.sha256()
             stream = client.take()
@@ -183,7 +187,7 @@ def download(pace, protocol, certificate=None, by_window=True):
                     if stream.uncredited >= 65536 and (allowed is None or stream.received - (1 << 20) < allowed):
                         client.release(stream)
                     try:
-                        client.step(0.1 if allowed is not None else 30)
+                        client.step(0.1 if allowed is not None else PATIENCE)
                     except TimeoutError:
                         pass
                 elif allowed is None or stream.received < allowed:
@@ -227,7 +231,7 @@ def upload(pace, protocol, certificate=None):
     more = sealed(certificate) if certificate else {}
     with origin, serving(origin, backend={"protocol": protocol}, timeouts=PATIENT, **more) as gateway:
         warm(gateway, bool(certificate))
-        with gateway.http2(secure=bool(certificate), timeout=60) as client:
+        with gateway.http2(secure=bool(certificate), timeout=PATIENCE) as client:
             client.until(lambda: client.has_settings)
             peak = Peaks(gateway)
             stream = client.open("POST", "/", end=False)
@@ -236,7 +240,7 @@ def upload(pace, protocol, certificate=None):
                 digest.update(BLOCK)
                 client.write(stream, BLOCK)
             client.write(stream, b"", end=True)
-            assert client.finish(stream, seconds=60).body == b"done"
+            assert client.finish(stream, seconds=PATIENCE).body == b"done"
             growth = peak.slow, peak.stop()
         assert not origin.errors, origin.errors
         return growth, (digest.hexdigest(), result["hash"])
@@ -280,7 +284,7 @@ def transfers(certificate):
     return begun
 
 
-@pytest.mark.seconds(300)
+@pytest.mark.seconds(600)
 @pytest.mark.parametrize("name", TRANSFERS)
 def test_one_gigabyte_past_a_slow_peer(transfers, name, figure):
     """1 GB at 1 MB/s, then stalled, for 20 s, then fast: resident growth under 8 MB all the time, equal hashes."""
