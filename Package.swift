@@ -57,6 +57,8 @@ let package = Package(
             name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
         .systemLibrary(
             name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         // Level 1.
         target("Kernel", ["CLinux", containers]),
         target("HTTP", [containers]),
@@ -64,19 +66,26 @@ let package = Package(
         target("TLS", ["COpenSSL", "Kernel"]),
         target("Routing", ["HTTP", "CPCRE2", containers]),
         target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
+        target("Inference", ["HTTP", "Kernel", "CZlib", "CZstd", containers]),
         target("Telemetry", ["Kernel", containers]),
         // Level 3: what Control writes and Proxy reads.
-        target("Runtime", ["Kernel", "HTTP", "TLS", "Routing", "Telemetry", containers]),
+        target(
+            "Runtime",
+            ["Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", containers]),
         // Level 4.
         target(
             "Proxy",
-            ["Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Runtime", containers]),
+            [
+                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry",
+                "Runtime", containers,
+            ]),
         target("Peer", ["Kernel", "HTTP", "TLS", containers]),
         // Level 5.
         target(
             "Control",
             [
-                "Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres", "Yams",
+                "Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer",
+                "CAres", "Yams",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         // Level 6.
@@ -98,8 +107,9 @@ let package = Package(
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
+        tests("InferenceTests", ["Inference", "HTTP", "Kernel", "CZlib", "CZstd", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
-        tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
+        tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
         tests("ControlTests", ["Control", "Kernel"], exclude: ["Golden"]),

@@ -67,6 +67,14 @@ extension HTTP2Session {
         return library.core.streams[slot].output.isEmpty
     }
 
+    /// Whether a stream's answer was given whole while its request goes on.
+    public func isAnsweredEarly(_ stream: StreamID) -> Bool {
+        guard let slot = find(stream) else { return false }
+        let flags = library.core.streams[slot].flags
+        return flags.contains(.outputEnded)
+            && flags.isDisjoint(with: [.inputEnded, .isClosed, .isCut, .isRaw])
+    }
+
     // MARK: - Out of the text
 
     /// Takes bytes behind those that were carried over from before.

@@ -4,6 +4,7 @@ import Glibc
 ///
 /// The capacity is fixed; nothing is allocated after the beginning. 24 bytes without the memory.
 @safe
+@frozen
 public struct Buffer: ~Copyable {
     @usableFromInline let base: UnsafeMutablePointer<UInt8>
     @usableFromInline let room: UInt32
@@ -30,6 +31,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// Takes over memory that `UnsafeMutablePointer.allocate` gave.
+    @inlinable @inline(__always)
     init(base: UnsafeMutablePointer<UInt8>, capacity: Int) {
         // Sound: the caller gives the memory away.
         unsafe self.base = base
@@ -42,6 +44,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// Gives the memory away, for reuse; there must be some.
+    @inlinable @inline(__always)
     consuming func releaseMemory() -> UnsafeMutablePointer<UInt8> {
         precondition(room > 0, "Only memory can be given away.")
         // Sound: the deinit that would free it does not run.
@@ -108,6 +111,16 @@ public struct Buffer: ~Copyable {
         }
         end &+= UInt32(truncatingIfNeeded: fitting)
         return fitting
+    }
+
+    /// Writes a number as eight hex digits over unread bytes that stand there, from the `offset`-th on.
+    public mutating func overwrite(hex number: UInt32, at offset: Int) {
+        precondition(offset >= 0 && offset <= count - 8, "Only unread bytes are overwritten.")
+        for digit in 0..<8 {
+            let value = UInt8(truncatingIfNeeded: number >> UInt32(28 - 4 * digit)) & 15
+            // Sound: the eight bytes are unread ones of this buffer, and access to it is exclusive.
+            unsafe base[Int(start) + offset + digit] = value < 10 ? 0x30 + value : 0x57 + value
+        }
     }
 
     /// Drops the first `count` unread bytes.

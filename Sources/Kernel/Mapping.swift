@@ -8,8 +8,10 @@ struct Mapping: ~Copyable {
     let byteCount: Int
 
     /// Reserves at least one page; traps when the address space refuses.
+    ///
+    /// Large pages are for what is used everywhere at once: a look-up at random finds its page twice as fast.
     @usableFromInline
-    init(byteCount: Int) {
+    init(byteCount: Int, hasLargePages: Bool = false) {
         precondition(byteCount >= 0, "A mapping is not negative.")
         self.byteCount = max(byteCount, 4096)
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
@@ -20,7 +22,9 @@ struct Mapping: ~Copyable {
             preconditionFailure("The system refused \(byteCount) bytes of address space.")
         }
         // Sound: the region just mapped. With huge pages one touched slot would use two MiB.
-        _ = unsafe madvise(region, self.byteCount, MADV_NOHUGEPAGE)
+        let advice = hasLargePages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE
+        // Sound: as above.
+        _ = unsafe madvise(region, self.byteCount, advice)
         // Sound: kept until deinit, which unmaps it.
         unsafe base = region
     }

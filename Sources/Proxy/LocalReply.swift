@@ -1,4 +1,5 @@
 import HTTP
+import Inference
 import Telemetry
 
 /// Every answer that the gateway makes itself: the one place where a cause becomes a status.
@@ -23,6 +24,10 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case contentTooLarge
     case headTooLargeAfterFilters
     case malformed(Malformed)
+    /// Content that no model can be chosen by.
+    case unreadableContent(BodyRefusal)
+    /// A pool did not take the request.
+    case rejected(RejectionReason)
     /// A filter answers with a redirect; its status and Location stand beside.
     case redirect
 
@@ -194,30 +199,63 @@ enum LocalReply: Equatable, BitwiseCopyable {
         case .redirect: (302, "redirect", "")
         case .malformed(let problem):
             (UInt16(problem.status), "malformed_request", problem.sentence)
+        case .unreadableContent(let refusal):
+            (refusal.status, "unreadable_content", refusal.sentence)
+        case .rejected(let reason): LocalReply.row(of: reason)
+        }
+    }
+
+    private static func row(
+        of reason: RejectionReason
+    ) -> (status: UInt16, slug: StaticString, sentence: StaticString) {
+        let status = UInt16(reason.status)
+        return switch reason {
+        case .saturated:
+            (status, "pool_saturated", "All model servers are busy. Try again later.")
+        case .queueFull:
+            (
+                status, "pool_queue_full",
+                "Too many requests wait for the model servers already. Try again later."
+            )
+        case .evicted:
+            (
+                status, "pool_evicted",
+                """
+                The request waited for a model server and gave its place to one of higher \
+                priority. Try again later.
+                """
+            )
+        case .deadline:
+            (
+                status, "pool_wait_expired",
+                "No model server was free in time. Try again later."
+            )
+        case .noEndpoint:
+            (
+                status, "no_endpoint",
+                "The backend has no endpoint that is ready. Try again later."
+            )
+        case .modelUnknown:
+            (
+                status, "model_not_found",
+                "No model server has this model. Check its name, or have it installed."
+            )
         }
     }
 
     /// The client may try again soon.
-    var hasRetryAfter: Bool { row.status == 503 }
+    var hasRetryAfter: Bool { row.status == 503 || row.status == 429 }
+
+    /// The field that says why a pool dropped the request (`inference-extension.md` §8); empty for none.
+    var droppedReason: StaticString {
+        if case .rejected(let reason) = self { reason.droppedReason } else { "" }
+    }
 }
 
-/// Whose error format a path speaks (`interface.md` §4).
-enum Dialect: UInt8 {
-    case plain, ollama, openAI, anthropic, grpc
-
-    /// By the content type of a call, else by the path, wherever a route's prefix put it.
+extension Dialect {
+    /// By the content type of a call, else by the path.
     init(path: Span<UInt8>, contentType: Span<UInt8>) {
-        if GRPC.isCall(contentType) {
-            self = .grpc
-        } else if Dialect.contains(path, "/v1/messages") {
-            self = .anthropic
-        } else if Dialect.contains(path, "/v1/") {
-            self = .openAI
-        } else if Dialect.contains(path, "/api/") {
-            self = .ollama
-        } else {
-            self = .plain
-        }
+        if GRPC.isCall(contentType) { self = .grpc } else { self.init(path: path) }
     }
 
     /// By a head that `HeadWriter` wrote.
@@ -225,14 +263,5 @@ enum Dialect: UInt8 {
         self.init(
             path: HeadLines.requestLine(of: head),
             contentType: head.extracting(HeadLines.value("content-type:", in: head, from: 0)))
-    }
-
-    private static func contains(_ path: Span<UInt8>, _ part: StaticString) -> Bool {
-        let count = part.utf8CodeUnitCount
-        if path.count < count { return false }
-        for start in 0...(path.count - count) where path[start] == 0x2F {
-            if ByteScan.equal(path.extracting(start..<(start + count)), ByteScan.bytes(part)) { return true }
-        }
-        return false
     }
 }

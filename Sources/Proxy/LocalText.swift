@@ -1,4 +1,5 @@
 import HTTP
+import Inference
 
 /// The bytes of the gateway's own answers: fixed sentences in the dialect of the path (`interface.md` §4).
 enum LocalText {

@@ -16,6 +16,7 @@ extension Worker {
             case .unlisten(let port):
                 unlisten(port: port)
                 unlistenDatagrams(port: port)
+            case .grant(let grant): take(grant)
             case .drain(let delay, let timeout): beginDrain(delay: delay, timeout: timeout)
             case .stop: isStopped = true
             }
@@ -30,6 +31,7 @@ extension Worker {
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
+        mayNeedModel = generations[current].someNeedModel()
         reviewSessions()
         if previous != .max {
             generations[previous].users = currentUsers
@@ -90,6 +92,11 @@ extension Worker {
         clusters = set
         while endpoints.count < clusters.endpointIDLimit { endpoints.append(EndpointState()) }
         while queues.count < clusters.clusterIDLimit { queues.append(WaitingQueue()) }
+        for row in 0..<clusters.pools.count {
+            let id = Int(clusters.pools[row].id)
+            while ledgers.count <= id { ledgers.append(nil) }
+            ledgers[id] = clusters.pools[row].ledger
+        }
         closeOrphanedUpstreams()
         reviewSessions()
     }

@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -69,6 +70,10 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// Requests that are read before their route is chosen, by `Downstream.naming`.
+    var namings = Slab<Naming>(capacity: 65_536)
+    /// What is known of requests to pools, by `Exchange.poolRequest`.
+    var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0
@@ -90,11 +95,17 @@ public struct Worker: ~Copyable {
     var currentUsers = 0
     /// Forwarding fields of some peers of some listener are believed.
     var trustsPeers = false
+    /// Routes of some listener depend on the model that a request names.
+    var mayNeedModel = false
+    /// The head in `requestHead` names the model that its content does.
+    var hasNamedModel = false
     /// Connections to some port begin with a header of the PROXY protocol.
     var takesIntroductions = false
     var clusters = ClusterSet([])
     var endpoints = UniqueArray<EndpointState>()
     var queues = UniqueArray<WaitingQueue>()
+    /// State of pools that workers share, by the ids of the pools.
+    var ledgers = UniqueArray<PoolLedger?>()
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
@@ -112,6 +123,8 @@ public struct Worker: ~Copyable {
     var buffers: BufferPool
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
+    /// The chain of hashes of a prompt.
+    var prefixHashes = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
     /// What was decided about `requestHead`.
     var decision = Decision()
     var location = RigidArray<UInt8>(capacity: 32 * 1024)
@@ -200,6 +213,16 @@ public struct Worker: ~Copyable {
 
     /// Milliseconds since 1970, as of this tick.
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
+
+    /// The same with what is left of the millisecond, in 4096ths.
+    @inline(always)
+    var wallTime: (milliseconds: UInt64, fraction: UInt64) {
+        let nanoseconds = nowNanoseconds &+ wallOffset
+        let milliseconds = nanoseconds / 1_000_000
+        // Less than 2^20 nanoseconds by a factor below 2^12 / 10^6 * 2^20, so below 4096 and no overflow.
+        let rest = nanoseconds &- milliseconds &* 1_000_000
+        return (milliseconds, (rest &* 4_294) &>> 20)
+    }
 
     @inline(always)
     private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {

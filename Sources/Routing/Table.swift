@@ -283,6 +283,9 @@ public struct ListenerRow: BitwiseCopyable, Sendable {
     public let tls: Int32
     /// Index of the parameters.
     public let parameters: Int32
+    /// Whether a match asks for the model that a request names (`ModelField.name`): the content is
+    /// read before the rule is chosen.
+    public let needsModel: Bool
     /// Hosts of the attached routes.
     let hosts: HostIndex
     /// First row of the one bucket for all hosts and paths; -1 when these matter.

@@ -68,12 +68,14 @@ public struct ClusterDescription: Sendable {
     public var isModelServer: Bool
     /// What each connection begins with, before TLS.
     public var proxyProtocol: ProxyProtocol
+    /// How its endpoints are picked, where they are model servers; nil: the less busy of two.
+    public var pool: PoolDescription?
 
     public init(
         id: UInt32, name: String, protocol: ClusterProtocol = .http,
         endpoints: [EndpointDescription] = [], tls: TLSClientConfiguration? = nil,
         serverName: String = "", hostHeader: HostHeader = .preserve, isModelServer: Bool = false,
-        proxyProtocol: ProxyProtocol = .none
+        proxyProtocol: ProxyProtocol = .none, pool: PoolDescription? = nil
     ) {
         self.id = id
         self.name = name
@@ -84,6 +86,7 @@ public struct ClusterDescription: Sendable {
         self.hostHeader = hostHeader
         self.isModelServer = isModelServer
         self.proxyProtocol = proxyProtocol
+        self.pool = pool
     }
 }
 
@@ -106,6 +109,10 @@ public struct ClusterRow: BitwiseCopyable, Sendable {
     public let hostHeader: ByteRange
     /// Into `ClusterSet.tls`, or -1.
     public let tls: Int32
+    /// Into `ClusterSet.pools`, or -1.
+    public let pool: Int32
+    /// More is asked for the choice of an endpoint than which is less busy.
+    public let isPicked: Bool
 }
 
 /// An endpoint as the worker reads it.
@@ -127,6 +134,8 @@ public struct ClusterSet: ~Copyable, Sendable {
     public let tls: [TLSClientConfiguration]
     /// Server names, by `ClusterRow.tls`; touched at handshakes only.
     public let serverNames: [String]
+    /// How endpoints are picked, by `ClusterRow.pool`.
+    public let pools: [PoolDescription]
     private let byAddress = ByAddress()
     /// Row of a cluster by its id, -1 for none.
     private let rowByID: RigidArray<Int32>
@@ -141,6 +150,7 @@ public struct ClusterSet: ~Copyable, Sendable {
         var text: [UInt8] = []
         var tls: [TLSClientConfiguration] = []
         var serverNames: [String] = []
+        var pools: [PoolDescription] = []
         var limit = 0
         let idLimit = (descriptions.map { Int($0.id) }.max() ?? -1) + 1
         var rows = RigidArray<Int32>(repeating: -1, count: idLimit)
@@ -164,6 +174,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                 tls.append(configuration)
                 serverNames.append(description.serverName)
             }
+            if let pool = description.pool { pools.append(pool) }
             var kind = HostHeaderKind.preserve
             var name = ByteRange.none
             switch description.hostHeader {
@@ -180,7 +191,10 @@ public struct ClusterSet: ~Copyable, Sendable {
                     endpointCount: Int32(description.endpoints.count),
                     protocol: description.protocol, isModelServer: description.isModelServer,
                     proxyProtocol: description.proxyProtocol,
-                    hostHeaderKind: kind, hostHeader: name, tls: tlsRow))
+                    hostHeaderKind: kind, hostHeader: name, tls: tlsRow,
+                    pool: description.pool == nil ? -1 : Int32(pools.count - 1),
+                    isPicked: description.pool.map { $0.needsContent || $0.picker != .builtIn }
+                        ?? false))
         }
         self.clusters = clusters
         self.endpoints = endpoints
@@ -189,6 +203,7 @@ public struct ClusterSet: ~Copyable, Sendable {
         self.arena = arena
         self.tls = tls
         self.serverNames = serverNames
+        self.pools = pools
         rowByID = rows
         endpointIDLimit = limit
     }
@@ -196,13 +211,14 @@ public struct ClusterSet: ~Copyable, Sendable {
     private init(
         clusters: consuming RigidArray<ClusterRow>, endpoints: consuming RigidArray<EndpointRow>,
         arena: consuming RigidArray<UInt8>, tls: [TLSClientConfiguration], serverNames: [String],
-        rowByID: consuming RigidArray<Int32>, endpointIDLimit: Int
+        pools: [PoolDescription], rowByID: consuming RigidArray<Int32>, endpointIDLimit: Int
     ) {
         self.clusters = clusters
         self.endpoints = endpoints
         self.arena = arena
         self.tls = tls
         self.serverNames = serverNames
+        self.pools = pools
         self.rowByID = rowByID
         self.endpointIDLimit = endpointIDLimit
     }
@@ -211,7 +227,7 @@ public struct ClusterSet: ~Copyable, Sendable {
     public func clone() -> ClusterSet {
         ClusterSet(
             clusters: clusters.clone(), endpoints: endpoints.clone(), arena: arena.clone(),
-            tls: tls, serverNames: serverNames, rowByID: rowByID.clone(),
+            tls: tls, serverNames: serverNames, pools: pools, rowByID: rowByID.clone(),
             endpointIDLimit: endpointIDLimit)
     }
 
@@ -222,6 +238,16 @@ public struct ClusterSet: ~Copyable, Sendable {
     public func hasEndpoint(_ id: UInt32) -> Bool {
         for row in 0..<endpoints.count where endpoints[row].id == id { return true }
         return false
+    }
+
+    /// Row of an endpoint of a cluster, or -1 when it is gone; linear.
+    public func row(ofEndpoint id: UInt32, cluster: UInt32) -> Int32 {
+        let row = row(ofCluster: cluster)
+        if row < 0 { return -1 }
+        let first = clusters[Int(row)].firstEndpoint
+        for at in first..<(first + clusters[Int(row)].endpointCount)
+        where endpoints[Int(at)].id == id { return at }
+        return -1
     }
 
     /// Row of a cluster in `clusters`, or -1 when the set does not have it.

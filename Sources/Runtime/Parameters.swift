@@ -20,6 +20,8 @@ public struct Limits: Sendable, Equatable {
     public var requestContentBytesMax = Int.max
     /// Request content kept for a second attempt, in bytes, until the first byte of the answer.
     public var replayBytesMax = 4 * 1024 * 1024
+    /// Request content held for the choice of an endpoint by what it says, in bytes.
+    public var heldContentBytesMax = 64 * 1024 * 1024
     /// Most client connections of the process.
     public var clientConnectionsMax = 100_000
     /// Most sessions of UDP clients, per worker; the one that was silent longest makes room.

@@ -1,3 +1,4 @@
+import Inference
 import Kernel
 
 /// What the control plane tells a worker; each message is carried out between two ticks.
@@ -12,6 +13,8 @@ public enum WorkerMessage: ~Copyable, Sendable {
     case listenDatagrams(port: UInt32, DatagramSocket)
     /// Accept what waits, then close the socket of this port.
     case unlisten(port: UInt32)
+    /// What became of a request in a pool's queue.
+    case grant(Grant)
     /// Stop accepting after `delay`, finish what runs, end the thread after `timeout` at the latest; milliseconds.
     case drain(delay: UInt64, timeout: UInt64)
     /// End at once.
@@ -45,6 +48,12 @@ public struct Publisher: Sendable {
     /// Tells every worker to drain; milliseconds.
     public func drain(delay: UInt64, timeout: UInt64) {
         for mailbox in mailboxes { _ = mailbox.post(.drain(delay: delay, timeout: timeout)) }
+    }
+
+    /// Tells the worker that asked what became of its request; a full mailbox loses it.
+    public func grant(_ grant: Grant) {
+        let worker = Int(grant.asker.worker)
+        if worker < mailboxes.count { _ = mailboxes[worker].post(.grant(grant)) }
     }
 
     /// Tells every worker to close the sockets of one port.

@@ -64,6 +64,27 @@ import Testing
         }
     }
 
+    @Test(arguments: ["X-Gateway-Model-Name", "x-gateway-model-name"])
+    func `a listener needs the model when a match asks for it`(name: String) throws {
+        let asking = match(.prefix("/v1"), headers: [("x", "y"), (name, "llama3")])
+        let other = match(.prefix("/"), headers: [("x-gateway-model", "llama3")])
+        func table(_ first: [MatchDescription], _ service: ListenerService = .http) throws -> Bool {
+            let rules = [RuleDescription(id: 1)]
+            let listeners = [
+                ListenerDescription(id: 1, hostname: "a.com", service: service, matches: first),
+                ListenerDescription(id: 2, matches: [other]),
+            ]
+            let table = try TableBuilder(
+                TableDescription(ports: [PortDescription(id: 1, listeners: listeners)], rules: rules)
+            ).build()
+            #expect(!table.listeners[1].needsModel)
+            return table.listeners[0].needsModel
+        }
+        #expect(try table([other, asking]))
+        #expect(try !table([other]))
+        #expect(try !table([asking], .stream))
+    }
+
     @Test func `rows are plain and small`() {
         #expect(MemoryLayout<MatchRow>.stride <= 48)
         #expect(MemoryLayout<TextSlot>.stride == 16)

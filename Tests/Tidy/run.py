@@ -18,11 +18,12 @@ ALLOWED = {
     "TLS": {"COpenSSL", "Kernel"},
     "Routing": {"HTTP", "CPCRE2"},
     "HTTPCodec": {"HTTP", "Kernel", "CNGHTTP2"},
+    "Inference": {"HTTP", "Kernel", "CZlib", "CZstd"},
     "Telemetry": {"Kernel"},
-    "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry"},
-    "Proxy": {"Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Telemetry", "Runtime"},
+    "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry"},
+    "Proxy": {"Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Runtime"},
     "Peer": {"Kernel", "HTTP", "TLS"},
-    "Control": {"Kernel", "HTTP", "TLS", "Routing", "Telemetry", "Runtime", "Peer", "CAres"},
+    "Control": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer", "CAres"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},
     "Simulator": {"Kernel", "HTTP", "Peer"},
     "model-simulator": {"Kernel", "HTTP", "Peer", "Simulator"},
@@ -38,7 +39,7 @@ OUTSIDE = {
     "ArgumentParser": {"ai-gateway", "model-simulator"},
 }
 # One file each wraps a C library outside Kernel and TLS; the word `unsafe` is allowed in it.
-WRAPPERS_OF = {"CPCRE2", "CAres"}
+WRAPPERS_OF = {"CPCRE2", "CAres", "CZlib", "CZstd"}
 FENCE = ("Sources/Kernel/", "Sources/TLS/", "Sources/HTTPCodec/Library/", "Sources/HTTP/ByteScan.swift", "Sources/HTTP/Messages/HeadStorage.swift")
 
 BANNED = [  # (pattern, where it is allowed, what to use)

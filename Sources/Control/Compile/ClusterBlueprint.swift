@@ -48,6 +48,25 @@ struct ClusterBlueprint: Sendable {
         let authorities: [UInt8]
         /// Offered by ALPN in this order; none where bytes are passed on whatever they say.
         let applicationProtocols: [String]
+        /// Any certificate is taken, whatever its name and date: for endpoint pickers only.
+        var isUnverified = false
+    }
+
+    /// How endpoints are picked that are model servers.
+    struct Pool: Sendable {
+        enum Picker: Sendable, Equatable {
+            case builtIn
+            /// By the `identity` of its cluster.
+            case external(cluster: String, opensOnFailure: Bool)
+        }
+
+        let pool: PoolName
+        let picker: Picker
+        let objectives: [ObjectiveDescription]
+        let rewrites: [RewriteDescription]
+
+        /// `namespace/name`.
+        var name: String { pool.name.description }
     }
 
     /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.
@@ -61,6 +80,8 @@ struct ClusterBlueprint: Sendable {
     let tls: TLS?
     let hostHeader: HostHeader
     let isModelServer: Bool
+    /// Nil: the less busy of two.
+    var pool: Pool?
 
     /// The key with what tells this cluster's connections from another's to the same place.
     var identity: String {
@@ -70,6 +91,7 @@ struct ClusterBlueprint: Sendable {
         if proxyProtocol != .none { words.append("proxy \(proxyProtocol)") }
         if let tls {
             words.append("tls \(tls.serverName) \(StableDigest.hex(tls.authorities))")
+            if tls.isUnverified { words.append("unverified") }
             words += tls.applicationProtocols
         }
         return words.joined(separator: " ")

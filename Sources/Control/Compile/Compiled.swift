@@ -100,9 +100,28 @@ extension Compiled {
             if isUsable {
                 cluster.endpoints = endpoints(of: blueprint, id, &identities, addresses)
             }
+            cluster.pool = pool(of: blueprint, cluster.endpoints.count, &identities)
             clusters.append(cluster)
         }
         return (clusters, problems)
+    }
+
+    /// How the endpoints of a cluster are picked; nil where they are not model servers.
+    private func pool(
+        of blueprint: ClusterBlueprint, _ endpointCount: Int, _ identities: inout Identities
+    ) -> PoolDescription? {
+        guard let pool = blueprint.pool else { return nil }
+        let picker: PoolPicker
+        switch pool.picker {
+        case .builtIn: picker = .builtIn
+        case .external(let cluster, let opensOnFailure):
+            picker = .external(
+                cluster: identities.cluster(cluster), opensOnFailure: opensOnFailure)
+        }
+        return PoolDescription(
+            id: identities.pool(blueprint.identity), name: pool.name, picker: picker,
+            needsContent: picker != .builtIn || endpointCount > 1 || !pool.rewrites.isEmpty,
+            objectives: pool.objectives, rewrites: pool.rewrites)
     }
 
     private func endpoints(

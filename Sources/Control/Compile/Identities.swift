@@ -2,7 +2,7 @@ import Kernel
 import Routing
 import Telemetry
 
-/// Gives ids to ports, listeners, rules, clusters, endpoints and series, by what they are.
+/// Gives ids to ports, listeners, rules, clusters, endpoints, pools and series, by what they are.
 ///
 /// The same thing has the same id for as long as the process runs, and no id is given twice: so
 /// counters, pools and ejections survive a reload. Ids are dense; those of series begin at 1.
@@ -56,6 +56,7 @@ public struct Identities: Sendable {
     private var rules = Interner<RuleKey>()
     private var clusters = Interner<String>()
     private var endpoints = Interner<EndpointKey>()
+    private var pools = Interner<String>()
     private var series = Interner<SeriesLabels>(first: 1)
     /// The labels of all series ever given, and the names of all listeners.
     private(set) var labels: [UInt32: SeriesLabels] = [:]
@@ -81,6 +82,9 @@ public struct Identities: Sendable {
     }
 
     mutating func cluster(_ identity: String) -> UInt32 { clusters.id(identity) }
+
+    /// Of a cluster whose endpoints are picked, by the cluster's identity.
+    mutating func pool(_ identity: String) -> UInt32 { pools.id(identity) }
 
     mutating func endpoint(_ address: SocketAddress, of cluster: UInt32) -> UInt32 {
         endpoints.id(EndpointKey(cluster: cluster, address: address))

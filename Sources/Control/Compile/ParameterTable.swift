@@ -35,6 +35,7 @@ enum ParameterTable {
         count("responseFieldCountMax", \.limits.responseFieldCountMax, 1...10_000),
         bytes("requestContentBytesMax", \.limits.requestContentBytesMax, 1...Int.max),
         bytes("replayBytesMax", \.limits.replayBytesMax, 1...(1 << 30)),
+        bytes("heldContentBytesMax", \.limits.heldContentBytesMax, 1...(1 << 30)),
         count("clientConnectionsMax", \.limits.clientConnectionsMax, 1...10_000_000),
         count("udpSessionsMax", \.limits.udpSessionsMax, 1...65_536),
         count("upstreamConnectionsMax", \.limits.upstreamConnectionsMax, 1...1_000_000),

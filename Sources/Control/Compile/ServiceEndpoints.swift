@@ -90,24 +90,12 @@ struct ServiceEndpoints {
     // MARK: - Pods, where nobody made EndpointSlices
 
     private func addresses(ofPods service: Entry<Service>, port: ServicePort) -> [SocketAddress] {
-        let selector = (service.resource.spec.selector ?? [:]).sorted { $0.key < $1.key }
-        guard let first = selector.first else { return [] }
-        let label = DocumentIndex.PodLabel(
-            namespace: service.name.namespace, key: first.key, value: first.value)
-        return (index.pods[label] ?? []).compactMap { pod in
-            let labels = pod.metadata.labels ?? [:]
-            guard selector.allSatisfy({ labels[$0.key] == $0.value }), isReady(pod),
-                let ip = pod.status?.podIP ?? pod.status?.podIPs?.first?.ip,
-                let number = number(in: pod, port: port)
+        let selector = service.resource.spec.selector ?? [:]
+        return index.pods(in: service.name.namespace, labelled: selector).compactMap { pod in
+            guard pod.isReady, let ip = pod.address, let number = number(in: pod, port: port)
             else { return nil }
             return SocketAddress(ip, port: number)
         }
-    }
-
-    /// A Pod from a file that says nothing of its state counts as ready.
-    private func isReady(_ pod: Pod) -> Bool {
-        if let phase = pod.status?.phase, phase != "Running" { return false }
-        return pod.status?.conditions?.first { $0.type == "Ready" }?.status ?? "True" == "True"
     }
 
     private func number(in pod: Pod, port: ServicePort) -> UInt16? {

@@ -6,13 +6,18 @@ public struct TLSClientCache: Sendable {
 
     public init() {}
 
+    private func trust(_ tls: ClusterBlueprint.TLS) -> TLSTrust {
+        if tls.isUnverified { return .insecure }
+        return tls.authorities.isEmpty ? .system : .certificates(tls.authorities)
+    }
+
     mutating func configuration(
         _ tls: ClusterBlueprint.TLS
     ) -> Result<TLSClientConfiguration, TLSError> {
         if let configuration = known[tls] { return .success(configuration) }
         do throws(TLSError) {
             let configuration = try TLSClientConfiguration(
-                trust: tls.authorities.isEmpty ? .system : .certificates(tls.authorities),
+                trust: trust(tls),
                 applicationProtocols: tls.applicationProtocols, resumableSessionsMax: 64)
             known[tls] = configuration
             return .success(configuration)

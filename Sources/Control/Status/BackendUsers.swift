@@ -1,7 +1,7 @@
 /// Which Gateways lead to a backend, by way of the routes attached to them.
 struct BackendUsers {
     private var services: [NamespacedName: Set<Int>] = [:]
-    private var pools: [NamespacedName: Set<Int>] = [:]
+    private var pools: [PoolName: [Int: Bool]] = [:]
 
     init(_ resolution: Resolution) {
         var gateways: [NamespacedName: Int] = [:]
@@ -10,15 +10,24 @@ struct BackendUsers {
         }
         for (number, entry) in resolution.index.routes.enumerated() {
             let namespace = entry.name.namespace
-            let parents = resolution.routes[number].parents.compactMap { parent in
-                gateways[NamespacedName(parent.ref.namespace ?? namespace, parent.ref.name)]
+            var parents: [(gateway: Int, isAccepted: Bool)] = []
+            for parent in resolution.routes[number].parents {
+                let name = NamespacedName(parent.ref.namespace ?? namespace, parent.ref.name)
+                if let gateway = gateways[name] {
+                    parents.append((gateway, parent.rejected == nil))
+                }
             }
             for ref in entry.rules.flatMap({ $0.http.backendRefs ?? [] }) {
                 let object = ref.object
                 let name = NamespacedName(object.namespace ?? namespace, object.name)
                 switch (object.effectiveGroup, object.effectiveKind) {
-                case (Groups.core, Service.kind): services[name, default: []].formUnion(parents)
-                case (_, InferencePool.kind): pools[name, default: []].formUnion(parents)
+                case (Groups.core, Service.kind):
+                    services[name, default: []].formUnion(parents.map(\.gateway))
+                case (let group, InferencePool.kind):
+                    for (gateway, isAccepted) in parents {
+                        pools[PoolName(group, name), default: [:]][gateway, default: false] =
+                            isAccepted || pools[PoolName(group, name)]?[gateway] ?? false
+                    }
                 default: break
                 }
             }
@@ -26,5 +35,7 @@ struct BackendUsers {
     }
 
     func gateways(ofService name: NamespacedName) -> Set<Int> { services[name] ?? [] }
-    func gateways(ofPool name: NamespacedName) -> Set<Int> { pools[name] ?? [] }
+
+    /// By Gateway: whether a route that refers to the pool is accepted by it.
+    func gateways(ofPool name: PoolName) -> [Int: Bool] { pools[name] ?? [:] }
 }

@@ -36,7 +36,9 @@ struct StatusBuilder {
         case let resource as GatewayParameters: add(resource, object)
         case let resource as ListenerSet: add(resource, object)
         case let resource as BackendTLSPolicy: add(resource, object)
-        case is InferencePool: addPool(object)
+        case let resource as InferencePool: add(resource, object)
+        case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
+        case let resource as InferenceModelRewrite: add(object, poolRef: resource.spec.poolRef)
         case is TrafficPolicy: addTrafficPolicy(object)
         default: break
         }
@@ -326,27 +328,74 @@ struct StatusBuilder {
                 }))
     }
 
-    private mutating func addPool(_ object: LocatedObject) {
-        let gateways = users.gateways(ofPool: NamespacedName(object))
-        let finding = Finding(
-            "NotSupportedByParent", "InferencePools are not supported yet")
-        if gateways.isEmpty {
-            note([finding], of: object, .warning)
-        } else {
-            note([finding], of: object)
+    // MARK: - InferencePools
+
+    /// One entry a Gateway, for as long as one of its routes refers to the pool.
+    private mutating func add(_ pool: InferencePool, _ object: LocatedObject) {
+        let entry = Entry(object: object, resource: pool)
+        let resolver = PoolResolver(index: resolution.index)
+        let picker = resolver.picker(of: entry)
+        var unresolved: [Finding] = []
+        if case .unresolved(var finding, _) = picker {
+            finding.message += "; " + resolver.words(on: picker)
+            unresolved = [finding]
         }
+        note(unresolved, of: object)
+        var export: Finding?
+        if pool.metadata.annotations?[InferencePool.exportAnnotation] != nil {
+            export = Finding("NotSupported", "pools are not exported to other clusters")
+            note([export].compactMap { $0 }, of: object, .warning)
+        }
+        let count = resolver.endpoints(of: entry).count
+        let accepted =
+            "\(count == 0 ? "no endpoint is" : count == 1 ? "1 endpoint is" : "\(count) endpoints are")"
+            + " ready; " + resolver.words(on: picker)
+        let gateways = users.gateways(ofPool: PoolName(object)).sorted { $0.key < $1.key }
         append(
             object,
             StatusFields(
-                parents: gateways.sorted().map { number in
+                parents: gateways.map { number, hasRoute in
                     let ref = parentReference(toGateway: number)
                     let writer = writer(object, section: ref.shortDescription)
+                    let rejected = hasRoute
+                        ? []
+                        : [
+                            Finding(
+                                "HTTPRouteNotAccepted",
+                                "no route that refers to it is accepted by the Gateway")
+                        ]
+                    var conditions = [
+                        writer.positive(
+                            "Accepted", rejected, reason: "Accepted", message: accepted),
+                        writer.positive(
+                            "ResolvedRefs", unresolved, reason: "ResolvedRefs",
+                            message: "all references resolve"),
+                    ]
+                    if let export {
+                        conditions.append(
+                            writer.positive(
+                                "Exported", [export], reason: "Exported", message: ""))
+                    }
                     return ParentStatus(
                         parentRef: ref, controllerName: GatewayClass.ownController,
-                        conditions: [
-                            writer.positive("Accepted", [finding], reason: "Accepted", message: "")
-                        ])
+                        conditions: conditions)
                 }))
+    }
+
+    /// An objective or a rewrite: it waits for as long as its pool is not there.
+    private mutating func add(_ object: LocatedObject, poolRef: InferencePoolReference) {
+        let namespace = object.namespace ?? ""
+        let finding = PoolPolicies.refusal(of: poolRef, in: namespace, resolution.index)
+        note([finding].compactMap { $0 }, of: object, .warning)
+        let pool = PoolPolicies.pool(poolRef, of: NamespacedName(object))
+        let writer = writer(object)
+        append(
+            object,
+            StatusFields(conditions: [
+                finding.map {
+                    writer.condition("Accepted", .unknown, $0.reason, $0.text)
+                } ?? writer.condition("Accepted", .isTrue, "Accepted", "holds for \(pool)")
+            ]))
     }
 
     private func parentReference(toGateway number: Int) -> ParentReference {

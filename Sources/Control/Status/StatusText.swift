@@ -4,7 +4,8 @@ public enum StatusText {
     private static let order = [
         GatewayClass.kind, GatewayParameters.kind, Gateway.kind, ListenerSet.kind, HTTPRoute.kind,
         GRPCRoute.kind, TLSRoute.kind, TCPRoute.kind, UDPRoute.kind, Backend.kind,
-        BackendTLSPolicy.kind, InferencePool.kind, TrafficPolicy.kind,
+        BackendTLSPolicy.kind, InferencePool.kind, InferenceObjective.kind,
+        InferenceModelRewrite.kind, TrafficPolicy.kind,
     ]
 
     /// One paragraph an object; ends in a line break unless there is none.

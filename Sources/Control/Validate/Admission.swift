@@ -66,6 +66,9 @@ public enum Admission {
         case let resource as ReferenceGrant: checks.check(resource)
         case let resource as BackendTLSPolicy: checks.check(resource)
         case let resource as GatewayParameters: checks.check(resource)
+        case let resource as InferencePool: checks.check(resource)
+        case let resource as InferenceObjective: checks.check(resource)
+        case let resource as InferenceModelRewrite: checks.check(resource)
         default: break
         }
         return checks.problems

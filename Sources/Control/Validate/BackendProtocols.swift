@@ -72,6 +72,19 @@ enum BackendProtocols {
         }
     }
 
+    /// Of an InferencePool; `place` names it.
+    static func ofPool(
+        _ spec: InferencePoolSpec, for use: BackendUse, place: String
+    ) -> Result<ClusterProtocol, FindingError> {
+        switch spec.appProtocol {
+        case nil: return .success(use == .calls ? .h2c : .http)
+        case "kubernetes.io/h2c": return .success(.h2c)
+        default:
+            if use == .requests { return .success(.http) }
+            return refuse("\(place) has appProtocol http, and calls of gRPC need kubernetes.io/h2c")
+        }
+    }
+
     /// What is offered by ALPN where TLS is spoken.
     static func offered(_ proto: ClusterProtocol, for use: BackendUse) -> [String] {
         guard use.isHTTP else { return [] }

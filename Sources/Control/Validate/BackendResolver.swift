@@ -15,6 +15,7 @@ struct BackendResolver {
     }
 
     private struct Target: Hashable {
+        let group: String
         let kind: String
         let name: NamespacedName
         let port: Int
@@ -27,6 +28,7 @@ struct BackendResolver {
     private(set) var clusters: [ClusterBlueprint] = []
     private var known: [Target: Outcome] = [:]
     private var numbers: [String: Int] = [:]
+    private lazy var policies = PoolPolicies(index)
 
     init(_ index: DocumentIndex, observations: Observations?) {
         self.index = index
@@ -41,7 +43,7 @@ struct BackendResolver {
         let namespace = route.name.namespace
         let group = ref.effectiveGroup
         let kind = ref.effectiveKind
-        guard let target = servedKind(group, kind) else {
+        guard isServed(group, kind, for: use) else {
             return .invalid(Finding("InvalidKind", at: path(), refusal(ofKind: kind, group)))
         }
         let name = NamespacedName(ref.namespace ?? namespace, ref.name)
@@ -52,8 +54,9 @@ struct BackendResolver {
                 return .invalid(Grants.refusal(source, kind: kind, name, at: path()))
             }
         }
-        let outcome = resolve(
-            Target(kind: target, name: name, port: ref.port ?? 0, use: use))
+        // A pool's ports are its own; what a reference to it says of a port means nothing.
+        let port = kind == InferencePool.kind ? 0 : ref.port ?? 0
+        let outcome = resolve(Target(group: group, kind: kind, name: name, port: port, use: use))
         if case .invalid(var finding) = outcome {
             finding.fieldPath = path()
             return .invalid(finding)
@@ -61,21 +64,26 @@ struct BackendResolver {
         return outcome
     }
 
-    private func servedKind(_ group: String, _ kind: String) -> String? {
+    private func isServed(_ group: String, _ kind: String, for use: BackendUse) -> Bool {
         switch (group, kind) {
-        case (Groups.core, Service.kind), (Groups.own, Backend.kind): kind
-        default: nil
+        case (Groups.core, Service.kind), (Groups.own, Backend.kind): true
+        case (_, InferencePool.kind): PoolName.isGroup(group) && use.isHTTP
+        default: false
         }
     }
 
     private func refusal(ofKind kind: String, _ group: String) -> String {
         switch (group, kind) {
         case (Groups.inference, InferencePool.kind),
-            (Groups.inferenceExperimental, InferencePool.kind),
-            (Groups.multicluster, ServiceImport.kind):
+            (Groups.inferenceExperimental, InferencePool.kind):
+            return "\(kind) is a backend of HTTPRoute and GRPCRoute only: it picks by requests"
+        case (Groups.multicluster, ServiceImport.kind):
             return "\(kind) is not supported as a backend yet; Service and Backend are"
         case (_, Service.kind):
             return "Service of group \"\(group)\" is not known; leave the group out"
+        case (_, InferencePool.kind):
+            return "InferencePool of group \"\(group)\" is not known; its group is "
+                + Groups.inference
         case (_, Backend.kind):
             return "Backend of group \"\(group)\" is not known; its group is \(Groups.own)"
         default:
@@ -86,7 +94,12 @@ struct BackendResolver {
 
     private mutating func resolve(_ target: Target) -> Outcome {
         if let outcome = known[target] { return outcome }
-        let outcome = target.kind == Service.kind ? service(target) : backend(target)
+        let outcome =
+            switch target.kind {
+            case Service.kind: service(target)
+            case InferencePool.kind: pool(target)
+            default: backend(target)
+            }
         known[target] = outcome
         return outcome
     }
@@ -170,6 +183,47 @@ struct BackendResolver {
             "UnsupportedProtocol",
             "BackendTLSPolicy \(policy.policy) demands TLS for \(port.place(of: service)), which is "
                 + "not supported yet; nothing is sent in the clear instead")
+    }
+
+    // MARK: - Pools
+
+    private mutating func pool(_ target: Target) -> Outcome {
+        let name = PoolName(target.group, target.name)
+        guard let pool = index.pools[name] else { return notFound(target) }
+        let place = name.description
+        let proto: ClusterProtocol
+        switch BackendProtocols.ofPool(pool.resource.spec, for: target.use, place: place) {
+        case .success(let found): proto = found
+        case .failure(let error): return .invalid(error.finding)
+        }
+        let resolver = PoolResolver(index: index)
+        let picker: ClusterBlueprint.Pool.Picker
+        switch resolver.picker(of: pool) {
+        case .builtIn, .unresolved(_, opensOnFailure: true): picker = .builtIn
+        case .unresolved(let finding, opensOnFailure: false):
+            return .withoutEndpoints("\(place) has no endpoint picker: \(finding.message)")
+        case .external(let cluster, let opensOnFailure):
+            _ = add(cluster)
+            picker = .external(cluster: cluster.identity, opensOnFailure: opensOnFailure)
+        }
+        let endpoints = resolver.endpoints(of: pool)
+        if endpoints.isEmpty { return .withoutEndpoints("\(place) has no ready Pod") }
+        let key = target.group == Groups.inference ? place : "\(place) of \(target.group)"
+        return add(
+            ClusterBlueprint(
+                key: key, name: "\(target.name)", endpoints: endpoints, protocol: proto,
+                transport: .tcp, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
+                isModelServer: true,
+                pool: picking(name, picker)))
+    }
+
+    /// How the endpoints of a pool, or of a Backend that is one, are picked.
+    private mutating func picking(
+        _ name: PoolName, _ picker: ClusterBlueprint.Pool.Picker
+    ) -> ClusterBlueprint.Pool {
+        ClusterBlueprint.Pool(
+            pool: name, picker: picker, objectives: policies.objectives(of: name),
+            rewrites: policies.rewrites(of: name))
     }
 
     // MARK: - Backends

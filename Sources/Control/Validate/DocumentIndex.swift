@@ -22,7 +22,9 @@ struct DocumentIndex: Sendable {
     var configMaps: [NamespacedName: Entry<ConfigMap>] = [:]
     var backends: [NamespacedName: Entry<Backend>] = [:]
     var parameters: [NamespacedName: Entry<GatewayParameters>] = [:]
-    var pools: [NamespacedName: Entry<InferencePool>] = [:]
+    var pools: [PoolName: Entry<InferencePool>] = [:]
+    var objectives: [Entry<InferenceObjective>] = []
+    var rewrites: [Entry<InferenceModelRewrite>] = []
     var policies: [Entry<BackendTLSPolicy>] = []
     /// By the Service that they apply to; the section is a port's name.
     var policyTargets: [NamespacedName: [(policy: NamespacedName, section: String?)]] = [:]
@@ -86,7 +88,11 @@ struct DocumentIndex: Sendable {
         case let resource as ListenerSet:
             listenerSets.append(Entry(object: object, resource: resource))
         case let resource as InferencePool:
-            pools[name] = Entry(object: object, resource: resource)
+            pools[PoolName(object)] = Entry(object: object, resource: resource)
+        case let resource as InferenceObjective:
+            objectives.append(Entry(object: object, resource: resource))
+        case let resource as InferenceModelRewrite:
+            rewrites.append(Entry(object: object, resource: resource))
         case let resource as BackendTLSPolicy:
             policies.append(Entry(object: object, resource: resource))
             for ref in resource.spec.targetRefs
@@ -107,6 +113,16 @@ struct DocumentIndex: Sendable {
     private mutating func add(_ pod: Pod, in namespace: String) {
         for (key, value) in pod.metadata.labels ?? [:] {
             pods[PodLabel(namespace: namespace, key: key, value: value), default: []].append(pod)
+        }
+    }
+
+    /// The Pods that have all the labels, in the order of the documents; none without labels.
+    func pods(in namespace: String, labelled wanted: [String: String]) -> [Pod] {
+        guard let first = wanted.min(by: { $0.key < $1.key }) else { return [] }
+        let label = PodLabel(namespace: namespace, key: first.key, value: first.value)
+        return (pods[label] ?? []).filter { pod in
+            let labels = pod.metadata.labels ?? [:]
+            return wanted.allSatisfy { labels[$0.key] == $0.value }
         }
     }
 

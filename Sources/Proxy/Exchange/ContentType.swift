@@ -12,6 +12,11 @@ enum ContentType {
             || begins(value, "application/ndjson") || begins(value, "application/jsonl")
     }
 
+    /// JSON or a form: what the gateway can look into for a model's name.
+    static func isRead(_ value: Span<UInt8>) -> Bool {
+        begins(value, "application/json") || begins(value, "multipart/form-data")
+    }
+
     private static func begins(_ value: Span<UInt8>, _ type: StaticString) -> Bool {
         let count = type.utf8CodeUnitCount
         guard value.count >= count,

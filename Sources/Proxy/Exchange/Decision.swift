@@ -22,6 +22,8 @@ struct Decision: BitwiseCopyable {
     var firstEndpoint: Int32 = 0
     var endpointCount: Int32 = 0
     var isModelServer = false
+    /// The cluster is a pool: its endpoints are picked by more than how busy they are.
+    var isPooled = false
     /// Which Host the endpoint sees.
     var hostHeader = HostHeaderKind.preserve
     /// The authority that the request came with, in its head.
@@ -37,6 +39,7 @@ struct Decision: BitwiseCopyable {
         firstEndpoint = cluster.firstEndpoint
         endpointCount = cluster.endpointCount
         isModelServer = cluster.isModelServer
+        isPooled = cluster.isPicked
         // A host that a filter named wins over what the cluster says.
         hostHeader = flags.contains(.rewritesHost) ? .preserve : cluster.hostHeaderKind
     }

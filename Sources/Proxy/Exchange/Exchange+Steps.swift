@@ -155,7 +155,7 @@ extension Exchange {
     mutating func scanEnd(_ content: Span<UInt8>) { streamEnd?.scan(content) }
 
     /// Nothing of this exchange is left in its backend's connection.
-    var leavesUpstreamClean: Bool { requestDone && upstreamReusable }
+    var leavesUpstreamClean: Bool { requestDone && upstreamReusable && !isReplaying }
 
     /// The client has said something that may be in the protocol it asked for: it is never read as a request.
     @inline(always)
@@ -182,7 +182,9 @@ extension Exchange {
     /// Gives back what it holds; says what the worker holds for it.
     @inline(always)
     mutating func giveUp(to buffers: inout BufferPool) -> (generation: Int32, isRetry: Bool) {
-        buffers.reclaim(&buffer)
+        var own = Buffer()
+        swap(&own, &buffer)
+        buffers.giveLeast(own)
         return (generation, isRetry)
     }
 

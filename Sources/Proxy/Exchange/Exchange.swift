@@ -5,6 +5,8 @@ import Telemetry
 
 /// How far an exchange is on the backend's side.
 enum ExchangePhase: UInt8 {
+    /// The request's content is read and kept; no endpoint is picked yet.
+    case holding
     /// Waits for its turn at the cluster, or for a connection.
     case connecting
     /// The request's head is sent; no final answer's head has come.
@@ -103,6 +105,8 @@ struct Exchange: ~Copyable {
     var sentBytes = false
     var attempts: UInt8 = 0
     var interimAnswers: UInt16 = 0
+    /// How far what is kept in `buffer` has been given to the backend's connection.
+    var replayed = UInt32.max
     var status: UInt16 = 0
     /// Bytes of the heads sent to the client.
     var sentHeadBytes: UInt32 = 0
@@ -110,8 +114,10 @@ struct Exchange: ~Copyable {
     var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
+    /// What is known of a request to a pool.
+    var poolRequest = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
+    var buffer: Buffer
     var record = ExchangeRecord()
 
     // Deadlines, worker milliseconds; 0: none.
@@ -136,15 +142,16 @@ struct Exchange: ~Copyable {
     var streamEnd: StreamEndScanner?
     var tunnel = Tunnel()
 
-    /// An exchange as the decision about its head has it.
+    /// An exchange as the decision about its head has it, with an empty buffer.
     @inline(always)
     init(
-        _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
-        _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
-        began: UInt64
+        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ settings: borrowing ExchangeSettings, _ buffer: consuming Buffer, generation: UInt32,
+        headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = decision
+        self.decision = copy decision
+        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
@@ -171,6 +178,7 @@ struct Exchange: ~Copyable {
     ) {
         self.downstream = downstream
         self.decision = decision
+        buffer = Buffer()
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         headBytes = 0
@@ -191,6 +199,10 @@ struct Exchange: ~Copyable {
     /// Content of the request is to come, and the backend is there to take it.
     @inline(always)
     var takesContent: Bool { phase != .connecting && !requestDone }
+
+    /// Kept content has not all been given to the backend's connection.
+    @inline(always)
+    var isReplaying: Bool { Int(replayed) < buffer.count }
 
     /// The nearer of the deadlines of the request and of its attempt; 0: none.
     var nearestDeadline: UInt64 {

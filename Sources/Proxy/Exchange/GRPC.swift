@@ -24,9 +24,13 @@ enum GRPC {
         case .firstByteTimeout, .attemptTimeout, .requestTimeout: 4  // DEADLINE_EXCEEDED
         case .contentTooLarge, .headTooLargeAfterFilters: 8  // RESOURCE_EXHAUSTED
         case .malformed, .requestHeaderTimeout, .requestContentTimeout: 13  // INTERNAL
+        case .unreadableContent: 3  // INVALID_ARGUMENT
+        case .rejected(.modelUnknown): 5  // NOT_FOUND
+        case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect: 2  // UNKNOWN
         case .misdirected, .noBackend, .failedFilter, .noEndpoint, .overloaded, .connectRefused,
-            .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer:
+            .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
+            .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

@@ -142,7 +142,7 @@ extension Worker {
     ) -> Int {
         let scanned = Int(upstreams[upstream].headScanned)
         let method = exchanges[exchange].method
-        switch responseHead.parse(
+        switch responseHead.parseInPlace(
             padded, count: count, resumeAt: scanned, requestMethod: method)
         {
         case .complete(let consumed):
@@ -151,6 +151,7 @@ extension Worker {
                 return consumed &+ useInterim(
                     exchange, upstream, ByteScan.part(padded, consumed, count))
             }
+            if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) { return count }
             return consumed &+ passHead(
                 exchange, upstream, ByteScan.part(padded, 0, count), headBytes: consumed)
         case .incomplete(let scanned):
@@ -204,11 +205,14 @@ extension Worker {
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
-        let plan = decideAnswer(exchange, upstream)
+        let plan = decideAnswer(exchange, upstream, bytes)
         responseHead.removeConnectionFields()
-        if plan.hasFilters, !applyResponseFilters(exchange) {
-            answerMalformed(exchange, upstream)
-            return 0
+        if plan.hasFilters {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            if !applyResponseFilters(exchange) {
+                answerMalformed(exchange, upstream)
+                return 0
+            }
         }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
@@ -217,8 +221,7 @@ extension Worker {
         guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
             downstreams[downstream].link.stream == nil
         else {
-            return passWrittenHead(
-                exchange, upstream, plan, ByteScan.part(bytes, headBytes, bytes.count))
+            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
         }
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }
@@ -228,11 +231,14 @@ extension Worker {
         return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
     }
 
-    /// The same for a head that has to be written, before `rest`.
+    /// The same for a head that has to be written.
     @inline(never)
     private mutating func passWrittenHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ rest: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
+        headBytes: Int
     ) -> Int {
+        responseHead.keepBytes(of: bytes, upTo: headBytes)
+        let rest = ByteScan.part(bytes, headBytes, bytes.count)
         output.removeAll()
         guard Self.write(responseHead, plan, into: &output) else {
             answerMalformed(exchange, upstream)
@@ -291,16 +297,18 @@ extension Worker {
             rule: rule, backend: backend, head: &head)
     }
 
-    /// Reads from `responseHead` what it decides.
+    /// Reads from `responseHead`, which begins `bytes`, what it decides.
     @inline(always)
-    private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) -> AnswerPlan {
+    private mutating func decideAnswer(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
         if exchanges[id].upgrades { refuseEarlyBytes(id) }
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
-            facts.isStream = ContentType.isStream(responseHead.span(type))
+            facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
@@ -320,10 +328,12 @@ extension Worker {
     /// Content kept for another attempt is of no use once an answer has begun.
     @inline(never)
     mutating func forgetReplay(_ id: SlotID) {
+        if exchanges[id].isReplaying { return }
         let end = exchanges[id].record.head.end
         guard var small = buffers.take(capacity: max(end, 1)) else { return }
         _ = small.append(exchanges[id].buffer.span.extracting(first: end))
         swap(&small, &exchanges[id].buffer)
+        exchanges[id].replayed = .max
         buffers.reclaim(&small)
     }
 

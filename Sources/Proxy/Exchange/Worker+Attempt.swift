@@ -9,7 +9,9 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
@@ -301,6 +303,7 @@ extension Worker {
         } else if sent.step == .malformed || sent.step == .tooLarge {
             refuseContent(id, sent.part)
         }
+        if exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
         // Otherwise both deadlines stand: the client has none since its exchange began, the backend's has just moved.
         return sent.part.upTo
     }
@@ -316,9 +319,13 @@ extension Worker {
         if !rest.isEmpty, !exchange.requestDone, !exchange.requestReframes {
             sent.part = Relay.part(&exchange.request, rest, from: 0)
         }
-        sent.result = Self.send(
-            exchange.buffer, from: Int(exchange.record.head.start),
-            then: ByteScan.part(rest, 0, sent.part.upTo), over: &upstream.link, &cipher, &buffers)
+        let start = Int(exchange.record.head.start)
+        let end =
+            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
+        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
+        sent.result = link(
+            exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
+            over: &upstream.link, &cipher, &buffers)
         sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
@@ -327,14 +334,15 @@ extension Worker {
         return sent
     }
 
-    /// Sends what stands in a buffer from an offset on, and content behind it.
+    /// Sends a part of what stands in a buffer, and content behind it.
     @inline(always)
-    private static func send(
-        _ buffer: borrowing Buffer, from start: Int, then content: Span<UInt8>,
+    private static func link(
+        _ buffer: borrowing Buffer, _ range: Range<Int>, then content: Span<UInt8>,
         over link: inout Link, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
     ) -> LinkWrite {
         link.send(
-            ByteScan.part(buffer.span, start, buffer.count), then: content, &cipher, &buffers)
+            ByteScan.part(buffer.span, range.lowerBound, range.upperBound), then: content, &cipher,
+            &buffers)
     }
 
     /// Keeps content for another attempt while there is room for it.
@@ -417,9 +425,10 @@ extension Worker {
     }
 
     private func mayPumpRequest(_ id: SlotID) -> Bool {
+        if exchanges[id].phase == .holding { return !exchanges[id].requestDone }
         let upstream = exchanges[id].upstream
         return !exchanges[id].requestDone && !exchanges[id].requestBroken
-            && exchanges[id].phase != .connecting && upstream != .none
+            && exchanges[id].phase != .connecting && upstream != .none && !exchanges[id].isReplaying
             && !upstreams[upstream].link.isCongested
     }
 
@@ -448,6 +457,7 @@ extension Worker {
 
     /// Sends one slice of the request's content; returns how many bytes were used.
     private mutating func sendContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
+        if exchanges[id].phase == .holding { return holdContent(id, bytes) }
         let upstream = exchanges[id].upstream
         if exchanges[id].requestReframes { return reframeContent(id, bytes) }
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)
@@ -497,7 +507,7 @@ extension Worker {
     }
 
     /// `100 Continue`, once, when the backend is there to take the content.
-    private mutating func sayContinue(_ id: SlotID) {
+    mutating func sayContinue(_ id: SlotID) {
         let downstream = exchanges[id].downstream
         exchanges[id].expectsContinue = false
         if !downstreams[downstream].input.isEmpty || exchanges[id].version == .http10 { return }

@@ -10,7 +10,9 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
@@ -127,21 +129,24 @@ extension Worker {
     @inline(never)
     mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
         shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
-        guard mayRetry(id),
+        guard mayRetry(id) else {
+            answerFailure(id, reason)
+            return
+        }
+        if exchanges[id].poolRequest != .none {
+            beginRetry(id)
+            tryElsewhere(id, Self.result(of: reason), reason)
+            return
+        }
+        guard
             let row = chooseEndpoint(
                 cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            renameHost(id, endpoint: row)
+            nameEndpoint(id, row)
         else {
             answerFailure(id, reason)
             return
         }
-        shard.add(.retries, 1)
-        if !exchanges[id].isRetry {
-            exchanges[id].isRetry = true
-            retriesRunning += 1
-        }
-        exchanges[id].requestBroken = false
-        exchanges[id].upstreamReusable = true
+        beginRetry(id)
         attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
             !exchanges[id].requestDone
@@ -150,7 +155,18 @@ extension Worker {
         }
     }
 
-    private func mayRetry(_ id: SlotID) -> Bool {
+    /// Counts another attempt.
+    mutating func beginRetry(_ id: SlotID) {
+        shard.add(.retries, 1)
+        if !exchanges[id].isRetry, exchanges[id].sentBytes {
+            exchanges[id].isRetry = true
+            retriesRunning += 1
+        }
+        exchanges[id].requestBroken = false
+        exchanges[id].upstreamReusable = true
+    }
+
+    func mayRetry(_ id: SlotID) -> Bool {
         if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
         let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
         if row < 0 { return false }
@@ -161,16 +177,20 @@ extension Worker {
             isIdempotent: exchanges[id].method.isIdempotent,
             isInference: exchanges[id].isInference, attempts: Int(exchanges[id].attempts),
             endpoints: Int(clusters.clusters[Int(row)].endpointCount))
-        return Retry.isAllowed(
-            attempt, retriesMax: limits.retriesMax,
-            inferenceRetriesMax: limits.inferenceRetriesMax)
-            && Retry.fitsBudget(
+        guard
+            Retry.isAllowed(
+                attempt, retriesMax: limits.retriesMax,
+                inferenceRetriesMax: limits.inferenceRetriesMax)
+        else { return false }
+        // What reached nobody adds no work to any backend (`robustness.md` §7: «freely»).
+        return !attempt.sentBytes
+            || Retry.fitsBudget(
                 running: retriesRunning, active: exchanges.count,
                 percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
     }
 
     /// Where Host names the endpoint, another endpoint gets its own.
-    private mutating func renameHost(_ id: SlotID, endpoint: Int32) -> Bool {
+    mutating func nameEndpoint(_ id: SlotID, _ endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
@@ -194,7 +214,7 @@ extension Worker {
     }
 
     /// A failure that was counted already becomes the client's answer.
-    private mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+    mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
         let downstream = exchanges[id].downstream
         if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
         stopWaiting(id)
@@ -264,6 +284,7 @@ extension Worker {
         }
         let upstream = exchanges[id].upstream
         let ended: Ended = exchanges[id].streamEnd?.hasEnded == true ? .done : .clientCancel
+        if ended == .clientCancel, exchanges[id].poolRequest != .none { leavePool(id, .cancelled) }
         if ended == .clientCancel { shard.add(.clientCancels, 1) }
         observe(id, ended)
         if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
@@ -274,6 +295,10 @@ extension Worker {
     /// Input or an end from the client while an exchange runs.
     mutating func clientSpokeDuringExchange(_ id: SlotID, _ input: inout Buffer) {
         let exchange = downstreams[id].exchange
+        if exchanges[exchange].isReplaying {
+            continueReplay(exchange)
+            guard exchanges.contains(exchange) else { return }
+        }
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
             if exchanges[exchange].phase == .connecting {
                 if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
@@ -371,6 +396,7 @@ extension Worker {
     /// Frees an exchange's slot and what it holds.
     @inline(always)
     mutating func remove(_ id: SlotID) {
+        if exchanges[id].poolRequest != .none { endPooled(id) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

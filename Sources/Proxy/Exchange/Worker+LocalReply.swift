@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -135,6 +136,8 @@ extension Worker {
         if requestHead.expectsContinue { return true }
         // Nor after an upgrade that was not to be: bytes may be on their way in the other protocol.
         if requestHead.upgrade == .websocket { return true }
+        // Nor behind content that was kept in part.
+        if case .unreadableContent = reply { return true }
         return reply == .contentTooLarge
     }
 
@@ -175,6 +178,10 @@ extension Worker {
             _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
             _ = HeadWriter.append(requestID.span, into: &out)
             if reply.hasRetryAfter { _ = HeadWriter.append("\r\nretry-after: 1", into: &out) }
+            if reply.droppedReason.utf8CodeUnitCount > 0 {
+                _ = HeadWriter.append("\r\nx-llm-d-request-dropped-reason: ", into: &out)
+                _ = HeadWriter.append(reply.droppedReason, into: &out)
+            }
             _ = HeadWriter.append("\r\n", into: &out)
             if facts.dialect == .grpc {
                 LocalText.call(status: GRPC.status(reply), row.sentence, into: &out)

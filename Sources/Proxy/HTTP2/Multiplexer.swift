@@ -121,6 +121,12 @@ struct Multiplexers: ~Copyable {
             || slots[stream.connection].session.isFlushed(stream.stream)
     }
 
+    /// Whether a stream has its whole answer while its request has not ended.
+    func isAnsweredEarly(_ stream: StreamReference) -> Bool {
+        slots.contains(stream.connection)
+            && slots[stream.connection].session.isAnsweredEarly(stream.stream)
+    }
+
     /// Ends a stream; what of its output is complete leaves before.
     mutating func close(_ stream: StreamReference, _ how: StreamClose, _ pool: inout BufferPool) {
         guard slots.contains(stream.connection) else { return }

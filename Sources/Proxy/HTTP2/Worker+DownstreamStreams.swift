@@ -209,6 +209,10 @@ extension Worker {
         switch requestHead.parse(padded, count: count) {
         case .complete(let consumed):
             requestHead.cameOverHTTP2()
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
+                if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
+                return
+            }
             downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
             let used = consumed + beginExchange(id, headBytes: consumed, rest)
@@ -242,6 +246,7 @@ extension Worker {
     mutating func endStream(_ id: SlotID, _ ending: Ending) {
         switch ending {
         case .plain, .linger:
+            downstreams[id].ending = ending
             downstreams[id].phase = .closing
             endStreamIfFlushed(id)
         case .cut, .reset: forget(downstreamStream: id, .error)
@@ -251,11 +256,25 @@ extension Worker {
     /// A stream goes when its answer is on its way; a client whose window stays shut has as long as for any write.
     private mutating func endStreamIfFlushed(_ id: SlotID) {
         guard let stream = downstreams[id].link.stream else { return }
-        if cipher.multiplexers.isFlushed(stream) {
-            forget(downstreamStream: id, .finished)
-        } else {
+        guard cipher.multiplexers.isFlushed(stream) else {
             setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+            return
         }
+        if downstreams[id].ending == .linger, cipher.multiplexers.isAnsweredEarly(stream) {
+            lingerOnStream(id)
+        } else {
+            forget(downstreamStream: id, .finished)
+        }
+    }
+
+    /// Drops what an answered request still sends, as on a connection: a reset at once is allowed (RFC 9113 §8.1), but
+    /// clients in the middle of sending take it for a failure and lose the answer.
+    private mutating func lingerOnStream(_ id: SlotID) {
+        downstreams[id].phase = .lingering
+        downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
+        buffers.reclaim(&downstreams[id].input)
+        setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
+        enqueue(downstream: id)
     }
 
     /// Frees a stream's slot; its exchange must have ended before.
@@ -270,6 +289,7 @@ extension Worker {
         }
         if next != .max { downstreams[next].previousStream = previous }
         buffers.reclaim(&downstreams[id].input)
+        endNaming(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)

@@ -70,6 +70,8 @@ extension Worker {
         if upstreams[id].link.isCongested || exchange == .none { return }
         if upstreams[id].phase == .tunnel {
             tunnelFlushed(exchange, to: .backend, &input)
+        } else if exchanges[exchange].isReplaying {
+            continueReplay(exchange)
         } else if !exchanges[exchange].requestDone {
             pumpRequest(exchange, &input)
         }

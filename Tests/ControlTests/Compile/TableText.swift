@@ -62,7 +62,16 @@ enum TableText {
                     + (blueprint.proxyProtocol == .none ? "" : " proxy \(blueprint.proxyProtocol)")
                     + (blueprint.tls.map { " TLS to \($0.serverName) \($0.applicationProtocols)" }
                         ?? "")
-                    + (blueprint.isModelServer ? " model server" : ""))
+                    + (blueprint.tls?.isUnverified ?? false ? " unverified" : "")
+                    + (blueprint.isModelServer ? " model server" : "")
+                    + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
+            lines += (blueprint.pool?.objectives ?? []).map {
+                "  objective \(String(decoding: $0.name, as: UTF8.self)) priority \($0.priority)"
+            }
+            lines += (blueprint.pool?.rewrites ?? []).map { row in
+                "  rewrite \(row.model ?? "any") to "
+                    + row.targets.map { "\($0.model) weight \($0.weight)" }.joined(separator: ", ")
+            }
             for endpoint in blueprint.endpoints {
                 let host =
                     switch endpoint.host {

@@ -240,11 +240,68 @@ import Testing
             "spec.trustedProxies.hops: 0 is not within 1 to 64"),
     ]
 
+    static let pools = [
+        Case(
+            "InferencePool", "{selector: {matchLabels: {}}, targetPorts: []}",
+            "spec.selector.matchLabels: needs at least one entry",
+            "spec.targetPorts: needs at least one entry"),
+        Case(
+            "InferencePool",
+            "{selector: {matchLabels: {a: b}}, targetPorts: [{number: 0}, {number: 1}, {number: 1}]}",
+            "spec.targetPorts[0].number: 0 is not within 1 to 65535",
+            "spec.targetPorts[2].number: \"1\" is already the name of another port"),
+        Case(
+            "InferencePool",
+            "{selector: {matchLabels: {a: b}}, targetPorts: [\((1...9).map { "{number: \($0)}" }.joined(separator: ", "))]}",
+            "spec.targetPorts: has 9 entries; at most 8 are allowed"),
+        Case(
+            "InferencePool",
+            "{selector: {matchLabels: {a: b}}, targetPortNumber: 1, extensionRef: {name: p, portNumber: 2}}",
+            "spec.extensionRef: is of v1alpha2; its name is endpointPickerRef now",
+            "spec.targetPortNumber: is of v1alpha2; write it as targetPorts: [{number: …}]",
+            "spec.targetPorts: is required"),
+        Case(
+            "InferencePool",
+            "{selector: {matchLabels: {a: b}}, targetPorts: [{number: 1}], appProtocol: h2c}",
+            "spec.appProtocol: \"h2c\" is not a protocol of pools; use http or kubernetes.io/h2c"),
+        Case(
+            "InferencePool",
+            "{selector: {matchLabels: {a: b}}, targetPorts: [{number: 1}], endpointPickerRef: {name: p, failureMode: FailOpenly}}",
+            "spec.endpointPickerRef.failureMode: \"FailOpenly\" is not a failure mode; did you "
+                + "mean \"FailOpen\"?",
+            "spec.endpointPickerRef.port: is required for a Service: the picker's gRPC port, "
+                + "often 9002"),
+    ]
+
+    static let poolPolicies = [
+        Case(
+            "InferenceObjective", "{priority: 2147483648, poolRef: {name: \"\"}}",
+            "spec.poolRef.name: must have 1 to 253 characters",
+            "spec.priority: 2147483648 is not within -2147483648 to 2147483647"),
+        Case(
+            "InferenceModelRewrite", "{poolRef: {name: p}, rules: []}",
+            "spec.rules: needs at least one entry"),
+        Case(
+            "InferenceModelRewrite",
+            "{poolRef: {name: p}, rules: [{matches: [{model: {type: Prefix, value: \"\"}}], targets: []}]}",
+            "spec.rules[0].matches[0].model.type: \"Prefix\" is not a type of match; use Exact",
+            "spec.rules[0].matches[0].model.value: must have 1 to 256 bytes",
+            "spec.rules[0].targets: needs at least one entry"),
+        Case(
+            "InferenceModelRewrite",
+            "{poolRef: {name: p}, rules: [{targets: [{weight: 0, modelRewrite: a}, {modelRewrite: b}]}]}",
+            "spec.rules[0].targets: need a weight each, or none at all",
+            "spec.rules[0].targets[0].weight: 0 is not within 1 to 1000000"),
+    ]
+
     private static func text(_ test: Case) -> String {
         let version =
             switch test.kind {
             case "Service": "v1"
             case "Backend", "GatewayParameters": "ai-gateway.dev/v1alpha1"
+            case "InferencePool": "inference.networking.k8s.io/v1"
+            case "InferenceObjective", "InferenceModelRewrite":
+                "inference.networking.x-k8s.io/v1alpha2"
             default: "gateway.networking.k8s.io/v1"
             }
         return """
@@ -255,7 +312,7 @@ import Testing
             """
     }
 
-    @Test(arguments: routes + gateways + others)
+    @Test(arguments: routes + gateways + others + pools + poolPolicies)
     func `what the schema refuses is told field by field`(test: Case) {
         let documents = Admission.admit(Documents.read(Self.text(test)))
         let found = documents.problems.map { "\($0.fieldPath): \($0.message)" }
