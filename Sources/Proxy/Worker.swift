@@ -138,9 +138,13 @@ public struct Worker: ~Copyable {
     /// A fresh request identity.
     var requestID = RigidArray<UInt8>(capacity: 128)
     /// What the gateway adds to a request, and the client that it says.
-    var additions = RequestAdditions(via: "1.1 ai-gateway")
+    var additions = RequestAdditions(via: "ai-gateway")
     var additionsClient = SocketAddress.any(v6: true, port: 0)
     var additionsAreSecure = false
+    var additionsVersion = Version.http11
+
+    /// Whose datagrams are never a client's, where the port is one of ours.
+    var localAddresses = LocalAddresses()
 
     // What is told.
     var shard: Shard

@@ -77,6 +77,8 @@ extension Exchange {
     @inline(always)
     mutating func took(_ part: borrowing Relay.Part) -> RequestStep {
         receivedBytes &+= UInt64(truncatingIfNeeded: part.upTo)
+        // The chunks of a stream are the codec's, and not the client's.
+        if version == .http2, let content = request.unchunkedBytes { receivedBytes = content }
         if part.malformed != nil { return .malformed }
         if receivedBytes > contentBytesMax { return .tooLarge }
         if part.needsDecoding { requestReframes = true }

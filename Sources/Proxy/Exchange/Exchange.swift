@@ -150,7 +150,7 @@ struct Exchange: ~Copyable {
     /// The gateway's own share so far: from the request's arrival to its sending, and the same for the answer's head.
     var processing: UInt64 = 0
     var connectBegan: UInt64 = 0
-    /// Bytes of content as framed on the wire.
+    /// Bytes of content as framed on the wire; over HTTP/2 without any framing.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
 

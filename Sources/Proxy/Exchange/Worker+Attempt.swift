@@ -327,12 +327,9 @@ extension Worker {
             sent.part = Relay.part(&exchange.request, rest, from: 0)
         }
         let start = Int(exchange.record.head.start)
-        var end = exchange.buffer.count
-        if exchange.poolRequest != .none {
-            // Held content goes out in slices.
-            end = min(end, start &+ Scratch.tickBytes)
-            exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
-        }
+        let end =
+            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
+        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
         sent.result = link(
             exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
             over: &upstream.link, &cipher, &buffers)

@@ -46,7 +46,8 @@ extension Worker {
             additions.makeRequestID(
                 milliseconds: time.milliseconds, random: (time.fraction, random.next()))
         }
-        guard nameClient(id, &parts), nameHost(slot, endpoint: endpoint) else {
+        guard nameClient(id, exchanges[slot].version, &parts), nameHost(slot, endpoint: endpoint)
+        else {
             decision.reply = .headTooLargeAfterFilters
             return false
         }
@@ -74,10 +75,12 @@ extension Worker {
     /// Says who asked; false when there is no room for it.
     @inline(always)
     private mutating func nameClient(
-        _ id: SlotID, _ parts: inout RequestAdditions.Parts
+        _ id: SlotID, _ version: Version, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
-        if !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure) {
-            nameOtherClient(id)
+        if version != additionsVersion
+            || !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure)
+        {
+            nameOtherClient(id, version)
         }
         return !trustsPeers || nameTrustedClient(id, &parts)
     }
@@ -90,13 +93,14 @@ extension Worker {
 
     /// The next additions are for another client than the last.
     @inline(never)
-    private mutating func nameOtherClient(_ id: SlotID) {
+    private mutating func nameOtherClient(_ id: SlotID, _ version: Version) {
         let peer = downstreams[id].peer
         let isSecure = downstreams[id].isTLS
         writeClient(peer)
-        additions.setClient(client, isSecure: isSecure)
+        additions.setClient(client, isSecure: isSecure, version)
         additionsClient = peer
         additionsAreSecure = isSecure
+        additionsVersion = version
     }
 
     /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.

@@ -110,7 +110,6 @@ extension Worker {
             if downstreams.contains(id) { timeHead(ofConnection: id) }
             return
         }
-        count(cipher.multiplexers[connection].session.flood)
         endMultiplexing(downstream: id)
     }
 
@@ -152,7 +151,7 @@ extension Worker {
                 resumeAnswer(toStream: id)
             }
         case .reset: clientIsGone(id)
-        case .opened, .goAway, .capacity, .pong: break
+        case .opened, .goAway, .capacity: break
         }
     }
 
@@ -313,7 +312,7 @@ extension Worker {
         while cipher.multiplexers[connection].firstStream != .max {
             close(downstream: downstreams.id(of: cipher.multiplexers[connection].firstStream))
         }
-        cipher.multiplexers.destroy(connection, &buffers)
+        endSession(connection)
         downstreams[id].multiplexer = .none
     }
 
