@@ -109,10 +109,10 @@ let package = Package(
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
         tests("InferenceTests", ["Inference", "HTTP", "CZlib", "CZstd", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
-        tests("ProxyTests", ["Proxy", "HTTP", "Kernel", "Telemetry", containers]),
+        tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
-        tests("ControlTests", ["Control", "Kernel"], exclude: ["Golden"]),
+        tests("ControlTests", ["Control", "Inference", "Kernel"], exclude: ["Golden"]),
     ],
     swiftLanguageModes: [.v6]
 )
