@@ -68,6 +68,7 @@ let package = Package(
         target("HTTPCodec", ["HTTP", "Kernel", "CNGHTTP2", containers]),
         target("Inference", ["HTTP", "Kernel", "CZlib", "CZstd", containers]),
         target("Telemetry", ["Kernel", containers]),
+        target("Protocols", ["HTTP"]),
         // Level 3: what Control writes and Proxy reads.
         target(
             "Runtime",
@@ -76,7 +77,7 @@ let package = Package(
         target(
             "Proxy",
             [
-                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry",
+                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols",
                 "Runtime", containers,
             ]),
         target("Peer", ["Kernel", "HTTP", "TLS", containers]),
@@ -107,8 +108,9 @@ let package = Package(
         tests("TLSTests", ["TLS", "Kernel"]),
         tests("RoutingTests", ["Routing", "HTTP", containers]),
         tests("HTTPCodecTests", ["HTTPCodec", "HTTP", "Kernel", containers]),
-        tests("InferenceTests", ["Inference", "HTTP", "CZlib", "CZstd", containers]),
+        tests("InferenceTests", ["Inference", "HTTP", "Kernel", "CZlib", "CZstd", containers]),
         tests("TelemetryTests", ["Telemetry", "Kernel", containers]),
+        tests("ProtocolsTests", ["Protocols", "HTTP", containers]),
         tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),

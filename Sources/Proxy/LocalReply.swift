@@ -10,6 +10,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case noBackend
     case failedFilter
     case noEndpoint
+    case pickerFailed
     case overloaded
     case connectRefused
     case connectTimeout
@@ -95,6 +96,13 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 503, "no_endpoint",
                 """
                 The backend has no endpoint that is ready. Try again later.
+                """
+            )
+        case .pickerFailed:
+            (
+                503, "picker_failed",
+                """
+                The endpoint picker of this pool did not choose an endpoint. Try again later.
                 """
             )
         case .overloaded:

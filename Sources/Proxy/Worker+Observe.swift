@@ -71,7 +71,7 @@ extension Worker {
         if options.log != nil { log(id, ended, ByteScan.bytes(reason)) }
     }
 
-    private func address(ofEndpoint id: UInt32, _ cluster: UInt32) -> SocketAddress? {
+    func address(ofEndpoint id: UInt32, _ cluster: UInt32) -> SocketAddress? {
         let row = clusters.row(ofCluster: cluster)
         if row < 0 { return nil }
         let first = Int(clusters.clusters[Int(row)].firstEndpoint)

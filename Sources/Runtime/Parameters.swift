@@ -73,6 +73,8 @@ public struct Timeouts: Sendable, Equatable {
     public var modelFirstByteMilliseconds: UInt32 = 600_000
     /// Between bytes of an answer.
     public var streamIdleMilliseconds: UInt32 = 300_000
+    /// An external endpoint picker that is to say something: from when it has all it needs.
+    public var pickerMilliseconds: UInt32 = 10_000
     /// Between bytes of a tunnel, in either direction.
     public var tunnelIdleMilliseconds: UInt32 = 3_600_000
     /// Between datagrams of a UDP client's session, in either direction.

@@ -2,19 +2,21 @@ import Inference
 import Kernel
 import Synchronization
 
-/// One pool's live state, which all workers and the observer share: one truth, so that the same requests get the same
-/// choice with one worker and with eight.
+/// One inference pool's live state, shared by all workers: in flight, reservations, queue, index of prompts.
 ///
-/// Each call takes one lock for as long as a pick lasts, and afterwards tells the workers of grants that it led to. A
-/// message that a full mailbox drops costs nothing but time: what it granted ends by itself.
+/// The one lock that a request of a pool takes, for a few microseconds and without I/O. Hash prompts before.
+/// What makes room for those who wait tells their workers, which claim it; a grant that a full mailbox loses ends by
+/// itself.
 public final class PoolLedger: Sendable {
     public let engine: EngineKind
     private let state: Lock<PoolState>
     private let blockBytes: Atomic<Int>
     private let publisher: Publisher
 
-    /// A pool without endpoints; `publisher` reaches the workers by their numbers.
-    public init(_ configuration: PoolConfiguration, seed: UInt64, publisher: Publisher) {
+    /// An empty pool; the same seed makes the same choices. `publisher` reaches the workers by their numbers.
+    public init(
+        _ configuration: PoolConfiguration, seed: UInt64, publisher: Publisher = Publisher([])
+    ) {
         engine = configuration.engine
         let fresh = PoolState(configuration, seed: seed)
         blockBytes = Atomic(fresh.prefixBlockBytes)
@@ -22,79 +24,89 @@ public final class PoolLedger: Sendable {
         self.publisher = publisher
     }
 
-    /// Bytes of one block of a prompt, which prefixes are hashed by.
-    public var prefixBlockBytes: Int { blockBytes.load(ordering: .relaxed) }
+    /// Does something that may make room, and tells who got it.
+    private func change<R>(_ body: (inout PoolState) -> R) -> R {
+        let result = state.withLock { body(&$0) }
+        while let grant = state.withLock({ $0.nextGrant() }) { publisher.grant(grant) }
+        return result
+    }
 
-    // MARK: - For workers
-
-    /// As `PoolState.pick`.
+    /// Chooses an endpoint, or a place in the queue; `prefix` is the chain of the prompt, which may be empty.
     public func pick(
         _ request: PickRequest, prefix: Span<UInt64>, now: UInt64
     ) -> PickOutcome {
         let outcome = state.withLock { $0.pick(request, prefix: prefix, now: now) }
-        tell()
+        // Whoever waits may have been put out for the sake of this one.
+        if case .waiting = outcome { change { _ in } }
         return outcome
     }
 
-    /// As `PoolState.claim`.
-    public func claim(_ ticket: Ticket, now: UInt64) -> Lease? {
-        state.withLock { $0.claim(ticket, now: now) }
-    }
-
-    /// As `PoolState.cancel`.
-    public func cancel(_ ticket: Ticket, now: UInt64) {
-        state.withLock { $0.cancel(ticket, now: now) }
-        tell()
-    }
-
-    /// As `PoolState.started`.
+    /// The first byte of a leased request's answer is there.
     public func started(_ lease: LeaseID, now: UInt64) {
-        state.withLock { $0.started(lease, now: now) }
-        tell()
+        change { $0.started(lease, now: now) }
     }
 
-    /// As `PoolState.renew`.
+    /// A leased request still runs.
     public func renew(_ lease: LeaseID, now: UInt64) {
         state.withLock { $0.renew(lease, now: now) }
     }
 
-    /// As `PoolState.finished`.
+    /// Gives a lease back.
     public func finished(_ lease: LeaseID, _ result: LeaseResult, now: UInt64) {
-        state.withLock { $0.finished(lease, result, now: now) }
-        tell()
+        change { $0.finished(lease, result, now: now) }
     }
 
-    // MARK: - For the control plane
+    /// Takes the lease that a grant told of; nil when it has ended.
+    public func claim(_ ticket: Ticket, now: UInt64) -> Lease? {
+        state.withLock { $0.claim(ticket, now: now) }
+    }
 
-    /// As `PoolState.setEndpoints`.
+    /// The asker waits no more.
+    public func cancel(_ ticket: Ticket, now: UInt64) {
+        change { $0.cancel(ticket, now: now) }
+    }
+
+    /// Replaces the members.
     public func setEndpoints(_ endpoints: [PoolEndpoint], now: UInt64) {
-        state.withLock { $0.setEndpoints(endpoints, now: now) }
-        tell()
+        change { $0.setEndpoints(endpoints, now: now) }
     }
 
-    /// As `PoolState.observe`.
+    /// Takes over what a scrape or a poll said.
     public func observe(_ endpoint: UInt32, _ observation: EndpointObservation, now: UInt64) {
-        let bytes = state.withLock { state in
+        let bytes = change { state in
             state.observe(endpoint, observation, now: now)
             return state.prefixBlockBytes
         }
         blockBytes.store(bytes, ordering: .relaxed)
-        tell()
     }
 
-    /// As `PoolState.sweep`; to be called a few times a second.
+    /// Ends what has run out; to be called a few times a second.
     public func sweep(now: UInt64) {
-        state.withLock { $0.sweep(now: now) }
-        tell()
+        change { $0.sweep(now: now) }
     }
 
-    /// Looks at the state, alone with it, without changing what is to be told.
-    public func read<R>(_ body: (inout PoolState) -> R) -> R { state.withLock { body(&$0) } }
+    /// How a pick would end now, and why; not for the request's path.
+    public func explain(
+        _ request: PickRequest, prefix: Span<UInt64>, now: UInt64, into output: inout Explanation
+    ) {
+        state.withLock { $0.explain(request, prefix: prefix, now: now, into: &output) }
+    }
 
-    /// Tells the workers of what became of requests in the queue.
-    private func tell() {
-        while let grant = state.withLock({ $0.nextGrant() }) {
-            publisher.grant(grant)
-        }
+    /// The last decisions, the newest first; not for the request's path.
+    public func decisions(limit: Int) -> [Decision] {
+        state.withLock { pool in (0..<min(limit, pool.decisionCount)).map { pool.decision($0) } }
+    }
+
+    /// The state of a member; nil for others.
+    public func status(of endpoint: UInt32) -> EndpointStatus? {
+        state.withLock { $0.status(of: endpoint) }
+    }
+
+    /// Bytes of a block of a prompt, as its hashes are to be made.
+    public var prefixBlockBytes: Int { blockBytes.load(ordering: .relaxed) }
+
+    /// How many requests wait, and how many run.
+    public var counts: (waiting: Int, running: Int) {
+        state.withLock { ($0.waitingCount, $0.leaseCount) }
     }
 }

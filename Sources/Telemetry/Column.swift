@@ -37,6 +37,13 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case http2FloodUnknownFrames
     case http2FloodOutboundQueue
     case http2FloodLibrary
+    case pickerChoices
+    case pickerUnreachable
+    case pickerTimeouts
+    case pickerBroken
+    case pickerMalformed
+    case pickerNoEndpoint
+    case pickerOverflows
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.

@@ -10,6 +10,8 @@ public enum Histogram {
         case upstreamConnect
         /// From the start of an attempt to the first byte of its answer.
         case timeToFirstByte
+        /// From a request's head to the choice of its pool's external picker.
+        case picking
     }
 
     /// Buckets with an upper bound, of every kind.
@@ -32,7 +34,7 @@ public enum Histogram {
         case .processing:
             return [5, 10, 25, 50, 75, 100, 150, 250, 500].map { $0 * microsecond }
                 + [1, 2, 5, 10, 25, 50, 100, 500, 1_000].map { $0 * millisecond }
-        case .upstreamConnect:
+        case .upstreamConnect, .picking:
             return [25, 50, 100, 250, 500].map { $0 * microsecond }
                 + [1, 2, 5, 10, 25, 50, 100, 250, 500].map { $0 * millisecond }
                 + [1, 2, 5, 10].map { $0 * second }

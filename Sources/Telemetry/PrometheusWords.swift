@@ -124,6 +124,38 @@ extension PrometheusText {
                 "ai_gateway_http2_flood_library_total",
                 "HTTP/2 connections ended for a bound of the library."
             )
+        case .pickerChoices:
+            ("ai_gateway_picker_choices_total", "Endpoints that external pickers chose.")
+        case .pickerUnreachable:
+            (
+                "ai_gateway_picker_unreachable_total",
+                "Requests whose external picker could not be reached."
+            )
+        case .pickerTimeouts:
+            (
+                "ai_gateway_picker_timeouts_total",
+                "Requests whose external picker said nothing in time."
+            )
+        case .pickerBroken:
+            (
+                "ai_gateway_picker_broken_total",
+                "Requests whose external picker ended the call too early."
+            )
+        case .pickerMalformed:
+            (
+                "ai_gateway_picker_malformed_total",
+                "Requests whose external picker said what no picker says."
+            )
+        case .pickerNoEndpoint:
+            (
+                "ai_gateway_picker_no_endpoint_total",
+                "Requests whose external picker named no endpoint of the pool."
+            )
+        case .pickerOverflows:
+            (
+                "ai_gateway_picker_overflows_total",
+                "Requests with more content than is held for an external picker."
+            )
         case .accessLogDropped:
             ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")
         }
@@ -161,6 +193,11 @@ extension PrometheusText {
             (
                 "ai_gateway_upstream_first_byte_seconds",
                 "From the start of an attempt to the first byte of its answer."
+            )
+        case .picking:
+            (
+                "ai_gateway_picker_seconds",
+                "From the head of a request to the choice of its pool's external picker."
             )
         }
     }

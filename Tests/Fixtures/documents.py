@@ -132,3 +132,22 @@ def grpc_rule(backends=("origin",), service=None, method=None, headers=None, fil
 
 def grpc_route(rules, hostnames=None, name="calls", namespace="default", parents=("gateway",)):
     return {**route(rules, hostnames, name, namespace, parents), "kind": "GRPCRoute"}
+
+
+def pool(origins, name="pool", namespace="default", picker=None, app_protocol=None):
+    """An InferencePool over `origins`, which are the ports of one Pod at 127.0.0.1; `picker`: its `endpointPickerRef`."""
+    spec = {"selector": {"matchLabels": {"app": name}}, "targetPorts": [{"number": o.port} for o in origins]}
+    if picker:
+        spec["endpointPickerRef"] = picker
+    if app_protocol:
+        spec["appProtocol"] = app_protocol
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name + "-0", "namespace": namespace, "labels": {"app": name}},
+           "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}
+    return [{"apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool",
+             "metadata": {"name": name, "namespace": namespace}, "spec": spec}, pod]
+
+
+def pool_ref(name="pool", weight=None):
+    """A backendRef to an InferencePool."""
+    ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": name}
+    return ref if weight is None else {**ref, "weight": weight}

@@ -143,11 +143,11 @@ def body_reply(kind, body=None, ends=False):
     return field(kind, field(1, field(3, field(3, streamed))))
 
 
-def streamed(kind, body):
-    """The content in pieces, the last of which says so."""
+def streamed(kind, body, ends=True):
+    """The content in pieces, the last of which says so unless trailers do."""
     pieces = [body[at:at + PIECE] for at in range(0, len(body), PIECE)] or [b""]
     for at, piece in enumerate(pieces):
-        yield body_reply(kind, piece, at == len(pieces) - 1)
+        yield body_reply(kind, piece, ends and at == len(pieces) - 1)
 
 
 def immediate(status, body=b"", headers=()):
@@ -307,6 +307,8 @@ class Picker:
             elif message.ends:
                 yield from streamed(4, call.answer_body.replace(b'"x-target"', b'"x"'))
         elif message.kind == "response_trailers":
+            if "event-stream" not in (dict(call.answer).get("content-type") or ""):
+                yield from streamed(4, call.answer_body.replace(b'"x-target"', b'"x"'), ends=False)
             yield field(6, b"")
 
     def _rewritten(self, call):
@@ -319,9 +321,9 @@ class Picker:
                 yield None
             if model == "x":
                 body = body.replace(b'"x"', b'"x-target"')
-        others = [(n, v) for n, v in call.request if not n.startswith(":") and n not in ("content-length", "host")]
+        others = [(n, v) for n, v in call.request if not n.startswith(":") and n not in ("content-length", "host", *self.removed)]
         yield self._chosen(call, [("content-length", str(len(body))), *others])
-        yield from streamed(3, body)
+        yield from streamed(3, body, ends=not call.trailers)
         if call.trailers:
             yield field(5, b"")
 

@@ -7,13 +7,14 @@ import Testing
 @Suite struct ByteScanTests {
     /// Scans whose stop depends on one byte.
     enum Scan: CaseIterable, Sendable {
-        case control, comma, string, graphic, name
+        case control, comma, string, text, graphic, name
 
         func run(_ bytes: Span<UInt8>, _ from: Int, _ to: Int) -> Int {
             switch self {
             case .control: ByteScan.firstControl(bytes, from: from, to: to)
             case .comma: ByteScan.first(0x2C, bytes, from: from, to: to)
             case .string: ByteScan.firstOfString(bytes, from: from, to: to)
+            case .text: ByteScan.firstOfText(bytes, from: from, to: to)
             case .graphic: ByteScan.graphicEnd(bytes, from: from, to: to)
             case .name: ByteScan.plainNameEnd(bytes, from: from, to: to)
             }
@@ -24,6 +25,7 @@ import Testing
             case .control: (byte < 0x20 && byte != 0x09) || byte == 0x7F
             case .comma: byte == 0x2C
             case .string: byte < 0x20 || byte == 0x22 || byte == 0x5C
+            case .text: byte < 0x20 || byte == 0x22 || byte == 0x5C || byte > 0x7F
             case .graphic: byte < 0x21 || byte > 0x7E
             case .name:
                 byte != 0x2D && !(0x30...0x39).contains(byte) && !(0x41...0x5A).contains(byte)
@@ -36,7 +38,7 @@ import Testing
         _ scan: Scan
     ) {
         for byte in UInt8.min...UInt8.max {
-            for count in [1, 15, 16, 17, 31, 33] {
+            for count in [1, 15, 16, 17, 31, 33, 97, 113] {
                 for place in 0..<count {
                     var input = [UInt8](repeating: 0x61, count: count)
                     input[place] = byte

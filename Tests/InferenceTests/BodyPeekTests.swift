@@ -107,6 +107,7 @@ import Testing
         for (before, after) in [
             (#"{"model":""#, #""}"#), (#"{""#, #"":1}"#), (#"{"a":""#, #""}"#),
             (#"{"a":{""#, #"":1}}"#),
+            (#"["中"#, #"中中中"]"#), (#"["ééé"#, #"ééééé"]"#), (#"["é"#, #"中中中"]"#),
             (#"["0123456789abcdefé中😀"#, #"0123456789abcdef"]"#),
         ] {
             let bytes = Array(before.utf8) + bad + Array(after.utf8)
@@ -285,6 +286,8 @@ import Testing
             #expect(
                 theirs.map { Array($0.utf8) } == reading.model.map { Array($0.utf8) }, "\(shown)")
         case .notJSON, .truncated, .trailingBytes, .notUTF8:
+            // Foundation takes a comma behind the last value, and guesses encodings from zeros.
+            if shown.contains(/,\s*[\]}]/) || bytes.contains(0) { return }
             #expect(object == nil, "\(shown)")
         default: break
         }

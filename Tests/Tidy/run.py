@@ -20,8 +20,10 @@ ALLOWED = {
     "HTTPCodec": {"HTTP", "Kernel", "CNGHTTP2"},
     "Inference": {"HTTP", "Kernel", "CZlib", "CZstd"},
     "Telemetry": {"Kernel"},
+    "Protocols": {"HTTP"},
     "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry"},
-    "Proxy": {"Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Runtime"},
+    "Proxy": {
+        "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols", "Runtime"},
     "Peer": {"Kernel", "HTTP", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer", "CAres"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},

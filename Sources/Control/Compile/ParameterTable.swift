@@ -63,6 +63,7 @@ enum ParameterTable {
         Timeout(name: "firstByte", field: \.timeouts.firstByteMilliseconds),
         Timeout(name: "modelFirstByte", field: \.timeouts.modelFirstByteMilliseconds),
         Timeout(name: "streamIdle", field: \.timeouts.streamIdleMilliseconds),
+        Timeout(name: "picker", field: \.timeouts.pickerMilliseconds),
         Timeout(name: "tunnelIdle", field: \.timeouts.tunnelIdleMilliseconds),
         Timeout(name: "udpIdle", field: \.timeouts.udpIdleMilliseconds),
         Timeout(name: "linger", field: \.timeouts.lingerMilliseconds),

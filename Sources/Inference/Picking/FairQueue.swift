@@ -84,8 +84,8 @@ struct ModelQueue: BitwiseCopyable {
     /// From the highest priority on.
     var bands = IndexList()
     var count: Int32 = 0
-    /// Waiters for which not every endpoint will do.
-    var restrictedCount: Int32 = 0
+    /// Of them those that are not alike to others: `PickRequest.isSpecial`.
+    var specialCount: Int32 = 0
     /// Place in `FairQueue.active`; -1 while nobody waits.
     var activeAt: Int32 = -1
 }
@@ -111,7 +111,7 @@ struct FairQueue: ~Copyable {
     private(set) var news = IndexList()
     /// How many wait.
     private(set) var count = 0
-    /// Blocks of waiters, `PrefixBlocks.countDefault` for each.
+    /// Blocks of waiters, `PrefixCache.blockLimit` for each.
     private var blocks: ZeroedArray<UInt64>
     /// Open addressing over lines; `.max` for none.
     private var index: RigidArray<UInt32>
@@ -125,7 +125,7 @@ struct FairQueue: ~Copyable {
         bands = Slab(capacity: max(1, limit))
         models = RigidArray(repeating: ModelQueue(), count: ModelTable.capacity)
         active = RigidArray(capacity: ModelTable.capacity)
-        blocks = ZeroedArray(count: blocksPerWaiter == 0 ? 0 : capacity * PrefixBlocks.countDefault)
+        blocks = ZeroedArray(count: blocksPerWaiter == 0 ? 0 : capacity * PrefixCache.blockLimit)
         var size = 64
         while size < limit * 2 { size *= 2 }
         index = RigidArray(repeating: .max, count: size)
@@ -139,13 +139,13 @@ struct FairQueue: ~Copyable {
     mutating func enter(
         _ request: PickRequest, _ prefix: Span<UInt64>, model: Int, now: UInt64, deadline: UInt64
     ) -> SlotID {
-        let blockCount = blocks.count == 0 ? 0 : min(prefix.count, PrefixBlocks.countDefault)
+        let blockCount = blocks.count == 0 ? 0 : min(prefix.count, PrefixCache.blockLimit)
         let new = waiters.insert(
             Waiter(
                 request: request, model: model, enteredAt: now, blockCount: blockCount,
                 deadline: deadline))
         guard let id = new else { preconditionFailure("A queue that is not full has room.") }
-        let base = Int(id.slot) * PrefixBlocks.countDefault
+        let base = Int(id.slot) * PrefixCache.blockLimit
         for i in 0..<blockCount { blocks[base + i] = prefix[i] }
         let line = line(of: request, model)
         waiters[id].line = line
@@ -153,7 +153,7 @@ struct FairQueue: ~Copyable {
         byDeadline.append(id.slot, .time, &waiters)
         count += 1
         models[model].count += 1
-        if request.isRestricted { models[model].restrictedCount += 1 }
+        if request.isSpecial { models[model].specialCount += 1 }
         if models[model].activeAt < 0 {
             models[model].activeAt = Int32(active.count)
             active.append(Int32(model))
@@ -213,7 +213,7 @@ struct FairQueue: ~Copyable {
         waiters[slot].line = .max
         count -= 1
         models[model].count -= 1
-        if waiters[slot].request.isRestricted { models[model].restrictedCount -= 1 }
+        if waiters[slot].request.isSpecial { models[model].specialCount -= 1 }
         if lines[line].waiters.isEmpty { removeLine(line, model) }
         if models[model].count == 0 {
             let at = Int(models[model].activeAt)
@@ -322,7 +322,7 @@ struct FairQueue: ~Copyable {
     /// A waiter's blocks.
     func copyBlocks(of slot: UInt32, to output: inout RigidArray<UInt64>) {
         output.removeAll()
-        let base = Int(slot) * PrefixBlocks.countDefault
+        let base = Int(slot) * PrefixCache.blockLimit
         for i in 0..<waiters[slot].blockCount { output.append(blocks[base + i]) }
     }
 

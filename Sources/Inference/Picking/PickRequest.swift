@@ -62,4 +62,7 @@ public struct PickRequest: BitwiseCopyable, Sendable {
 
     /// Whether not every endpoint will do.
     var isRestricted: Bool { hasSubset || tried.count > 0 }
+
+    /// Whether another request for the model may find room where this one does not.
+    var isSpecial: Bool { isRestricted || options != 0 }
 }

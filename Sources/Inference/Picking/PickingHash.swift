@@ -1,10 +1,14 @@
-import HTTP
-
 /// The one function that makes 64-bit names of models, flows and sessions; 0 means "none" everywhere.
 public enum PickingHash {
     /// The hash of any text; 0 for no bytes.
     public static func of(_ bytes: Span<UInt8>) -> UInt64 {
         bytes.isEmpty ? 0 : max(1, hash(bytes))
+    }
+
+    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
+        var hash = XXHash64()
+        hash.update(bytes)
+        return hash.digest
     }
 
     /// The hash of a model's name as an engine compares it; 0 for no bytes.
@@ -25,15 +29,10 @@ public enum PickingHash {
             at -= 1
         }
         if !hasTag {
-            hash.update(ByteScan.bytes(":latest"))
+            let tag: InlineArray<7, UInt8> = [0x3A, 0x6C, 0x61, 0x74, 0x65, 0x73, 0x74]
+            hash.update(tag.span)
         }
         return max(1, hash.digest)
-    }
-
-    private static func hash(_ bytes: Span<UInt8>) -> UInt64 {
-        var hash = XXHash64()
-        hash.update(bytes)
-        return hash.digest
     }
 
     private static func starts(_ bytes: Span<UInt8>, with prefix: String) -> Bool {

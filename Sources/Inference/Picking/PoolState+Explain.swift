@@ -47,7 +47,7 @@ extension PoolState {
             output.endpoints.append(row)
         }
         let told = output.endpoints.count
-        let scored = ScoredRequest(blocks: Float(min(prefix.count, PrefixBlocks.countDefault)))
+        let scored = ScoredRequest(blocks: Float(min(prefix.count, PrefixCache.blockLimit)))
         for raw in 0..<Scorer.count {
             guard let scorer = Scorer(rawValue: raw), configuration.profile[scorer] != 0,
                 !candidates.isEmpty

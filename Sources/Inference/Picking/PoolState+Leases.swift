@@ -16,7 +16,7 @@ extension PoolState {
         let isModelProbe = model != 0 && models.places[at].breaker.needsProbe
             && models.places[at].breaker.isOpen(now)
         if isModelProbe { models.places[at].breaker.isProbing = true }
-        let blockCount = min(blocks.count, PrefixBlocks.countDefault)
+        let blockCount = min(blocks.count, PrefixCache.blockLimit)
         let new = blockCount == 0 ? 1 : 1 - Float(placement.matched) / Float(blockCount)
         let row = LeaseRow(
             slot: slot, model: model, serial: rows[slot].serial, pickedAt: now,
@@ -201,8 +201,9 @@ extension PoolState {
                 let perByte = Float(timings.prompt) / 1e6 / Float(row.newBytes)
                 Self.learn(&models.rows[row.model].prefillMillisecondsPerByte, perByte)
             }
-            let load = timings.isLoadKnown ? timings.load : row.isLoader
-                ? row.startedAt &- row.pickedAt : 0
+            // Who came during a load waited for it, too.
+            let load = timings.isLoadKnown
+                ? timings.load : row.isLoading ? row.startedAt &- row.pickedAt : 0
             let total = now &- row.pickedAt
             Self.learn(
                 &models.rows[row.model].serviceMilliseconds, total > load ? total &- load : 1)

@@ -47,10 +47,14 @@ extension PoolState {
         _ request: PickRequest, prefix: Span<UInt64>, now: UInt64
     ) -> PickOutcome {
         let model = row(of: request.model, now)
-        if queue.models[model].count > queue.models[model].restrictedCount {
+        if queue.models[model].count > 0 {
             // Those who wait for the model have their turn before who comes.
-            if request.priority < 0 || !request.mayWait { return rejected(.saturated, model) }
-            return wait(request, prefix, model, now)
+            if request.priority >= 0 && request.mayWait {
+                return wait(request, prefix, model, now)
+            }
+            if queue.models[model].count > queue.models[model].specialCount {
+                return rejected(.saturated, model)
+            }
         }
         let placement = place(request, prefix, model, now)
         switch placement.verdict {
@@ -331,7 +335,7 @@ extension PoolState {
 
     private mutating func pickByScore(_ blockCount: Int) -> Int {
         let count = candidates.count
-        let request = ScoredRequest(blocks: Float(min(blockCount, PrefixBlocks.countDefault)))
+        let request = ScoredRequest(blocks: Float(min(blockCount, PrefixCache.blockLimit)))
         for i in 0..<count { totals[i] = 0 }
         for raw in 0..<Scorer.count {
             guard let scorer = Scorer(rawValue: raw) else { continue }
@@ -397,7 +401,7 @@ extension PoolState {
         let load = loadEstimate(model)
         let perByte = row.prefillMillisecondsPerByte > 0 ? row.prefillMillisecondsPerByte : 0.02
         let prompt = Float(request.promptBytes) * perByte
-        let blocks = Float(max(1, min(blockCount, PrefixBlocks.countDefault)))
+        let blocks = Float(max(1, min(blockCount, PrefixCache.blockLimit)))
         for i in 0..<candidates.count {
             let candidate = candidates[i]
             let slot = Int(candidate.slot)

@@ -110,14 +110,16 @@ extension PoolState {
     private mutating func grantOne(_ model: Int, _ now: UInt64) -> Bool {
         var slot = queue.first(model)
         var looked = 0
-        var isFullForAll = false
+        // Options for which no endpoint has room: who has the same need not be tried.
+        var full = EndpointList<8>()
         while slot != .max && looked < Self.lookLimit {
             looked += 1
+            let options = queue.waiters[slot].request.options
             let isRestricted = queue.waiters[slot].request.isRestricted
-            if !isFullForAll || isRestricted {
+            if isRestricted || !full.contains(options) {
                 if grant(to: slot, model, now) { return true }
-                if !isRestricted { isFullForAll = true }
-                if isFullForAll && queue.models[model].restrictedCount == 0 { return false }
+                if queue.models[model].specialCount == 0 { return false }
+                if !isRestricted { full.append(options) }
             }
             slot = queue.next(after: slot)
         }

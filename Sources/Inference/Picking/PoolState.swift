@@ -98,7 +98,7 @@ public struct PoolState: ~Copyable {
     var candidates: RigidArray<Candidate>
     var totals: RigidArray<Float>
     var column: RigidArray<Float>
-    var waiterBlocks = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
+    var waiterBlocks = RigidArray<UInt64>(capacity: PrefixCache.blockLimit)
     var exhausted: RigidArray<Bool>
     var exclusions: RigidArray<Exclusion?>
     var isExplaining = false
@@ -115,7 +115,7 @@ public struct PoolState: ~Copyable {
         models = ModelTable(slotCapacity: capacity)
         queue = FairQueue(
             limit: configuration.queueLimit,
-            blocksPerWaiter: configuration.profile.usesPrefix ? PrefixBlocks.countDefault : 0)
+            blocksPerWaiter: configuration.profile.usesPrefix ? PrefixCache.blockLimit : 0)
         prefix = Self.makePrefix(configuration, capacity)
         random = RandomSource(seed: seed)
         candidates = RigidArray(capacity: capacity)

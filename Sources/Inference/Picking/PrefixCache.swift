@@ -17,6 +17,8 @@ import Kernel
 /// so be three blocks of up to 256 too short, and a new prompt of 16 KB is noted by 88 stores that miss every
 /// cache instead of 256.
 struct PrefixCache: ~Copyable {
+    /// Blocks of a prompt that are looked at.
+    static var blockLimit: Int { PrefixBlocks.countDefault }
     static var ways: Int { 8 }
     /// Holders in place.
     static var inPlace: Int { 7 }
@@ -75,8 +77,8 @@ struct PrefixCache: ~Copyable {
             repeating: UInt32(max(1, blocksPerSlot / Int(Self.ages))), count: slotCapacity)
         runs = RigidArray(repeating: 0, count: slotCapacity)
         holders = RigidArray(capacity: slotCapacity)
-        entryOfMark = RigidArray(repeating: -2, count: PrefixBlocks.countDefault)
-        marks = RigidArray(capacity: PrefixBlocks.countDefault)
+        entryOfMark = RigidArray(repeating: -2, count: PrefixCache.blockLimit)
+        marks = RigidArray(capacity: PrefixCache.blockLimit)
     }
 
     /// Blocks that an endpoint holds at the most from now on.
@@ -109,7 +111,7 @@ struct PrefixCache: ~Copyable {
         for i in 1..<count { entryOfMark[i] = -2 }
         entryOfMark[0] = Int32(first)
         collectHolders(first)
-        let blockCount = min(blocks.count, PrefixBlocks.countDefault)
+        let blockCount = min(blocks.count, PrefixCache.blockLimit)
         var guess = count
         for i in 0..<holders.count {
             let slot = Int(holders[i])
@@ -121,7 +123,7 @@ struct PrefixCache: ~Copyable {
 
     /// Picks the marks out of a chain.
     private mutating func takeMarks(_ blocks: Span<UInt64>) {
-        let count = min(blocks.count, PrefixBlocks.countDefault)
+        let count = min(blocks.count, PrefixCache.blockLimit)
         marks.removeAll()
         for i in 0..<min(count, Self.denseBlocks) { marks.append(blocks[i]) }
         var at = Self.denseBlocks + Self.markDistance - 1
@@ -265,7 +267,7 @@ struct PrefixCache: ~Copyable {
         clock &+= 1
         var start = 0
         if matched > 0 {
-            let isAll = matched >= min(blocks.count, PrefixBlocks.countDefault)
+            let isAll = matched >= min(blocks.count, PrefixCache.blockLimit)
             let held = isAll ? count : Self.marks(matched)
             // Marks before one of the current age are of it too.
             let last = find(marks[held - 1])

@@ -180,7 +180,9 @@ extension Exchange {
     /// Gives back what it holds; says what the worker holds for it.
     @inline(always)
     mutating func giveUp(to buffers: inout BufferPool) -> (generation: Int32, isRetry: Bool) {
-        buffers.reclaim(&buffer)
+        var own = Buffer()
+        swap(&own, &buffer)
+        buffers.giveLeast(own)
         return (generation, isRetry)
     }
 

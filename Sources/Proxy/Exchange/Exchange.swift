@@ -7,6 +7,8 @@ import Telemetry
 enum ExchangePhase: UInt8 {
     /// The request's content is read and kept; no endpoint is picked yet.
     case holding
+    /// An external picker is asked where it goes; its content is read.
+    case picking
     /// Waits for its turn at the cluster, or for a connection.
     case connecting
     /// The request's head is sent; no final answer's head has come.
@@ -36,6 +38,15 @@ struct ExchangeTimes: BitwiseCopyable {
     let requestBodyIdle: UInt32
     let clientWriteStall: UInt32
     let tunnelIdle: UInt32
+
+    /// No timeouts at all.
+    init() {
+        firstByte = 0
+        streamIdle = 0
+        requestBodyIdle = 0
+        clientWriteStall = 0
+        tunnelIdle = 0
+    }
 
     init(_ timeouts: borrowing Timeouts, isModelServer: Bool) {
         firstByte =
@@ -74,6 +85,8 @@ struct Exchange: ~Copyable {
     let isStream: Bool
     /// The request asks to go on with WebSocket.
     let upgrades: Bool
+    /// It has no client: what it carries is said and heard by a call to a picker.
+    let isCarrier: Bool
     var requestDone: Bool
     private let byAddress = ByAddress()
 
@@ -88,6 +101,12 @@ struct Exchange: ~Copyable {
     var answerTrailers = false
     var closesClient = false
     var upstreamReusable = true
+
+    // Pickers.
+    /// Content and head go to the backend and the client as the picker of `call` returns them.
+    var isProcessed = false
+    /// The call to the pool's external picker; of a carrier, the call that it carries.
+    var call = SlotID.none
 
     // Attempts.
     /// Free of side effects, so that it may move to another endpoint.
@@ -117,7 +136,7 @@ struct Exchange: ~Copyable {
     /// What is known of a request to a pool.
     var poolRequest = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
+    var buffer: Buffer
     var record = ExchangeRecord()
 
     // Deadlines, worker milliseconds; 0: none.
@@ -142,15 +161,16 @@ struct Exchange: ~Copyable {
     var streamEnd: StreamEndScanner?
     var tunnel = Tunnel()
 
-    /// An exchange as the decision about its head has it.
+    /// An exchange as the decision about its head has it, with an empty buffer.
     @inline(always)
     init(
-        _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
-        _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
-        began: UInt64
+        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ settings: borrowing ExchangeSettings, _ buffer: consuming Buffer, generation: UInt32,
+        headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = decision
+        self.decision = copy decision
+        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
@@ -166,6 +186,7 @@ struct Exchange: ~Copyable {
         // Content would stand between the head and what is said in the other protocol: such a request is an ordinary
         // one, as a server may choose (RFC 9110 §7.8).
         upgrades = head.upgrade == .websocket && head.framing.isEmpty
+        isCarrier = false
         contentBytesMax = settings.contentBytesMax
         times = settings.other
     }
@@ -177,6 +198,7 @@ struct Exchange: ~Copyable {
     ) {
         self.downstream = downstream
         self.decision = decision
+        buffer = Buffer()
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         headBytes = 0
@@ -190,8 +212,36 @@ struct Exchange: ~Copyable {
         allowsHalfClose = true
         isStream = true
         upgrades = false
+        isCarrier = false
         contentBytesMax = .max
         times = settings.other
+    }
+
+    /// An exchange without a client, for a call to the picker that is this cluster; the call has the deadlines.
+    init(call: SlotID, cluster: UInt32, began: UInt64) {
+        downstream = .none
+        var decision = Decision()
+        decision.clusterID = cluster
+        self.decision = decision
+        buffer = Buffer()
+        self.call = call
+        self.began = began
+        generation = -1
+        headBytes = 0
+        method = .post
+        version = .http11
+        keepsAlive = false
+        expectsContinue = false
+        acceptsTrailers = true
+        request = ContentReader(.none)
+        requestDone = false
+        allowsHalfClose = true
+        isStream = false
+        upgrades = false
+        isCarrier = true
+        namesEndpoint = true
+        contentBytesMax = .max
+        times = ExchangeTimes()
     }
 
     /// Content of the request is to come, and the backend is there to take it.

@@ -28,8 +28,8 @@ enum GRPC {
         case .rejected(.modelUnknown): 5  // NOT_FOUND
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect: 2  // UNKNOWN
-        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .overloaded, .connectRefused,
-            .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
+        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
+            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
             .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }

@@ -20,6 +20,10 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
+        if exchanges[exchange].call != .none || exchanges[exchange].isCarrier {
+            if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
+            if exchanges[exchange].isProcessed, !mayReadPicked(exchange) { return nil }
+        }
         // A client that does not take the answer stops its being read.
         if downstreams[exchanges[exchange].downstream].link.isCongested { return nil }
         if !upstreams[upstream].link.isReadable { return nil }
@@ -48,6 +52,7 @@ extension Worker {
     /// Goes on after the client has taken what was stuck.
     mutating func resumeAnswer(_ exchange: SlotID, _ input: inout Buffer) {
         guard exchange != .none, exchanges.contains(exchange) else { return }
+        if exchanges[exchange].isProcessed { resumePicker(exchange) }
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream), upstreams[upstream].phase == .active {
             pumpAnswer(upstream, &input)
@@ -68,7 +73,7 @@ extension Worker {
 
     /// Uses what was kept of an answer with what came.
     @inline(never)
-    private mutating func useKeptAnswer(
+    mutating func useKeptAnswer(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) {
         var kept = Buffer()
@@ -142,7 +147,7 @@ extension Worker {
     ) -> Int {
         let scanned = Int(upstreams[upstream].headScanned)
         let method = exchanges[exchange].method
-        switch responseHead.parse(
+        switch responseHead.parseInPlace(
             padded, count: count, resumeAt: scanned, requestMethod: method)
         {
         case .complete(let consumed):
@@ -168,6 +173,7 @@ extension Worker {
     private mutating func useInterim(
         _ exchange: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) -> Int {
+        if responseHead.status == 101, exchanges[exchange].isProcessed { partForUpgrade(exchange) }
         if responseHead.status == 101 { return switchProtocols(exchange, upstream, rest) }
         return interim(exchange, upstream) ? 0 : rest.count
     }
@@ -205,11 +211,19 @@ extension Worker {
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
-        let plan = decideAnswer(exchange, upstream)
-        responseHead.removeConnectionFields()
-        if plan.hasFilters, !applyResponseFilters(exchange) {
-            answerMalformed(exchange, upstream)
+        if exchanges[exchange].isProcessed {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            showAnswer(exchange, upstream, bytes)
             return 0
+        }
+        let plan = decideAnswer(exchange, upstream, bytes)
+        responseHead.removeConnectionFields()
+        if plan.hasFilters {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            if !applyResponseFilters(exchange) {
+                answerMalformed(exchange, upstream)
+                return 0
+            }
         }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
@@ -218,8 +232,7 @@ extension Worker {
         guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
             downstreams[downstream].link.stream == nil
         else {
-            return passWrittenHead(
-                exchange, upstream, plan, ByteScan.part(bytes, headBytes, bytes.count))
+            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
         }
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }
@@ -229,11 +242,14 @@ extension Worker {
         return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
     }
 
-    /// The same for a head that has to be written, before `rest`.
+    /// The same for a head that has to be written.
     @inline(never)
     private mutating func passWrittenHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ rest: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
+        headBytes: Int
     ) -> Int {
+        responseHead.keepBytes(of: bytes, upTo: headBytes)
+        let rest = ByteScan.part(bytes, headBytes, bytes.count)
         output.removeAll()
         guard Self.write(responseHead, plan, into: &output) else {
             answerMalformed(exchange, upstream)
@@ -292,16 +308,18 @@ extension Worker {
             rule: rule, backend: backend, head: &head)
     }
 
-    /// Reads from `responseHead` what it decides.
+    /// Reads from `responseHead`, which begins `bytes`, what it decides.
     @inline(always)
-    private mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) -> AnswerPlan {
+    mutating func decideAnswer(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
         if exchanges[id].upgrades { refuseEarlyBytes(id) }
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
-            facts.isStream = ContentType.isStream(responseHead.span(type))
+            facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
@@ -337,6 +355,7 @@ extension Worker {
     private mutating func passContent(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
+        if exchanges[id].isProcessed, let used = tellAnswer(id, upstream, bytes) { return used }
         if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
         let downstream = exchanges[id].downstream
         let (part, result) = Self.pass(

@@ -9,7 +9,9 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
@@ -108,7 +110,11 @@ extension Worker {
     /// An exchange that waited has its turn: again from the choice of an endpoint.
     @inline(never)
     mutating func resumeAttempt(_ id: SlotID, _ input: inout Buffer) {
-        guard let row = chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max) else {
+        let row =
+            isPicked(id)
+            ? pickedEndpoint(id, next: false)
+            : chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max)
+        guard let row else {
             fail(id, .noEndpoint)
             return
         }
@@ -262,7 +268,10 @@ extension Worker {
     /// Sends the request over a connection that has just come; its content follows in the next round.
     mutating func sendRequestAndGoOn(_ id: SlotID, _ upstream: SlotID, overPooled: Bool) {
         _ = sendRequest(id, upstream, Span(), overPooled: overPooled)
-        if exchanges.contains(id), !exchanges[id].requestDone {
+        guard exchanges.contains(id) else { return }
+        if exchanges[id].call != .none {
+            goOnPicked(id)
+        } else if !exchanges[id].requestDone {
             enqueue(downstream: exchanges[id].downstream)
         }
     }
@@ -318,9 +327,12 @@ extension Worker {
             sent.part = Relay.part(&exchange.request, rest, from: 0)
         }
         let start = Int(exchange.record.head.start)
-        let end =
-            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
-        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
+        var end = exchange.buffer.count
+        if exchange.poolRequest != .none {
+            // Held content goes out in slices.
+            end = min(end, start &+ Scratch.tickBytes)
+            exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
+        }
         sent.result = link(
             exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
             over: &upstream.link, &cipher, &buffers)
@@ -344,7 +356,7 @@ extension Worker {
     }
 
     /// Keeps content for another attempt while there is room for it.
-    private mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
+    mutating func hold(_ id: SlotID, _ content: Span<UInt8>) {
         let kept = exchanges[id].buffer.count + content.count
         var most = limits(of: id).replayBytesMax
         // More than a stream's first window is hardly on its way before the backend refuses it.
@@ -393,6 +405,7 @@ extension Worker {
 
     /// Moves content from the client to the backend until one of them has to wait.
     mutating func pumpRequest(_ id: SlotID, _ input: inout Buffer) {
+        if exchanges[id].isCarrier { return }
         let downstream = exchanges[id].downstream
         if !exchanges[id].requestDone, exchanges[id].expectsContinue { sayContinue(id) }
         var left = Scratch.tickBytes
@@ -424,6 +437,7 @@ extension Worker {
 
     private func mayPumpRequest(_ id: SlotID) -> Bool {
         if exchanges[id].phase == .holding { return !exchanges[id].requestDone }
+        if exchanges[id].isProcessed { return mayTellRequest(id) }
         let upstream = exchanges[id].upstream
         return !exchanges[id].requestDone && !exchanges[id].requestBroken
             && exchanges[id].phase != .connecting && upstream != .none && !exchanges[id].isReplaying
@@ -456,6 +470,7 @@ extension Worker {
     /// Sends one slice of the request's content; returns how many bytes were used.
     private mutating func sendContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
         if exchanges[id].phase == .holding { return holdContent(id, bytes) }
+        if exchanges[id].isProcessed { return tellRequest(id, bytes) }
         let upstream = exchanges[id].upstream
         if exchanges[id].requestReframes { return reframeContent(id, bytes) }
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)

@@ -10,10 +10,13 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
+        if exchanges[id].isProcessed { noteUnpassedRequest(id) }
         observe(id, .done)
         let end = Self.finish(
             &exchanges[id], &upstreams[upstream], &downstreams[downstream], leftover: leftover,
@@ -64,6 +67,10 @@ extension Worker {
     @inline(never)
     mutating func answerEnded(_ upstream: SlotID, clean: Bool) {
         let id = upstreams[upstream].exchange
+        if exchanges[id].isCarrier {
+            carrierEnded(id)
+            return
+        }
         if exchanges[id].phase == .tunnel {
             endTunnel(id, .upstreamReset)
             return
@@ -83,6 +90,7 @@ extension Worker {
 
     /// Content that ends with the connection has ended: the client is told as its framing tells it.
     private mutating func answerUntilCloseEnded(_ id: SlotID) {
+        if toldUntilClose(id) { return }
         if exchanges[id].answerFraming == .chunked {
             var last = Buffer()
             swap(&last, &output)
@@ -136,18 +144,16 @@ extension Worker {
             tryElsewhere(id, Self.result(of: reason), reason)
             return
         }
-        guard
-            let row = chooseEndpoint(
-                cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            nameEndpoint(id, row)
+        guard let row = nextEndpoint(id), nameEndpoint(id, row)
         else {
             answerFailure(id, reason)
             return
         }
         beginRetry(id)
+        if exchanges[id].isCarrier { forgetTold(id) }
         attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
-            !exchanges[id].requestDone
+            !exchanges[id].requestDone, !exchanges[id].isCarrier
         {
             enqueue(downstream: exchanges[id].downstream)
         }
@@ -162,6 +168,13 @@ extension Worker {
         }
         exchanges[id].requestBroken = false
         exchanges[id].upstreamReusable = true
+    }
+
+    /// Row of the endpoint for another attempt.
+    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
+        if isPicked(id) { return pickedEndpoint(id, next: true) }
+        return chooseEndpoint(
+            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
     }
 
     func mayRetry(_ id: SlotID) -> Bool {
@@ -213,6 +226,10 @@ extension Worker {
 
     /// A failure that was counted already becomes the client's answer.
     mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+        if exchanges[id].isCarrier {
+            carrierFailed(id, reason)
+            return
+        }
         let downstream = exchanges[id].downstream
         if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
         stopWaiting(id)
@@ -298,12 +315,12 @@ extension Worker {
             guard exchanges.contains(exchange) else { return }
         }
         if !exchanges[exchange].requestDone, !exchanges[exchange].requestBroken {
-            if exchanges[exchange].phase == .connecting {
+            if exchanges[exchange].phase == .connecting, !exchanges[exchange].isProcessed {
                 if downstreams[id].link.peerEnded { judgeHangUp(id, &input) }
                 return
             }
             pumpRequest(exchange, &input)
-            return
+            guard hangsUpBehindPicker(id) else { return }
         }
         if downstreams[id].link.peerEnded, !downstreams[id].halfClosed { judgeHangUp(id, &input) }
     }
@@ -377,6 +394,10 @@ extension Worker {
 
     /// `timeouts.request` or `timeouts.backendRequest` has passed.
     mutating func exchangeTimedOut(_ id: SlotID) {
+        if exchanges[id].isCarrier {
+            carrierTimedOut(id)
+            return
+        }
         let isRequest =
             exchanges[id].requestDeadline != 0 && exchanges[id].requestDeadline <= now
         let upstream = exchanges[id].upstream
@@ -395,6 +416,7 @@ extension Worker {
     @inline(always)
     mutating func remove(_ id: SlotID) {
         if exchanges[id].poolRequest != .none { endPooled(id) }
+        if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

@@ -106,6 +106,20 @@ extension Worker {
         remove(id)
         downstreams[downstream].exchange = .none
         sendLocal(downstream, reply, facts)
+        afterReply(downstream, closes: closes, hasRest: hasRest)
+    }
+
+    /// The dialect of an exchange's path, by the head that it sends on.
+    mutating func dialect(of id: SlotID) -> Dialect {
+        var buffer = Buffer()
+        swap(&buffer, &exchanges[id].buffer)
+        let dialect = Dialect(head: buffer.span.extracting(exchanges[id].record.head.range))
+        swap(&buffer, &exchanges[id].buffer)
+        return dialect
+    }
+
+    /// What the connection does after its exchange was answered locally; `hasRest`: content may still come.
+    mutating func afterReply(_ downstream: SlotID, closes: Bool, hasRest: Bool) {
         guard downstreams.contains(downstream) else { return }
         if closes {
             let unread =
@@ -136,6 +150,8 @@ extension Worker {
         if requestHead.expectsContinue { return true }
         // Nor after an upgrade that was not to be: bytes may be on their way in the other protocol.
         if requestHead.upgrade == .websocket { return true }
+        // Nor behind content that was kept in part.
+        if case .unreadableContent = reply { return true }
         return reply == .contentTooLarge
     }
 

@@ -19,6 +19,7 @@ extension Worker {
             }
         }
         if exchanges[id].isReplaying { return }
+        if exchanges[id].isProcessed { resumePicker(id) }
         if exchanges[id].phase == .answering {
             forgetReplay(id)
         } else if !exchanges[id].requestDone {

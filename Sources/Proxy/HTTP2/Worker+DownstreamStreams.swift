@@ -169,6 +169,7 @@ extension Worker {
     private mutating func resumeAnswer(toStream id: SlotID) {
         let exchange = downstreams[id].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return }
+        if exchanges[exchange].isProcessed { resumePicker(exchange) }
         let upstream = exchanges[exchange].upstream
         if upstream != .none, upstreams.contains(upstream) { enqueue(upstream: upstream) }
     }
@@ -210,6 +211,10 @@ extension Worker {
         switch requestHead.parse(padded, count: count) {
         case .complete(let consumed):
             requestHead.cameOverHTTP2()
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
+                if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
+                return
+            }
             downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
             let used = consumed + beginExchange(id, headBytes: consumed, rest)
@@ -286,6 +291,7 @@ extension Worker {
         }
         if next != .max { downstreams[next].previousStream = previous }
         buffers.reclaim(&downstreams[id].input)
+        endNaming(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)

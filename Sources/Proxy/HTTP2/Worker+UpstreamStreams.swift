@@ -225,7 +225,11 @@ extension Worker {
         case .writable:
             upstreams[id].link.becameWritable()
             let exchange = upstreams[id].exchange
-            if exchange != .none { enqueue(downstream: exchanges[exchange].downstream) }
+            if exchange != .none, exchanges[exchange].call != .none {
+                goOnPicked(exchange)
+            } else if exchange != .none, !exchanges[exchange].isCarrier {
+                enqueue(downstream: exchanges[exchange].downstream)
+            }
         case .reset(_, let isRefused): streamReset(id, isRefused: isRefused, &input)
         case .opened, .goAway, .capacity, .pong: break
         }

@@ -17,6 +17,10 @@ extension Worker {
     @inline(never)
     mutating func beginPooled(_ slot: SlotID, _ rest: Span<UInt8>) -> Int {
         let downstream = exchanges[slot].downstream
+        if asksPicker(slot) {
+            if decision.reply != nil { answerUnsent(downstream) }
+            return 0
+        }
         guard let pooled = makePoolRequest(slot) else {
             decision.reply = .overloaded
             answerUnsent(downstream)
@@ -36,7 +40,7 @@ extension Worker {
             }
         }
         // Any endpoint of the pool: another one's name takes its place when it has been picked.
-        guard writeHead(slot, endpoint: decision.firstEndpoint) else {
+        guard writeHead(slot, of: downstream, endpoint: decision.firstEndpoint) else {
             answerUnsent(downstream)
             return 0
         }
@@ -58,7 +62,7 @@ extension Worker {
             PoolRequest(pool: clusters.pools[Int(row)].id, path: path, asker: asker))
     }
 
-    private static func makePeek(
+    static func makePeek(
         _ head: borrowing RequestHead, _ path: InferencePath, decodedMax: Int
     ) throws(BodyRefusal) -> RequestPeek {
         try RequestPeek(
@@ -72,13 +76,20 @@ extension Worker {
         _ slot: SlotID, _ pooled: SlotID, _ rest: Span<UInt8>
     ) -> Int {
         let isChunked = exchanges[slot].request.isChunked
+        if let count = exchanges[slot].request.remaining,
+            count > UInt64(limits(of: slot).heldContentBytesMax)
+        {
+            requestTooLarge(slot)
+            return 0
+        }
         if isChunked, !buffers.append(ByteScan.bytes(Self.chunkLine), to: &exchanges[slot].buffer) {
             fail(slot, .overloaded)
             return 0
         }
         poolRequests[pooled].contentStart = exchanges[slot].buffer.count
         poolRequests[pooled].isChunked = isChunked
-        if exchanges[slot].expectsContinue { sayContinue(slot) }
+        // Who sends content already waits for no leave.
+        if exchanges[slot].expectsContinue, rest.isEmpty { sayContinue(slot) }
         return exchanges.contains(slot) ? holdContent(slot, rest) : 0
     }
 

@@ -72,6 +72,8 @@ extension Worker {
             tunnelFlushed(exchange, to: .backend, &input)
         } else if exchanges[exchange].isReplaying {
             continueReplay(exchange)
+        } else if exchanges[exchange].call != .none {
+            goOnPicked(exchange)
         } else if !exchanges[exchange].requestDone {
             pumpRequest(exchange, &input)
         }
@@ -104,7 +106,9 @@ extension Worker {
         case .handshaking:
             connectFailed(id, .tls)
         case .active:
-            if exchanges[exchange].phase == .awaitingHead {
+            if exchanges[exchange].isCarrier {
+                carrierEnded(exchange)
+            } else if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
                 fail(exchange, .firstByteTimeout)
             } else if downstreams.contains(exchanges[exchange].downstream),

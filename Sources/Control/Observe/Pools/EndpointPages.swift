@@ -71,7 +71,7 @@ struct EndpointPages {
                 pools: views.map { view in
                     Pool(
                         name: view.name, picker: view.ledger == nil ? "external" : "here",
-                        waiting: view.ledger?.read { $0.waitingCount },
+                        waiting: view.ledger?.counts.waiting,
                         endpoints: view.endpoints.map { row($0, view.ledger) })
                 }))
     }
@@ -82,7 +82,7 @@ struct EndpointPages {
         var row = Endpoint(
             address: "\(probe.endpoint.address)", engine: "\(engine)",
             state: isAsked ? probe.isReady ? "ready" : "notReady" : "notAsked")
-        if let own = ledger?.read({ $0.status(of: probe.endpoint.id) }) {
+        if let own = ledger?.status(of: probe.endpoint.id) {
             row.inFlight = Int(own.inFlight)
             row.loading = Int(own.loadingCount)
             let nanoseconds = now &* 1_000_000
