@@ -114,7 +114,7 @@ let package = Package(
         tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
-        tests("ControlTests", ["Control", "Kernel"], exclude: ["Golden"]),
+        tests("ControlTests", ["Control", "Inference", "Kernel"], exclude: ["Golden"]),
     ],
     swiftLanguageModes: [.v6]
 )
