@@ -35,7 +35,8 @@ extension Worker {
     ) -> LinkWrite {
         let from = Int(exchange.replayed)
         let to = min(exchange.buffer.count, from + Scratch.tickBytes)
-        exchange.replayed = UInt32(to)
+        // At the end nothing is to be sent again: what is kept from now on is sent when it comes.
+        exchange.replayed = to == exchange.buffer.count ? .max : UInt32(to)
         return link.send(ByteScan.part(exchange.buffer.span, from, to), &cipher, &buffers)
     }
 }
