@@ -77,8 +77,8 @@ let package = Package(
         target(
             "Proxy",
             [
-                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry",
-                "Protocols", "Runtime", containers,
+                "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols",
+                "Runtime", containers,
             ]),
         target("Peer", ["Kernel", "HTTP", "TLS", containers]),
         // Level 5.
@@ -114,7 +114,7 @@ let package = Package(
         tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
-        tests("ControlTests", ["Control", "Kernel"], exclude: ["Golden"]),
+        tests("ControlTests", ["Control", "Inference", "Kernel"], exclude: ["Golden"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -35,6 +35,9 @@ public struct ControlPlane: ~Copyable {
     private var certificates: [NamespacedName: CertificateObservation] = [:]
     private var addresses: [String: [SocketAddress]] = [:]
     private var names: [String] = []
+    private var watched: [WatchedPool] = []
+    /// By `PoolDescription.id`; one that is gone goes with its last lease.
+    private var ledgers: [UInt32: PoolLedger] = [:]
 
     private var documents = DocumentSet()
     private var compiled: Compiled?
@@ -190,13 +193,38 @@ public struct ControlPlane: ~Copyable {
 
     private mutating func publishClusters(_ compiled: Compiled) {
         let known = addresses
-        let result = compiled.clusters(&identities, clients: &clientTLS) { known[$0] ?? [] }
+        var result = compiled.clusters(&identities, clients: &clientTLS) { known[$0] ?? [] }
         for problem in result.problems {
             log.error("a backend is not used", metadata: ["cause": "\(problem.message)"])
+        }
+        follow(result.pools)
+        for row in result.clusters.indices {
+            guard let id = result.clusters[row].pool?.id else { continue }
+            result.clusters[row].pool?.ledger = ledgers[id]
         }
         if !publisher.publish(ClusterSet(result.clusters)) {
             log.error("a worker does not take new addresses; they are tried again at the next change")
         }
+    }
+
+    /// Each pool that is picked here has a ledger, which knows its endpoints before workers ask it.
+    private mutating func follow(_ pools: [PoolPlan]) {
+        let now = Clock.monotonicNanoseconds()
+        var present: [UInt32: PoolLedger] = [:]
+        for pool in pools {
+            guard let configuration = pool.configuration else { continue }
+            let ledger =
+                ledgers[pool.id]
+                ?? PoolLedger(configuration, seed: Random.next64(), publisher: publisher)
+            ledger.setEndpoints(pool.endpoints, now: now)
+            present[pool.id] = ledger
+        }
+        ledgers = present
+        let wanted = pools.map {
+            WatchedPool(
+                id: $0.id, name: $0.name, endpoints: $0.watched, ledger: present[$0.id])
+        }
+        if watched != wanted, observer?.post(.pools(wanted)) ?? false { watched = wanted }
     }
 
     private mutating func follow(_ wanted: [String]) {

@@ -39,6 +39,8 @@ public enum ControlMessage: Sendable {
 public enum ObserverMessage: Sendable {
     /// Keep these names resolved.
     case names([String])
+    /// Ask the endpoints of these pools how they are.
+    case pools([WatchedPool])
     /// Leave the loop.
     case stop
 }

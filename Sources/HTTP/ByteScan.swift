@@ -479,6 +479,12 @@ public enum ByteScan {
         var at = line.start
         if at >= limit { return RequestLine() }
         var lanes = laneWord(endsPath(load16(bytes, at), next: load16(bytes, at &+ 1)))
+        if lanes == 0 {
+            // Many a path has two vectors; a loop's first turn would load all constants anew.
+            at &+= 16
+            if at >= limit { return RequestLine() }
+            lanes = laneWord(endsPath(load16(bytes, at), next: load16(bytes, at &+ 1)))
+        }
         while _slowPath(lanes == 0) {
             at &+= 16
             if at >= limit { return RequestLine() }
@@ -508,18 +514,18 @@ public enum ByteScan {
         return line
     }
 
-    /// Lanes that end a plain path, as `plainPathEnd` says.
+    /// Lanes that may end a plain path, as `plainPathEnd` says: all that do, and `!`, `"` and `$`.
     @inline(__always)
     private static func endsPath(
         _ v: SIMD16<UInt8>, next: SIMD16<UInt8>
     ) -> SIMDMask<SIMD16<Int8>> {
-        let percent: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x25)
         let backslash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5C)
         let question: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x3F)
         let slash: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2F)
         let dot: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2E)
-        let odd = (v .== percent) .| (v .== backslash) .| (v .== question)
-        return endsQuery(v) .| odd .| ((v .== slash) .& ((next .== slash) .| (next .== dot)))
+        // `#` and `%` with all from 0x7F on and up to 0x20 are in one run of bytes, 0x7F to 0x25.
+        let odd = isAbove(-40, v, plus: 0x5A) .| (v .== backslash) .| (v .== question)
+        return odd .| ((v .== slash) .& ((next .== slash) .| (next .== dot)))
     }
 
     /// Lanes outside of 0x21...0x7E, and those of `#`.
@@ -604,36 +610,47 @@ public enum ByteScan {
         if start > bounds.limit { return (start, false) }
         // Six bytes before the end of a name are read, however short it is.
         precondition(start >= 8, "field lines follow a start line")
-        let before = fields.lines.used
-        var index = before
+        var index = fields.lines.used
         var at = start
-        var names = NameSum()
         // Sound: it is used for lines before `usualLineCount` only, which is within the capacity.
         var line = unsafe fields.lines.base + index
         let table = unsafe fields.usualNames.rows.base
+        // Sound: the last row of the table, which is no name's.
+        var row = unsafe table + NameTable.start
         var isEnd = false
         outer: while true {
             // `at` is at most the limit here: it follows two bytes that lie before it.
             while index < fields.usualLineCount {
                 let first: UInt64 = loadWord(bytes, at)
-                if first & 0xFFFF == 0x0A0D {
-                    isEnd = at &+ 2 <= bounds.limit
-                    if isEnd { at &+= 2 }
-                    break outer
+                // Lines come in the order of the head before, mostly.
+                var found = unsafe following(row)
+                if _slowPath(unsafe !isName(bytes, at: at, first: first, found)) {
+                    if first & 0xFFFF == 0x0A0D {
+                        isEnd = at &+ 2 <= bounds.limit
+                        if isEnd { at &+= 2 }
+                        break outer
+                    }
+                    guard
+                        let other = unsafe otherRow(
+                            bytes, at: at, first: first, after: row, table)
+                    else { break }
+                    unsafe found = other
                 }
-                guard let found = unsafe usualLine(bytes, at: at, first: first, bounds, table)
+                guard
+                    let control = unsafe usualEnd(
+                        bytes, at: at, nameCount: found.pointee.count, bounds)
                 else { break }
-                let row = unsafe found.row
+                unsafe row = found
                 // Sound: a row that was found is one of the table, the number of a name is below
                 // 64, as `FieldNames` needs it to be, and `line` is as said above.
                 unsafe line.initialize(
                     to: FieldLine(
                         row.pointee.id, row.pointee.traits, start: at,
-                        colon: at &+ row.pointee.count, control: found.control))
+                        colon: at &+ row.pointee.count, control: control))
                 unsafe fields.places[unchecked: Int(row.pointee.id.rawValue)] =
                     UInt32(truncatingIfNeeded: index)
-                unsafe names.add(row.pointee.name)
-                at = unsafe found.control &+ 2
+                unsafe fields.take(row.pointee.name)
+                at = control &+ 2
                 index &+= 1
                 unsafe line += 1
             }
@@ -648,7 +665,7 @@ public enum ByteScan {
             unsafe line = fields.lines.base + index
         }
         fields.lines.used = index
-        fields.take(names, from: before)
+        fields.traits.formUnion(FieldLine.Traits(of: fields.names))
         return (at, isEnd)
     }
 
@@ -682,21 +699,42 @@ public enum ByteScan {
         }
     }
 
-    /// The row of the name of the usual line at `at`, of whose bytes `first` are eight, and the
-    /// offset of its CR; nil where the line or the name is another one.
+    /// The row of the name that followed this one in an earlier head; any row where none did.
     @inline(__always)
-    private static func usualLine(
-        _ bytes: Span<UInt8>, at: Int, first: UInt64, _ bounds: LineBounds,
+    private static func following(
+        _ row: UnsafeMutablePointer<NameTable.Row>
+    ) -> UnsafeMutablePointer<NameTable.Row> {
+        // Sound: `next` leads from a row to another one of the table, or is 0; all are initialised.
+        unsafe (UnsafeMutableRawPointer(row) + row.pointee.next)
+            .assumingMemoryBound(to: NameTable.Row.self)
+    }
+
+    /// The row of the name at `at`, of whose bytes `first` are eight, which will be the one that
+    /// follows `previous`; nil where the name is not in the table.
+    @inline(never)
+    private static func otherRow(
+        _ bytes: Span<UInt8>, at: Int, first: UInt64,
+        after previous: UnsafeMutablePointer<NameTable.Row>,
         _ table: UnsafeMutablePointer<NameTable.Row>
-    ) -> (row: UnsafeMutablePointer<NameTable.Row>, control: Int)? {
-        // Sound: a slot is below 64, and the table has twice as many rows, all initialised.
+    ) -> UnsafeMutablePointer<NameTable.Row>? {
+        // Sound: a slot is below 64, and the table has more than twice as many rows.
         var row = unsafe table + slot(UInt32(truncatingIfNeeded: first))
-        while unsafe _slowPath(!isName(bytes, at: at, first: first, row)) {
+        while unsafe !isName(bytes, at: at, first: first, row) {
             if unsafe row >= table + 64 { return nil }
             unsafe row += 64
         }
-        // Sound: as above.
-        let start = unsafe at &+ row.pointee.count &+ 2
+        // Sound: both are rows of this table.
+        unsafe previous.pointee.next = UnsafeRawPointer(row) - UnsafeRawPointer(previous)
+        return unsafe row
+    }
+
+    /// The offset of the CR of the usual line at `at`, whose name has `nameCount` bytes, a colon and
+    /// a space behind it; nil where the line is another one.
+    @inline(__always)
+    private static func usualEnd(
+        _ bytes: Span<UInt8>, at: Int, nameCount: Int, _ bounds: LineBounds
+    ) -> Int? {
+        let start = at &+ nameCount &+ 2
         var from = start
         // A name of 14 bytes at most, colon, space and 15 bytes are within every bound, and the
         // vector behind the space is within the bytes that may be read.
@@ -714,8 +752,7 @@ public enum ByteScan {
         let firstOfValue: UInt16 = loadWord(bytes, start &- 1)
         if _slowPath(firstOfValue < 0x2100) { return nil }
         let lastOfValue: UInt8 = loadWord(bytes, control &- 1)
-        if _slowPath(lastOfValue == 0x20) { return nil }
-        return unsafe (row, control)
+        return lastOfValue == 0x20 ? nil : control
     }
 
     /// Where a name is looked for by its first four bytes: a number below 64.

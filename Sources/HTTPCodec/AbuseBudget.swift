@@ -24,6 +24,7 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         case .emptyData: 3
         case .windowUpdate: 4
         case .unknownFrame: 5
+        case .lateData: 6
         case .reset, .continuation, .outboundQueue, .library: nil
         }
     }
@@ -41,13 +42,19 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         // One for the stream and one for the connection with each frame of content, at most.
         case 4: Rate(burst: 500, perSecond: 50, perStream: 4, perContent: 2)
         // Some browsers send a frame of no meaning with each request (RFC 8701).
-        default: Rate(burst: 100, perSecond: 10, perStream: 2, perContent: 0)
+        case 5: Rate(burst: 100, perSecond: 10, perStream: 2, perContent: 0)
+        // Those that cross a reset before it is counted; most are covered by `lateBytes`.
+        default: Rate(burst: 200, perSecond: 10, perStream: 0, perContent: 0)
         }
     }
 
-    private static var bucketCount: Int { 6 }
+    private static var bucketCount: Int { 7 }
 
-    private var left = InlineArray<6, Int32>(repeating: 0)
+    private var left = InlineArray<7, Int32>(repeating: 0)
+    /// Content that peers may have sent before they heard of their streams' resets, in bytes.
+    private var lateBytes: UInt64 = 0
+    /// Streams over the limit whose refusal is not counted while the peer cannot know the limit.
+    private var refusalsLeft: UInt32
     private var filledAt: UInt64
     private let resetsMax: UInt32
     /// Half of the time over which resets are counted.
@@ -63,6 +70,7 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         filledAt = now
         halfBegan = now
         resetsMax = limits.resetsMax
+        refusalsLeft = limits.earlyRefusalsMax
         halfMilliseconds = max(limits.resetsMilliseconds / 2, 1)
         for bucket in 0..<Self.bucketCount { left[bucket] = Self.rate(bucket).burst }
     }
@@ -78,6 +86,21 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         if left[bucket] <= 0 { return false }
         left[bucket] -= 1
         return true
+    }
+
+    /// A stream was reset from this side: its peer may have used the window up by then.
+    mutating func allowLate(window: Int32) {
+        // Resets times a window of 31 bits: no overflow in any time that passes.
+        lateBytes &+= UInt64(max(window, 0))
+    }
+
+    /// Takes the price of content for a stream that is over; false when it is too much.
+    mutating func spendLate(bytes: UInt32, now: UInt64) -> Bool {
+        if UInt64(bytes) <= lateBytes {
+            lateBytes -= UInt64(bytes)
+            return true
+        }
+        return spend(.lateData, now: now)
     }
 
     /// A stream was opened.
@@ -114,6 +137,13 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         early[0] &+= 1
         let sum = early[0] &+ early[1]
         return sum <= resetsMax || sum <= complete[0] &+ complete[1]
+    }
+
+    /// Counts a stream that was refused for the limit, which the peer cannot know yet; false when it was one too many.
+    mutating func countEarlyRefusal(now: UInt64) -> Bool {
+        if refusalsLeft == 0 { return countEarly(now: now) }
+        refusalsLeft -= 1
+        return true
     }
 
     /// Counts a stream that ended as it should.

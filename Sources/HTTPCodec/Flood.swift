@@ -6,8 +6,10 @@ public enum Flood: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     case settings
     case ping
     case priority
-    /// DATA without a byte that does not end its stream.
+    /// DATA without a byte but padding that does not end its stream.
     case emptyData
+    /// DATA on streams that are over, beyond what their windows had allowed when they were reset.
+    case lateData
     case windowUpdate
     /// Frames of no known type, and heads of streams that are over.
     case unknownFrame
@@ -25,6 +27,7 @@ public enum Flood: UInt8, CaseIterable, BitwiseCopyable, Sendable {
         case .ping: "h2.flood.ping"
         case .priority: "h2.flood.priority"
         case .emptyData: "h2.flood.empty-data"
+        case .lateData: "h2.flood.late-data"
         case .windowUpdate: "h2.flood.window-update"
         case .unknownFrame: "h2.flood.unknown-frame"
         case .outboundQueue: "h2.flood.outbound-queue"

@@ -12,6 +12,7 @@ struct FrameScanner: BitwiseCopyable, Sendable {
         var endsStream: Bool { flags & 0x1 != 0 }
         var isAcknowledgement: Bool { flags & 0x1 != 0 }
         var endsHeaders: Bool { flags & 0x4 != 0 }
+        var isPadded: Bool { flags & 0x8 != 0 }
     }
 
     static var headerBytes: Int { 9 }

@@ -14,13 +14,17 @@ public struct HTTP2Limits: BitwiseCopyable, Sendable, Equatable {
     /// Streams ended before their time in `resetsMilliseconds`, by the peer or because of it.
     public var resetsMax: UInt32 = 100
     public var resetsMilliseconds: UInt64 = 10_000
+    /// Streams of a connection that are refused for `concurrentStreamsMax` and do not count as resets.
+    ///
+    /// Only while the peer has not acknowledged the settings: it may not know them.
+    public var earlyRefusalsMax: UInt32 = 1_000
     /// Control frames that wait for a peer which does not read.
     public var outboundQueueMax: UInt32 = 1_000
     /// The window that a stream begins with, in bytes.
     public var streamWindow: UInt32 = 64 << 10
     /// The window that a connection begins with, in bytes.
     public var connectionWindow: UInt32 = 1 << 20
-    /// What either window may grow to, in bytes.
+    /// What either window may grow to on a path that is long enough, in bytes.
     public var windowMax: UInt32 = 16 << 20
     /// Bytes of a stream's unsent output from which on it is congested.
     public var outputHighBytes: UInt32 = 64 << 10

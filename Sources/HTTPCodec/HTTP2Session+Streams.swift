@@ -23,12 +23,6 @@ extension HTTP2Session {
         library.core.streams[slot].tag = tag
     }
 
-    /// What the stream's events carry; nil when it has gone.
-    public func tag(of stream: StreamID) -> UInt64? {
-        guard let slot = find(stream) else { return nil }
-        return library.core.streams[slot].tag
-    }
-
     /// The slot of a stream that the caller has not left.
     func find(_ stream: StreamID) -> Int? {
         guard let slot = library.core.streams.find(stream),
@@ -50,7 +44,8 @@ extension HTTP2Session {
             return .reset(library.core.streams[slot].resetCode)
         }
         let before = output.count
-        let content = library.core.streams[slot].read(into: &output)
+        let content = library.core.streams[slot].read(
+            into: &output, holdsEnd: library.core.role == .server)
         if content > 0 { credit(slot, content) }
         if library.core.streams[slot].input.isEmpty {
             pool.give(library.core.streams[slot].input.takeOut())

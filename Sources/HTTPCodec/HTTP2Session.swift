@@ -107,7 +107,9 @@ public struct HTTP2Session: ~Copyable {
         case .flooded:
             library.core.flood = library.core.flood ?? .library
             hasFailed = true
-        case .broken: hasFailed = true
+        case .broken:
+            library.core.isBroken = true
+            hasFailed = true
         }
         if hasFailed { return false }
         settle(&pool)
@@ -204,6 +206,9 @@ public struct HTTP2Session: ~Copyable {
     /// What the peer did too much of, if the connection ends for that.
     public var flood: Flood? { library.core.flood }
 
+    /// Whether the connection ends because the peer broke the protocol; a flood is not that.
+    public var hasBrokenProtocol: Bool { library.core.isBroken && flood == nil }
+
     /// When the latest bytes came, in milliseconds.
     public var lastReceived: UInt64 { library.core.lastReceived }
 
@@ -229,7 +234,7 @@ public struct HTTP2Session: ~Copyable {
         library.submitGoAway()
     }
 
-    /// Asks the peer for a sign of life; `.pong` tells of it.
+    /// Asks the peer for a sign of life; its answer counts as any bytes do.
     ///
     /// One at a time: before the answer, another one is not asked for.
     public mutating func ping(now: UInt64) {
@@ -237,6 +242,14 @@ public struct HTTP2Session: ~Copyable {
         if library.core.isPingDue { return }
         library.core.isPingDue = true
         library.ping()
+    }
+
+    /// Whether a window would grow if the connection's round trip were known; ask after reads.
+    public var wantsRoundTrip: Bool { library.core.path.isWanted }
+
+    /// Takes the shortest round trip of late, in microseconds; nil where it cannot be had.
+    public mutating func setRoundTrip(microseconds: UInt32?, now: UInt64) {
+        library.core.path.measured(microseconds: microseconds, now: now)
     }
 
     /// Streams that may be opened now; 0 on a server, and once either side has said GOAWAY.

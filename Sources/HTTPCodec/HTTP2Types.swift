@@ -34,8 +34,6 @@ public struct HTTP2Event: BitwiseCopyable, Equatable, Sendable {
         case goAway
         /// `capacity` may have grown. Has no stream. A client's only.
         case capacity
-        /// The answer to `ping` came. Has no stream.
-        case pong
     }
 
     public let kind: Kind

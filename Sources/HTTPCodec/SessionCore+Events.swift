@@ -3,7 +3,7 @@ import Kernel
 extension SessionCore {
     /// The next thing to be told, the connection's first.
     mutating func nextEvent() -> HTTP2Event? {
-        if !news.isDisjoint(with: [.goAway, .capacity, .pong]) { return nextOfConnection() }
+        if !news.isDisjoint(with: [.goAway, .capacity]) { return nextOfConnection() }
         guard let slot = streams.firstReady() else { return nil }
         let told = streams[slot].news
         let kind: HTTP2Event.Kind
@@ -40,9 +40,6 @@ extension SessionCore {
         if news.contains(.goAway) {
             news.remove(.goAway)
             kind = .goAway
-        } else if news.contains(.pong) {
-            news.remove(.pong)
-            kind = .pong
         } else {
             news.remove(.capacity)
             kind = .capacity

@@ -11,9 +11,8 @@ struct SessionCore: ~Copyable {
         let rawValue: UInt8
         static let goAway = News(rawValue: 1)
         static let capacity = News(rawValue: 2)
-        static let pong = News(rawValue: 4)
         /// The peer's settings changed; they are to be read from the library.
-        static let settings = News(rawValue: 8)
+        static let settings = News(rawValue: 4)
     }
 
     let role: Role
@@ -30,6 +29,8 @@ struct SessionCore: ~Copyable {
     private var numbers = StreamNumbers()
     /// The peer broke a rule that the library does not know of: PROTOCOL_ERROR.
     private(set) var hasBrokenRules = false
+    /// The connection ends because the peer broke a rule, whoever found it.
+    var isBroken = false
     var streams = StreamTable()
     var block = FieldBlock()
     var news = News()
@@ -48,15 +49,13 @@ struct SessionCore: ~Copyable {
     /// The last stream that the peer will look at, once it has said GOAWAY.
     private(set) var goAwayLast: Int32?
     private(set) var isSettingsAcknowledged = false
-    private var settingsSentAt: UInt64?
-    private var pingSentAt: UInt64?
     /// Whether a ping was given to the library and was not answered.
     var isPingDue = false
-    /// The shortest round trip seen, in milliseconds.
-    private(set) var roundTrip: UInt64?
 
     // The connection's window.
 
+    /// What the connection's shortest round trip allows.
+    var path = PathWindow()
     var window: Int32
     var windowRead = 0
     var windowSince: UInt64 = 0
@@ -77,10 +76,16 @@ struct SessionCore: ~Copyable {
     /// Looks at the frames of the input; false when there are too many of a kind, or one that must not be.
     mutating func judge(_ bytes: Span<UInt8>) -> Bool {
         var at = 0
+        let known = numbers.highest
         while let header = scanner.next(bytes, from: &at) {
             let isNew = header.stream > numbers.highest
             if header.type == 1, role == .server, !numbers.take(header.stream) {
                 hasBrokenRules = true
+                return false
+            }
+            if header.type == 0, isLate(header, known: known) {
+                if budget.spendLate(bytes: header.length, now: now) { continue }
+                flood = .lateData
                 return false
             }
             guard let kind = judge(header, isNew: isNew) else { continue }
@@ -95,7 +100,8 @@ struct SessionCore: ~Copyable {
         switch header.type {
         case 0:
             if header.length > 0 {
-                budget.earnContent()
+                // Padding may be all of it, which is known when it has come: see `dataCame`.
+                if !header.isPadded { budget.earnContent() }
                 return nil
             }
             if header.endsStream { return nil }
@@ -130,25 +136,30 @@ struct SessionCore: ~Copyable {
             && streams.find(number: Int32(clamping: header.stream)) == nil
     }
 
+    /// Whether content is for a stream that is over.
+    ///
+    /// `known`: the highest number before this input, which may itself begin streams; a server's
+    /// streams are all its client's.
+    private mutating func isLate(_ header: FrameScanner.Header, known: UInt32) -> Bool {
+        if header.length == 0 || (role == .server && header.stream > known) { return false }
+        return streams.find(number: Int32(clamping: header.stream)) == nil
+    }
+
+    /// A DATA frame was read whole; `content`: its bytes without padding.
+    mutating func dataCame(isPadded: Bool, content: Int, endsStream: Bool) {
+        if !isPadded { return }
+        if content > 0 {
+            budget.earnContent()
+        } else if !endsStream, !budget.spend(.emptyData, now: now) {
+            flood = flood ?? .emptyData
+        }
+    }
+
     // MARK: - Facts of the connection
 
-    mutating func settingsAcknowledged() {
-        isSettingsAcknowledged = true
-        if let settingsSentAt { measured(since: settingsSentAt) }
-    }
+    mutating func settingsAcknowledged() { isSettingsAcknowledged = true }
 
-    mutating func pingAcknowledged() {
-        guard let sent = pingSentAt else { return }
-        pingSentAt = nil
-        isPingDue = false
-        measured(since: sent)
-        news.insert(.pong)
-    }
-
-    private mutating func measured(since sent: UInt64) {
-        let elapsed = now >= sent ? now - sent : 0
-        roundTrip = min(roundTrip ?? elapsed, elapsed)
-    }
+    mutating func pingAcknowledged() { isPingDue = false }
 
     /// Whether the peer takes no new streams.
     var hasGoneAway: Bool { goAwayLast != nil }
@@ -167,8 +178,7 @@ struct SessionCore: ~Copyable {
             if type == 0 && length > 0 { budget.earnContent() }
             if flags & 0x1 != 0 { sentEnd(number) }
         case 3: sentReset(number, code)
-        case 4: if flags & 0x1 == 0 && settingsSentAt == nil { settingsSentAt = now }
-        case 6: if flags & 0x1 == 0 { pingSentAt = now }
+        case 7: if code != HTTP2Code.noError { isBroken = true }
         default: break
         }
     }
@@ -187,12 +197,17 @@ struct SessionCore: ~Copyable {
 
     /// Counts a reset that the peer has provoked: to a server it costs no less than one of its own.
     private mutating func sentReset(_ number: Int32, _ code: UInt32) {
-        if role == .client { return }
-        if let slot = streams.find(number: number), streams[slot].flags.contains(.isOurReset) {
-            return
+        let slot = streams.find(number: number)
+        let flags = slot.map { streams[$0].flags } ?? []
+        if !flags.contains(.inputEnded) {
+            budget.allowLate(
+                window: slot.map { streams[$0].window } ?? Int32(clamping: limits.streamWindow))
         }
+        if role == .client || flags.contains(.isOurReset) { return }
         // Before it knows the settings, a client may open too many streams in good faith.
-        if code == HTTP2Code.refusedStream && !isSettingsAcknowledged { return }
-        if !budget.countEarly(now: now) { flood = flood ?? .reset }
+        let isForgivable = code == HTTP2Code.refusedStream && !isSettingsAcknowledged
+        let isFine =
+            isForgivable ? budget.countEarlyRefusal(now: now) : budget.countEarly(now: now)
+        if !isFine { flood = flood ?? .reset }
     }
 }

@@ -6,10 +6,13 @@ extension Stream {
     var isInputOver: Bool { flags.contains(.inputEnded) && input.isEmpty }
 
     /// Appends what there is to read and says how much content was in it.
-    mutating func read(into output: inout OutputSpan<UInt8>) -> Int {
+    ///
+    /// `holdsEnd`: the last byte of content of a known length is held until the peer has ended the
+    /// stream, since a message that goes on behind its length must not have been passed on whole.
+    mutating func read(into output: inout OutputSpan<UInt8>, holdsEnd: Bool) -> Int {
         headBytes -= move(headBytes, to: &output)
         if headBytes > 0 { return 0 }
-        let content = readContent(into: &output)
+        let content = readContent(into: &output, holdsEnd: holdsEnd)
         if contentBytes == 0 { tailBytes -= move(tailBytes, to: &output) }
         return content
     }
@@ -23,12 +26,16 @@ extension Stream {
         return count
     }
 
-    private mutating func readContent(into output: inout OutputSpan<UInt8>) -> Int {
+    private mutating func readContent(
+        into output: inout OutputSpan<UInt8>, holdsEnd: Bool
+    ) -> Int {
         if contentBytes == 0 { return 0 }
         switch content {
         case .none: return 0
         // What a client sends early into a tunnel is no second request: it waits for the answer.
         case .tunnel where !flags.contains(.tunnelOpen): return 0
+        case .length where holdsEnd && awaited == 0 && !flags.contains(.inputEnded):
+            return move(contentBytes - 1, to: &output)
         case .length, .tunnel: return move(contentBytes, to: &output)
         case .chunked: return readChunk(into: &output)
         }

@@ -9,50 +9,46 @@ import Kernel
 struct Stream: ~Copyable {
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt32
-        /// The slot is in the list of streams with events.
-        static let isReady = Flags(rawValue: 1 << 0)
-        /// The slot is in the list of streams with something for the library.
-        static let isDirty = Flags(rawValue: 1 << 1)
-        /// Nobody lives here; the slot waits to leave its lists.
-        static let isFree = Flags(rawValue: 1 << 2)
+        /// Nobody lives here; the slot waits to leave its rows.
+        static let isFree = Flags(rawValue: 1 << 0)
         /// The caller has left; what is to be sent still goes out.
-        static let isLeft = Flags(rawValue: 1 << 3)
+        static let isLeft = Flags(rawValue: 1 << 1)
         /// The library has closed the stream.
-        static let isClosed = Flags(rawValue: 1 << 4)
+        static let isClosed = Flags(rawValue: 1 << 2)
         /// Ended before its time; `resetCode` says why.
-        static let isCut = Flags(rawValue: 1 << 5)
+        static let isCut = Flags(rawValue: 1 << 3)
         /// RST_STREAM was given to the library because the caller, and not the peer, wanted it.
-        static let isOurReset = Flags(rawValue: 1 << 6)
+        static let isOurReset = Flags(rawValue: 1 << 4)
         /// The peer has said END_STREAM.
-        static let inputEnded = Flags(rawValue: 1 << 7)
+        static let inputEnded = Flags(rawValue: 1 << 5)
         /// The final head came (a server's: the request's).
-        static let headCame = Flags(rawValue: 1 << 8)
+        static let headCame = Flags(rawValue: 1 << 6)
         /// A tunnel whose bytes may be read; before, they wait for the answer.
-        static let tunnelOpen = Flags(rawValue: 1 << 9)
+        static let tunnelOpen = Flags(rawValue: 1 << 7)
         /// The request is HEAD.
-        static let isHEAD = Flags(rawValue: 1 << 10)
+        static let isHEAD = Flags(rawValue: 1 << 8)
         /// The request is extended CONNECT.
-        static let isConnect = Flags(rawValue: 1 << 11)
+        static let isConnect = Flags(rawValue: 1 << 9)
         /// A whole final head was given.
-        static let headGiven = Flags(rawValue: 1 << 12)
+        static let headGiven = Flags(rawValue: 1 << 10)
         /// The head went to the library.
-        static let headFramed = Flags(rawValue: 1 << 13)
+        static let headFramed = Flags(rawValue: 1 << 11)
         /// The end of the output was given.
-        static let outputEnded = Flags(rawValue: 1 << 14)
+        static let outputEnded = Flags(rawValue: 1 << 12)
         /// The output is bare bytes up to `sendEnd`.
-        static let isRaw = Flags(rawValue: 1 << 15)
+        static let isRaw = Flags(rawValue: 1 << 13)
         /// The library waits for `resume`.
-        static let isDeferred = Flags(rawValue: 1 << 16)
+        static let isDeferred = Flags(rawValue: 1 << 14)
         /// The content is sent and the trailers are to follow.
-        static let trailersDue = Flags(rawValue: 1 << 17)
+        static let trailersDue = Flags(rawValue: 1 << 15)
         /// END_STREAM was sent.
-        static let endSent = Flags(rawValue: 1 << 18)
+        static let endSent = Flags(rawValue: 1 << 16)
         /// Over the high mark, and not below the low one since.
-        static let isCongested = Flags(rawValue: 1 << 19)
+        static let isCongested = Flags(rawValue: 1 << 17)
         /// The peer refused the stream, or never saw it.
-        static let isRefused = Flags(rawValue: 1 << 20)
+        static let isRefused = Flags(rawValue: 1 << 18)
         /// RST_STREAM is due once END_STREAM was sent: the caller has left before the peer's end.
-        static let resetDue = Flags(rawValue: 1 << 21)
+        static let resetDue = Flags(rawValue: 1 << 19)
     }
 
     /// Events that were not told yet.
@@ -71,9 +67,6 @@ struct Stream: ~Copyable {
     var flags = Flags()
     var news = News()
     var resetCode: UInt32 = 0
-    /// The next slot of the list that this one is in; `.max` at the end.
-    var nextReady: UInt32 = .max
-    var nextDirty: UInt32 = .max
 
     // Input.
 

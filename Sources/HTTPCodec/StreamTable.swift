@@ -1,23 +1,18 @@
 import BasicContainers
 import Kernel
 
-/// The streams of a session, by slot and by number, with the two lists that they stand in.
+/// The streams of a session, by slot and by number, with the two rows that they stand in.
 ///
-/// A slot is reused only when it is in no list, so that a list never leads to a stranger.
+/// A slot is reused only when it is in neither, so that a row never leads to a stranger.
 struct StreamTable: ~Copyable {
-    /// A list through the slots.
-    private struct List: BitwiseCopyable {
-        var first: UInt32 = .max
-        var last: UInt32 = .max
-        var isEmpty: Bool { first == .max }
-    }
-
     private(set) var slots = UniqueArray<Stream>()
     /// The number of the stream in each slot, for searching; 0 in a free one.
     private var numbers = UniqueArray<Int32>()
     private var free = UniqueArray<UInt32>()
-    private var ready = List()
-    private var dirty = List()
+    /// Streams with events.
+    private var ready = SlotQueue()
+    /// Streams with something for the library.
+    private var dirty = SlotQueue()
     /// Where the number that was searched last was found.
     private var hint = 0
     private var generation: UInt32 = 0
@@ -76,10 +71,8 @@ struct StreamTable: ~Copyable {
     }
 
     private mutating func reuse(_ slot: Int) {
-        let flags = slots[slot].flags
-        if flags.contains(.isFree) && flags.isDisjoint(with: [.isReady, .isDirty]) {
-            free.append(UInt32(slot))
-        }
+        let isFree = slots[slot].flags.contains(.isFree)
+        if isFree && !ready.contains(slot) && !dirty.contains(slot) { free.append(UInt32(slot)) }
     }
 
     /// Forgets slots that a burst has left behind.
@@ -88,6 +81,8 @@ struct StreamTable: ~Copyable {
         slots = UniqueArray()
         numbers = UniqueArray()
         free = UniqueArray()
+        ready = SlotQueue()
+        dirty = SlotQueue()
     }
 
     // MARK: - Finding
@@ -120,57 +115,33 @@ struct StreamTable: ~Copyable {
         @inline(always) _modify { yield &slots[slot] }
     }
 
-    // MARK: - Lists
+    // MARK: - Rows
 
-    var hasReady: Bool { !ready.isEmpty }
     var hasDirty: Bool { !dirty.isEmpty }
 
-    /// Notes events, which `nextReady` will lead to.
+    /// Notes events, which `firstReady` will lead to.
     mutating func tell(_ slot: Int, _ news: Stream.News) {
         if slots[slot].flags.contains(.isLeft) { return }
         slots[slot].news.formUnion(news)
-        if slots[slot].flags.contains(.isReady) { return }
-        slots[slot].flags.insert(.isReady)
-        slots[slot].nextReady = .max
-        if ready.isEmpty {
-            ready.first = UInt32(slot)
-        } else {
-            slots[Int(ready.last)].nextReady = UInt32(slot)
-        }
-        ready.last = UInt32(slot)
+        ready.append(slot)
     }
 
-    /// The first stream with events; it stays in the list until `dropReady`.
+    /// The first stream with events; it stays first until all of them were told.
     mutating func firstReady() -> Int? {
-        while !ready.isEmpty {
-            let slot = Int(ready.first)
+        while let slot = ready.first {
             if !slots[slot].flags.contains(.isFree) && !slots[slot].news.isEmpty { return slot }
-            ready.first = slots[slot].nextReady
-            slots[slot].flags.remove(.isReady)
+            _ = ready.popFirst()
             reuse(slot)
         }
         return nil
     }
 
     /// Notes that there is something for the library.
-    mutating func markDirty(_ slot: Int) {
-        if slots[slot].flags.contains(.isDirty) { return }
-        slots[slot].flags.insert(.isDirty)
-        slots[slot].nextDirty = .max
-        if dirty.isEmpty {
-            dirty.first = UInt32(slot)
-        } else {
-            slots[Int(dirty.last)].nextDirty = UInt32(slot)
-        }
-        dirty.last = UInt32(slot)
-    }
+    mutating func markDirty(_ slot: Int) { dirty.append(slot) }
 
-    /// Takes the first stream with something for the library out of its list.
+    /// Takes the first stream with something for the library.
     mutating func takeDirty() -> Int? {
-        while !dirty.isEmpty {
-            let slot = Int(dirty.first)
-            dirty.first = slots[slot].nextDirty
-            slots[slot].flags.remove(.isDirty)
+        while let slot = dirty.popFirst() {
             if !slots[slot].flags.contains(.isFree) { return slot }
             reuse(slot)
         }

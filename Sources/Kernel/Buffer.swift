@@ -4,6 +4,7 @@ import Glibc
 ///
 /// The capacity is fixed; nothing is allocated after the beginning. 24 bytes without the memory.
 @safe
+@frozen
 public struct Buffer: ~Copyable {
     @usableFromInline let base: UnsafeMutablePointer<UInt8>
     @usableFromInline let room: UInt32
@@ -30,6 +31,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// Takes over memory that `UnsafeMutablePointer.allocate` gave.
+    @inlinable @inline(__always)
     init(base: UnsafeMutablePointer<UInt8>, capacity: Int) {
         // Sound: the caller gives the memory away.
         unsafe self.base = base
@@ -42,6 +44,7 @@ public struct Buffer: ~Copyable {
     }
 
     /// Gives the memory away, for reuse; there must be some.
+    @inlinable @inline(__always)
     consuming func releaseMemory() -> UnsafeMutablePointer<UInt8> {
         precondition(room > 0, "Only memory can be given away.")
         // Sound: the deinit that would free it does not run.

@@ -7,19 +7,20 @@ import BasicContainers
 /// back through `give`, or the budget loses its bytes.
 public struct BufferPool: ~Copyable {
     /// Bytes of each size that stay allocated while nobody uses them.
+    @inlinable
     public static var warmBytesMax: Int { 1 << 20 }
     /// The piece in which the budget is charged.
     public static var leaseBytes: Int { 256 << 10 }
 
     private let budget: Budget?
     /// Free buffers, by size from the smallest.
-    private var shelves: InlineArray<3, Shelf> = [
-        Shelf(size: 4 << 10), Shelf(size: 16 << 10), Shelf(size: 64 << 10),
+    @usableFromInline var shelves: InlineArray<3, Shelf> = [
+        Shelf(size: leastBytes), Shelf(size: 16 << 10), Shelf(size: 64 << 10),
     ]
     /// Bytes charged to the budget.
     private var leased = 0
-    /// Bytes of buffers that were taken and did not come back yet.
-    public private(set) var bytesInUse = 0
+    /// What `bytesInUse` says.
+    @usableFromInline var inUse = 0
 
     /// An empty pool; without a budget it never refuses.
     public init(budget: Budget?) { self.budget = budget }
@@ -31,6 +32,9 @@ public struct BufferPool: ~Copyable {
         }
         budget?.give(leased)
     }
+
+    /// Bytes of buffers that were taken and did not come back yet.
+    public var bytesInUse: Int { inUse }
 
     /// Bytes of buffers that are allocated and wait to be used again.
     public var bytesWarm: Int {
@@ -44,10 +48,34 @@ public struct BufferPool: ~Copyable {
         let index = BufferPool.shelf(for: capacity)
         if index < shelves.count, let buffer = shelves[index].take() {
             // All of them together are in memory, so no overflow.
-            bytesInUse &+= shelves[index].size
+            inUse &+= shelves[index].size
             return buffer
         }
         return make(capacity: capacity, index)
+    }
+
+    /// Bytes of the smallest size: each exchange has a buffer of it.
+    @inlinable
+    public static var leastBytes: Int { 4 << 10 }
+
+    /// An empty buffer of the smallest size; nil when the budget is spent.
+    @inlinable @inline(always)
+    public mutating func takeLeast() -> Buffer? {
+        guard let buffer = shelves[0].take() else { return take(capacity: Self.leastBytes) }
+        // All of them together are in memory, so no overflow.
+        inUse &+= Self.leastBytes
+        return buffer
+    }
+
+    /// The same as `give`, which it calls for a buffer that is not of the smallest size.
+    @inlinable @inline(always)
+    public mutating func giveLeast(_ buffer: consuming Buffer) {
+        if buffer.capacity == Self.leastBytes, inUse >= Self.leastBytes, !shelves[0].isFull {
+            inUse &-= Self.leastBytes
+            shelves[0].put(buffer)
+        } else {
+            give(buffer)
+        }
     }
 
     /// A new buffer; `index` is that of its shelf.
@@ -56,7 +84,7 @@ public struct BufferPool: ~Copyable {
         precondition(capacity >= 0 && capacity <= 1 << 31, "A buffer has at most 2 GiB.")
         let size = index < shelves.count ? shelves[index].size : (capacity + 4095) & ~4095
         guard charge(size) else { return nil }
-        bytesInUse += size
+        inUse += size
         return Buffer(capacity: size)
     }
 
@@ -66,8 +94,8 @@ public struct BufferPool: ~Copyable {
     public mutating func give(_ buffer: consuming Buffer) {
         let size = buffer.capacity
         if size == 0 { return }
-        precondition(size <= bytesInUse, "Only buffers of this pool come back to it.")
-        bytesInUse &-= size
+        precondition(size <= inUse, "Only buffers of this pool come back to it.")
+        inUse &-= size
         let index = BufferPool.shelf(for: size)
         if index < shelves.count, shelves[index].size == size, !shelves[index].isFull {
             shelves[index].put(buffer)
@@ -106,7 +134,7 @@ public struct BufferPool: ~Copyable {
     }
 
     private mutating func lease(_ bytes: Int, from budget: Budget) -> Bool {
-        let missing = bytesInUse + bytesWarm + bytes - leased
+        let missing = inUse + bytesWarm + bytes - leased
         if missing <= 0 { return true }
         let piece = max(missing, BufferPool.leaseBytes)
         if budget.take(piece) {
@@ -131,7 +159,7 @@ public struct BufferPool: ~Copyable {
     /// Gives back what the lease has over, but keeps a piece in hand.
     private mutating func settle() {
         guard let budget else { return }
-        let over = leased - bytesInUse - bytesWarm
+        let over = leased - inUse - bytesWarm
         if over >= 2 * BufferPool.leaseBytes {
             let back = over - BufferPool.leaseBytes
             leased -= back
@@ -142,10 +170,11 @@ public struct BufferPool: ~Copyable {
 
 /// Free buffers of one size, linked through their own first bytes; the last one in is taken first.
 @safe
-private struct Shelf {
-    let size: Int
-    var count = 0
-    private var first: UnsafeMutableRawPointer?
+@usableFromInline
+struct Shelf {
+    @usableFromInline let size: Int
+    @usableFromInline var count = 0
+    @usableFromInline var first: UnsafeMutableRawPointer?
 
     init(size: Int) {
         self.size = size
@@ -154,10 +183,10 @@ private struct Shelf {
     }
 
     /// Whether one more would be more than what stays warm.
-    @inline(__always)
+    @inlinable @inline(__always)
     var isFull: Bool { count &* size >= BufferPool.warmBytesMax }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     mutating func put(_ buffer: consuming Buffer) {
         // Sound: the memory is at least a page and now belongs to the shelf; the link is stored
         // and loaded without regard to alignment or type.
@@ -169,7 +198,7 @@ private struct Shelf {
         count &+= 1
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     mutating func take() -> Buffer? {
         // Sound: on the list are only memories of `size` bytes that `put` wrote a link into.
         guard let memory = unsafe first else { return nil }

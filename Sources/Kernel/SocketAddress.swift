@@ -53,6 +53,12 @@ public struct SocketAddress: BitwiseCopyable, Hashable, Sendable, CustomStringCo
             && scope == other.scope
     }
 
+    /// Whether it is the same host by another form of its address: mapped, or without its scope.
+    func isSameNode(as other: SocketAddress) -> Bool {
+        if let ipv4 { return ipv4 == other.ipv4 }
+        return lower == other.lower && upper == other.upper && other.isIPv6
+    }
+
     /// `1.2.3.4:80` or `[::1]:80`.
     public var description: String {
         isIPv6 && ipv4 == nil ? "[\(hostDescription)]:\(port)" : "\(hostDescription):\(port)"

@@ -57,14 +57,14 @@ enum SystemCall {
         }
     }
 
-    /// `sendmsg`: bytes, or below zero the negated `errno`.
+    /// `writev`: bytes, or below zero the negated `errno`.
     @inlinable @inline(always)
-    static func send(
-        _ descriptor: Int32, _ message: UnsafeMutablePointer<msghdr>, _ flags: Int32
+    static func write(
+        _ descriptor: Int32, _ parts: UnsafePointer<iovec>, _ count: Int
     ) -> Int {
         run {
             system_call(
-                Int(SYS_sendmsg), Int(descriptor), Int(bitPattern: message), Int(flags), 0, 0, 0)
+                Int(SYS_writev), Int(descriptor), Int(bitPattern: parts), count, 0, 0, 0)
         }
     }
 

@@ -24,7 +24,9 @@ extension RequestHead {
 
 extension RequestAdditions {
     /// Says who the client is.
-    mutating func setClient(_ address: borrowing RigidArray<UInt8>, isSecure: Bool) {
-        setClient(address.span, isSecure: isSecure)
+    mutating func setClient(
+        _ address: borrowing RigidArray<UInt8>, isSecure: Bool, _ version: Version
+    ) {
+        setClient(address.span, isSecure: isSecure, version)
     }
 }

@@ -31,6 +31,7 @@ extension Worker {
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
+        mayNeedModel = generations[current].someNeedModel()
         reviewSessions()
         if previous != .max {
             generations[previous].users = currentUsers

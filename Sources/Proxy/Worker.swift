@@ -70,11 +70,13 @@ public struct Worker: ~Copyable {
     var downstreams: Slab<Downstream>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
+    /// Requests that are read before their route is chosen, by `Downstream.naming`.
+    var namings = Slab<Naming>(capacity: 65_536)
+    /// What is known of requests to pools, by `Exchange.poolRequest`.
+    var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// Calls to external pickers, and how many exchanges carry them.
     var calls: Slab<PickerCall>
     var carriers = 0
-    /// What is known of requests to pools, by `Exchange.poolRequest`.
-    var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// How many of each are streams of HTTP/2 connections.
     var downstreamStreams = 0
     var upstreamStreams = 0
@@ -96,6 +98,10 @@ public struct Worker: ~Copyable {
     var currentUsers = 0
     /// Forwarding fields of some peers of some listener are believed.
     var trustsPeers = false
+    /// Routes of some listener depend on the model that a request names.
+    var mayNeedModel = false
+    /// The head in `requestHead` names the model that its content does.
+    var hasNamedModel = false
     /// Connections to some port begin with a header of the PROXY protocol.
     var takesIntroductions = false
     var clusters = ClusterSet([])
@@ -132,9 +138,13 @@ public struct Worker: ~Copyable {
     /// A fresh request identity.
     var requestID = RigidArray<UInt8>(capacity: 128)
     /// What the gateway adds to a request, and the client that it says.
-    var additions = RequestAdditions(via: "1.1 ai-gateway")
+    var additions = RequestAdditions(via: "ai-gateway")
     var additionsClient = SocketAddress.any(v6: true, port: 0)
     var additionsAreSecure = false
+    var additionsVersion = Version.http11
+
+    /// Whose datagrams are never a client's, where the port is one of ours.
+    var localAddresses = LocalAddresses()
 
     // What is told.
     var shard: Shard
@@ -208,6 +218,16 @@ public struct Worker: ~Copyable {
 
     /// Milliseconds since 1970, as of this tick.
     var wallMilliseconds: UInt64 { (nowNanoseconds &+ wallOffset) / 1_000_000 }
+
+    /// The same with what is left of the millisecond, in 4096ths.
+    @inline(always)
+    var wallTime: (milliseconds: UInt64, fraction: UInt64) {
+        let nanoseconds = nowNanoseconds &+ wallOffset
+        let milliseconds = nanoseconds / 1_000_000
+        // Less than 2^20 nanoseconds by a factor below 2^12 / 10^6 * 2^20, so below 4096 and no overflow.
+        let rest = nanoseconds &- milliseconds &* 1_000_000
+        return (milliseconds, (rest &* 4_294) &>> 20)
+    }
 
     @inline(always)
     private mutating func handle(_ event: Kernel.Event, _ input: inout Buffer) {

@@ -13,7 +13,9 @@ public enum PoolPicker: Sendable, Equatable {
 public struct ObjectiveDescription: Sendable, Equatable {
     /// As `x-gateway-inference-objective` has it.
     public var name: [UInt8]
-    /// Larger is served first; below 0 is shed first. Requests without an objective have 0.
+    /// Larger is served first; below 0 is shed first.
+    ///
+    /// Requests without an objective have 0.
     public var priority: Int32
 
     public init(name: String, priority: Int32) {
@@ -58,11 +60,13 @@ public struct PoolDescription: Sendable {
     public var needsContent: Bool
     /// An external picker sees the content of answers (`GatewayParameters.spec.picker.responseBody`).
     public var sendsAnswers: Bool
-    /// Each name once; their bytes are sorted by nobody, for there are few. An external picker knows them itself:
-    /// they are for what this process picks.
+    /// Each name once, in any order, for there are few.
+    ///
+    /// An external picker knows them itself: they are for what this process picks.
     public var objectives: [ObjectiveDescription]
-    /// The first that fits holds: names, each once, then at the most one for all others. As `objectives`, for
-    /// what this process picks.
+    /// The first that fits holds: names, each once, then at the most one for all others.
+    ///
+    /// As `objectives`, for what this process picks.
     public var rewrites: [RewriteDescription]
     /// Its state, which workers and observer share; nil where an external picker alone decides.
     public var ledger: PoolLedger?

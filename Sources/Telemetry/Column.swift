@@ -33,6 +33,7 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case http2FloodPings
     case http2FloodPriorities
     case http2FloodEmptyData
+    case http2FloodLateData
     case http2FloodWindowUpdates
     case http2FloodUnknownFrames
     case http2FloodOutboundQueue
@@ -44,6 +45,7 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case pickerMalformed
     case pickerNoEndpoint
     case pickerOverflows
+    case http2ProtocolErrors
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.

@@ -104,6 +104,11 @@ extension PrometheusText {
                 "ai_gateway_http2_flood_empty_data_total",
                 "HTTP/2 connections ended for too many empty DATA frames."
             )
+        case .http2FloodLateData:
+            (
+                "ai_gateway_http2_flood_late_data_total",
+                "HTTP/2 connections ended for too much DATA of streams that were over."
+            )
         case .http2FloodWindowUpdates:
             (
                 "ai_gateway_http2_flood_window_updates_total",
@@ -155,6 +160,11 @@ extension PrometheusText {
             (
                 "ai_gateway_picker_overflows_total",
                 "Requests with more content than is held for an external picker."
+            )
+        case .http2ProtocolErrors:
+            (
+                "ai_gateway_http2_protocol_errors_total",
+                "HTTP/2 connections ended because the peer broke the protocol."
             )
         case .accessLogDropped:
             ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")

@@ -142,7 +142,7 @@ class Cluster:
         environment = {e["name"]: e.get("value") for e in container.get("env", [])}
         pod = (shared or {}).get((meta["namespace"], name))
         if pod is None:
-            kind, more = self.pod_kind(container, environment)
+            kind, more = self.pod_kind(template["spec"]["containers"], environment, meta["namespace"])
             certificate, tls = self.pod_tls(deployment, environment)
             pod = kind(meta["namespace"], name, next(self.pod_addresses), tls, environment.get("SERVICE_NAME") or "",
                        certificate=certificate, **more)
@@ -157,14 +157,27 @@ class Cluster:
         self.files.setdefault(file, []).append(key(document))
         document["_pod"] = pod
 
-    def pod_kind(self, container, environment):
-        """What plays a container, and what else it needs."""
+    def pod_kind(self, containers, environment, namespace):
+        """What plays a pod's containers, and what else it needs."""
+        container = containers[0]
+        if "/lwepp:" in container["image"]:
+            from pickers import PickerPod
+            arguments = container["args"]
+            pool = arguments[arguments.index("--pool-name") + 1]
+            return PickerPod, {"pool": lambda: self.pool_endpoints(namespace, pool)}
         if container["image"].split("/")[-1].startswith("coredns"):
             return DNSPod, {"port": bindable(53)}
         for mode, kind in (("GRPC_ECHO_SERVER", GRPCPod), ("TCP_ECHO_SERVER", TCPPod), ("UDP_ECHO_SERVER", UDPPod)):
             if environment.get(mode):
                 return kind, {}
-        return Pod, {}
+        more = [e["value"] for c in containers[1:] for e in c.get("env", []) if e["name"] == "HTTP_PORT"]
+        return Pod, {"more_ports": [int(port) for port in more]} if more else {}
+
+    def pool_endpoints(self, namespace, name):
+        """The endpoints of an InferencePool, as `ip:port`."""
+        spec = self.objects[("InferencePool", namespace, name)]["spec"]
+        pods = self.pods_of(namespace, spec["selector"]["matchLabels"])
+        return [f"{pod['status']['podIP']}:{port['number']}" for pod in pods for port in spec["targetPorts"]]
 
     def pod_tls(self, deployment, environment):
         """The certificate and the TLS context of a pod that has TLS_SERVER_CERT, from the Secret of its volume."""
@@ -241,6 +254,8 @@ class Cluster:
                 del self.objects[k]
             else:
                 self.patch(k, step["patch"])
+                if k[0] == "Service":
+                    self.slices(self.file_of(k))
         self.write(touched)
 
     def create(self, step, k):

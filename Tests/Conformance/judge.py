@@ -70,6 +70,8 @@ def check(entry, look, cluster, generations):
         route(entry, status, generation, where, name)
     elif kind == "BackendTLSPolicy":
         ancestor(entry, status, generation, where)
+    elif kind == "InferencePool":
+        pool(entry, status, where)
     else:
         gateway(entry, status, generation, where, cluster, name)
     if entry.get("latestObservedGeneration"):
@@ -132,6 +134,26 @@ def ancestor(entry, status, generation, where):
     mine = [p for p in rows if p["ancestorRef"]["name"] == short and p["ancestorRef"].get("namespace") in (None, namespace)]
     need(mine, f"{where}: no status for ancestor {entry['ancestor']}")
     compare(mine[0].get("conditions"), entry.get("conditions", []), where)
+
+
+def pool(entry, status, where):
+    parents = status.get("parents") or []
+    if entry.get("noParents"):
+        need(not parents, f"{where}: parents {[p['parentRef'] for p in parents]}")
+        return
+    namespace, _, short = entry["parent"].rpartition("/")
+    mine = [p for p in parents if p["parentRef"]["name"] == short and p["parentRef"].get("namespace") == namespace]
+    need(mine, f"{where}: no status for parent {entry['parent']}, only {[p['parentRef'] for p in parents]}")
+    need(mine[0].get("controllerName") == CONTROLLER, f"{where}: controllerName {mine[0].get('controllerName')}")
+    compare(mine[0].get("conditions"), entry.get("conditions", []), f"{where} at {entry['parent']}")
+    errors = []
+    for want in entry.get("oneOfConditions", []):
+        try:
+            return compare(mine[0].get("conditions"), [want], f"{where} at {entry['parent']}")
+        except Wrong as wrong:
+            errors.append(wrong)
+    if errors:
+        raise errors[0]
 
 
 def gateway(entry, status, generation, where, cluster, name):
@@ -199,8 +221,14 @@ class Traffic:
 
     def play(self, entry):
         """Three successes in a row within the time, 100 ms after a failure."""
+        entry = self.filled(entry)
         expect = entry["expect"]
         deadline = time.monotonic() + self.within
+        if "onlyPods" in expect or "poolWeights" in expect:
+            if "poolWeights" not in expect:
+                self.play({k: v for k, v in entry.items() if k != "repeat"}
+                          | {"expect": {k: v for k, v in expect.items() if k not in ("onlyPods", "httpPortByPod")}})
+            return self.picked(entry)
         if "weights" in expect:
             return self.weights(entry)
         if "mirrors" in expect:
@@ -219,6 +247,56 @@ class Traffic:
                 if time.monotonic() > deadline:
                     raise Wrong(f"{self.title(entry)}: {last}") from None
                 time.sleep(0.1)
+
+    def filled(self, entry):
+        """The entry with the names and addresses of pods in place of `{pod[0].ip}` and the like."""
+        if "pods" not in entry:
+            return entry
+        selectors = entry["pods"] if isinstance(entry["pods"], dict) else {"pod": entry["pods"]}
+        namespace = entry["expect"]["namespace"]
+        pods = {name: sorted(self.cluster.pods_of(namespace, dict([selector.split("=")])), key=lambda p: p["metadata"]["name"])
+                for name, selector in selectors.items()}
+
+        def value(match):
+            pod = pods[match[1]][int(match[2])]
+            return pod["status"]["podIP"] if match[3] == "ip" else pod["metadata"]["name"]
+        text = re.sub(r"\{(\w+)\[(\d+)\]\.(ip|name)\}", value, json.dumps({k: v for k, v in entry.items() if k != "pods"}))
+        return {**json.loads(text), "listed": {name: [p["metadata"]["name"] for p in listed] for name, listed in pods.items()}}
+
+    def picked(self, entry):
+        """Many requests, each answered by a pod that the picker may have chosen; 404 and 503 are asked again."""
+        expect = entry["expect"]
+
+        def one(_):
+            end = time.monotonic() + 30
+            while True:
+                try:
+                    response, echoed = self.send(entry)
+                    if response.status not in (404, 503):
+                        break
+                    last = f"status {response.status}"
+                except (OSError, Ended) as error:
+                    last = error
+                need(time.monotonic() < end, f"{self.title(entry)}: {last}")
+                time.sleep(0.5)
+            need(response.status in expect["status"], f"{self.title(entry)}: status {response.status}")
+            self.echoed({k: v for k, v in expect.items() if k in ("namespace", "backend", "backendRequest")}, response, echoed)
+            pod, port = echoed["pod"], echoed.get("httpPort")
+            if "onlyPods" in expect:
+                need(pod in expect["onlyPods"], f"{self.title(entry)}: pod {pod} is not of {expect['onlyPods']}")
+            if "httpPortByPod" in expect:
+                need(port in expect["httpPortByPod"][pod], f"{self.title(entry)}: port {port} of {pod}")
+            return pod
+        with concurrent.futures.ThreadPoolExecutor(entry.get("concurrency", 10)) as workers:
+            pods = list(workers.map(one, range(entry["repeat"])))
+        if "poolWeights" in expect:
+            known = {name: set(names) for name, names in entry["listed"].items()}
+            for pod in pods:
+                need(any(pod in names for names in known.values()), f"{self.title(entry)}: {pod} is of no pool")
+            first, weight = next(iter(expect["poolWeights"].items()))
+            names = known[next(name for name in known if first.startswith(name))]
+            share = sum(pod in names for pod in pods) / len(pods)
+            need(abs(share - weight) <= expect["tolerance"], f"{self.title(entry)}: {first} got {share:.3f}, not {weight}")
 
     def title(self, entry):
         r = entry["request"]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the Gateway API conformance cases against the binary: Tests/Conformance/run.py [-v] [-j N] [NAME…]
+"""Runs the conformance cases of the Gateway API and of its Inference Extension against the binary: Tests/Conformance/run.py [-v] [-j N] [NAME…]
 
 Each case gets a gateway process of its own: it starts on the base manifests, as a cluster would hold them, and the
 case's manifests come as a change to the watched folder. A Gateway has a loopback address of its own; the echo pods of
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -42,17 +43,23 @@ def folder():
 class Suite:
     def __init__(self, root):
         self.root, self.certificates, self.pods = root, Certificates(), Pods()
-        self.base_cache = {}
-        pod_addresses = (f"127.21.{i // 250}.{i % 250 + 1}" for i in itertools.count())
-        self.base = self.manifests("gateway-api/base/manifests.yaml")
-        template = Cluster(None, self.certificates, self.pods, (f"127.21.255.{i}" for i in range(1, 250)), pod_addresses)
-        template.add("base.yaml", self.base)
-        self.shared = {(ns, name): o["_pod"] for (kind, ns, name), o in template.objects.items() if kind == "Pod"}
+        self.manifest_cache, self.bases, self.lock = {}, {}, threading.Lock()
+        self.pod_addresses = (f"127.21.{i // 250}.{i % 250 + 1}" for i in itertools.count())
+
+    def base(self, path):
+        """The manifests that all cases of a suite begin with, and their pods, which these cases share."""
+        with self.lock:
+            if path not in self.bases:
+                manifests = self.manifests(path)
+                template = Cluster(None, self.certificates, self.pods, (f"127.21.255.{i}" for i in range(1, 250)), self.pod_addresses)
+                template.add("base.yaml", manifests)
+                self.bases[path] = manifests, {(ns, name): o["_pod"] for (kind, ns, name), o in template.objects.items() if kind == "Pod"}
+            return self.bases[path]
 
     def manifests(self, path):
-        if path not in self.base_cache:
-            self.base_cache[path] = read(os.path.join(self.root, path))
-        return self.base_cache[path]
+        if path not in self.manifest_cache:
+            self.manifest_cache[path] = read(os.path.join(self.root, path))
+        return self.manifest_cache[path]
 
     def play(self, number, case, within, verbose):
         """One case; raises Wrong (or anything else) when it fails."""
@@ -60,8 +67,9 @@ class Suite:
         cluster = Cluster(None, self.certificates, self.pods, (f"{octet}.{i}" for i in range(1, 200)),
                           (f"{octet}.{i}" for i in range(200, 250)))
         manifests = [m for path in case.get("manifests") or [case["manifest"]] for m in self.manifests(path)]
+        base, shared = self.base(case["base"])
         ports = {}
-        for m in self.base + manifests:
+        for m in base + manifests:
             if m["kind"] in ("Gateway", "ListenerSet"):
                 for l in m["spec"].get("listeners", []):
                     ports[l["port"]] = bindable(l["port"])
@@ -71,7 +79,7 @@ class Suite:
                 flags += ["--bind-port", f"{port}={actual}"]
         scratch = tempfile.mkdtemp(prefix="ai-gateway-conformance-")
         cluster.folder = os.path.join(scratch, "documents")
-        cluster.add("base.yaml", [GATEWAY_CLASS] + self.certificates.documents + self.base, self.shared)
+        cluster.add("base.yaml", [GATEWAY_CLASS] + self.certificates.documents + base, shared)
         cluster.write()
         gateway = gateways.Gateway({}, flags, start=False, scratch=scratch, workers=1)
         try:
@@ -89,7 +97,7 @@ class Suite:
 
     def steps(self, case, manifests, cluster, gateway, ports, within):
         status = lambda: Status(gateway.status())
-        base_namespaces = {m["metadata"]["name"] for m in self.base if m["kind"] == "Namespace"}
+        base_namespaces = {m["metadata"]["name"] for m in self.base(case["base"])[0] if m["kind"] == "Namespace"}
 
         def base_ready():
             look = status()
@@ -156,8 +164,7 @@ def main():
     for path in sorted(glob.glob(os.path.join(root, "cases", "*.json"))):
         with open(path) as file:
             case = json.load(file)
-        if case["suite"] == "gateway-api":
-            cases[case["test"]] = case
+        cases[case["test"]] = case
     with open(os.path.join(HERE, "expected.json")) as file:
         table = json.load(file)
     waits = {name: reason for reason, names in table["waiting"].items() for name in names}

@@ -30,9 +30,11 @@ def seconds(text):
 
 
 class Pod:
-    def __init__(self, namespace, name, address, tls=None, service="", ingress="", http_port=3000, certificate=None):
+    def __init__(self, namespace, name, address, tls=None, service="", ingress="", http_port=3000, certificate=None,
+                 more_ports=()):
         self.namespace, self.name, self.address, self.certificate = namespace, name, address, certificate
         self.tls, self.service, self.ingress, self.http_port = tls, service, ingress, http_port
+        self.more_ports = more_ports                # of further containers, HTTP/1.1
         self.log, self.attempts, self.servers, self.lock = [], {}, [], None
 
     def echoed(self, request_id):
@@ -42,6 +44,7 @@ class Pod:
     async def start(self):
         self.lock = asyncio.Lock()
         ports = [(self.http_port, None, self.serve), (3001, None, self.serve_http2)]
+        ports += [(port, None, self.serve) for port in self.more_ports]
         await self.listen(ports + ([(8443, self.tls, self.serve)] if self.tls else []))
 
     async def listen(self, ports):

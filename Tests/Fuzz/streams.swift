@@ -72,7 +72,7 @@ struct Peer: ~Copyable {
             case .reset:
                 session.close(event.stream, .cancel, &pool)
                 texts[event.stream] = nil
-            case .writable, .goAway, .capacity, .pong: break
+            case .writable, .goAway, .capacity: break
             }
         }
     }

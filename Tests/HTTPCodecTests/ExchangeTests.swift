@@ -244,6 +244,31 @@ import Testing
         #expect(wire.client.bytesInUse + wire.server.bytesInUse == 0)
     }
 
+    @Test(arguments: [true, false])
+    func `a request is not whole before its stream ends`(isLonger: Bool) throws {
+        let raw = RawClient()
+        raw.send(.headers(1, Frame.post + [("content-length", "4")], end: false))
+        raw.send(.data(1, "ab"))
+        let stream = try #require(raw.server.opened().first)
+        #expect(raw.server.read(stream).text.hasSuffix("\r\n\r\nab"))
+        raw.send(.data(1, "cd"))
+        let before = raw.server.read(stream)
+        #expect(before.text == "c" && before.last == .wouldBlock)
+        if isLonger {
+            raw.send(.data(1, "e"))
+            #expect(raw.resetCode(1) == HTTP2Code.protocolError)
+            #expect(raw.server.read(stream).text == "")
+        } else {
+            _ = raw.server.takeEvents()
+            raw.send(.data(1, "", end: true))
+            #expect(raw.server.takeEvents().contains { $0.kind == .readable })
+            let after = raw.server.read(stream)
+            #expect(after.text == "d" && after.last == .end)
+        }
+        raw.server.close(stream, .cancel)
+        #expect(raw.server.bytesInUse == 0)
+    }
+
     @Test(arguments: [1, 9, 10, 100, 521, 1_024])
     func `frames leave through a window of any size`(window: Int) throws {
         let wire = Wire()

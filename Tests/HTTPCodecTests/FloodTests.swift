@@ -193,6 +193,81 @@ import Testing
         expectCalm(raw, .emptyData)
     }
 
+    /// A client whose stream was reset by the server.
+    private func cutOff(_ limits: HTTP2Limits = HTTP2Limits()) -> RawClient {
+        let raw = RawClient(limits)
+        raw.send(.headers(1, Frame.post, end: false))
+        if let stream = raw.server.opened().first { raw.server.close(stream, .cancel) }
+        raw.send([])
+        return raw
+    }
+
+    @Test(arguments: [1, 64, 16_384])
+    func `content of a reset stream that its window had allowed`(size: Int) {
+        let raw = cutOff()
+        let piece = String(repeating: "x", count: size)
+        raw.send(Array(repeating: .data(1, piece), count: 65_536 / size))
+        #expect(raw.server.flood == nil)
+        // The next stream's content is nobody's flood.
+        raw.send(.headers(3, Frame.post, end: false), .data(3, piece))
+        raw.send(Array(repeating: .data(3, "x"), count: 1_000))
+        #expect(raw.server.flood == nil)
+        // One by one, since the connection's window holds for them as for any.
+        for _ in 0..<200 { raw.send(.data(1, piece)) }
+        #expect(raw.server.flood == nil)
+        raw.send(.data(1, piece))
+        expectCalm(raw, .lateData)
+    }
+
+    @Test(arguments: [true, false])
+    func `content of a stream that the client itself has ended`(isReset: Bool) throws {
+        let raw = RawClient()
+        raw.send(.headers(1, Frame.post, end: !isReset))
+        if isReset { raw.send(.reset(1, 8)) }
+        let stream = try #require(raw.server.opened().first)
+        #expect(isReset || raw.server.send(stream, "HTTP/1.1 204 No Content\r\n\r\n"))
+        raw.server.close(stream, .finished)
+        raw.send([])
+        raw.send(Array(repeating: .data(1, "x"), count: 200), step: 100)
+        #expect(raw.server.flood == nil)
+        raw.send(.data(1, "x"))
+        expectCalm(raw, .lateData)
+    }
+
+    @Test func `content does not pay for cheap frames where the stream is over`() {
+        let raw = cutOff()
+        for _ in 0..<100 { raw.send(.data(1, "x"), .ping()) }
+        #expect(raw.server.flood == nil)
+        raw.send(.data(1, "x"), .ping())
+        expectCalm(raw, .ping)
+    }
+
+    @Test func `DATA of padding alone`() {
+        let raw = RawClient()
+        raw.send(.headers(1, Frame.post, end: false))
+        let padded = Frame(type: 0, flags: 8, stream: 1, payload: [2, 0, 0])
+        raw.send(Array(repeating: padded, count: 100))
+        #expect(raw.server.flood == nil)
+        raw.send(padded)
+        expectCalm(raw, .emptyData)
+    }
+
+    @Test func `streams refused before the settings are acknowledged`() {
+        var limits = HTTP2Limits()
+        limits.concurrentStreamsMax = 1
+        limits.earlyRefusalsMax = 10
+        let server = End(.server, limits)
+        server.receive(Frame.preface + Frame.settings().bytes)
+        for index in 0..<111 {
+            server.receive(Frame.headers(UInt32(2 * index + 1), Frame.get).bytes)
+            _ = server.output()
+        }
+        #expect(server.flood == nil)
+        server.receive(Frame.headers(223, Frame.get).bytes)
+        _ = server.output()
+        #expect(server.flood == .reset)
+    }
+
     @Test func `heads of a stream that is over`() {
         let raw = RawClient()
         raw.send(.headers(1, Frame.get))

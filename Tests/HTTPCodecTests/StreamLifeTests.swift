@@ -63,7 +63,6 @@ import Testing
         let next = try #require(wire.request(Self.get))
         #expect(next.server != ids.server && next.client != ids.client)
         #expect(!wire.server.send(ids.server, Self.ok))
-        #expect(wire.server.tag(of: ids.server) == nil)
         wire.server.close(ids.server, .cancel)
         #expect(wire.server.openStreams == 1)
     }
@@ -73,7 +72,6 @@ import Testing
         let ids = try #require(
             wire.request("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n"))
         wire.server.session.setTag(ids.server, 77)
-        #expect(wire.server.tag(of: ids.server) == 77)
         #expect(wire.client.send(ids.client, "abc"))
         wire.run()
         let events = wire.server.takeEvents()
@@ -235,7 +233,7 @@ import Testing
         wire.advance(30)
         wire.server.receive(out)
         wire.client.receive(wire.server.output())
-        #expect(wire.client.events.map(\.kind) == [.pong])
+        #expect(wire.client.events.isEmpty)
         #expect(wire.client.lastReceived == wire.client.now)
     }
 

@@ -12,10 +12,16 @@ import Testing
             .reduce(0) { $0 + Int($1.payload.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }) }
     }
 
+    private func begun(_ raw: RawClient, _ stream: UInt32) -> StreamID? {
+        raw.send(.headers(stream, Frame.post, end: false))
+        return raw.server.opened().first
+    }
+
     private let large = String(repeating: "d", count: 16_384)
 
     @Test func `a reader that does not read gets a window once`() throws {
         let raw = RawClient()
+        raw.server.setRoundTrip(microseconds: 0)
         raw.send(.headers(1, Frame.post, end: false))
         raw.send(Array(repeating: .data(1, large), count: 4))
         let stream = try #require(raw.server.opened().first)
@@ -52,24 +58,74 @@ import Testing
         #expect(opened(raw.frames, 1) <= sent)
     }
 
+    /// Sends and reads content of a stream as fast as it goes; what its window and the connection's are then.
+    private func windows(
+        afterFastContentOf raw: RawClient, frames: Int = 500, milliseconds: UInt64 = 0
+    ) throws -> (stream: Int, connection: Int) {
+        let stream = try #require(begun(raw, 1))
+        var sent = 0
+        for _ in 0..<frames {
+            raw.send(.data(1, large))
+            sent += large.utf8.count
+            raw.server.now += milliseconds
+            _ = raw.server.read(stream, room: 65_536)
+        }
+        raw.send([])
+        return (65_536 + opened(raw.frames, 1) - sent, (1 << 20) + opened(raw.frames, 0) - sent)
+    }
+
     @Test func `a fast reader's windows grow, to their bound and no further`() throws {
         var limits = HTTP2Limits()
         limits.windowMax = 2 << 20
         let raw = RawClient(limits)
-        raw.send(.headers(1, Frame.post, end: false))
-        let stream = try #require(raw.server.opened().first)
-        var sent = 0
-        for _ in 0..<400 {
-            raw.send(.data(1, large))
-            sent += large.utf8.count
-            _ = raw.server.read(stream, room: 65_536)
+        raw.server.setRoundTrip(microseconds: 10_000)
+        let (stream, connection) = try windows(afterFastContentOf: raw)
+        // The library gives windows back by halves.
+        #expect(stream > 1 << 20 && stream <= 2 << 20)
+        #expect(connection > 1 << 20 && connection <= 2 << 20)
+    }
+
+    @Test func `over loopback windows stay near a megabyte`() throws {
+        let raw = RawClient()
+        raw.server.setRoundTrip(microseconds: 40)
+        let (stream, connection) = try windows(afterFastContentOf: raw)
+        #expect(stream > 600_000 && stream <= 1_300_000)
+        #expect(connection > 600_000 && connection <= 1_300_000)
+    }
+
+    @Test func `a window that is read in a round trip grows, no other one does`() throws {
+        for (perFrame, grows) in [(UInt64(5), true), (10, false)] {
+            // Four frames fill the first window: 20 ms of a round trip of 10, or 40.
+            let raw = RawClient()
+            raw.server.setRoundTrip(microseconds: 10_000)
+            let (stream, _) = try windows(
+                afterFastContentOf: raw, frames: 40, milliseconds: perFrame)
+            #expect((stream > 65_536) == grows)
         }
-        raw.send([])
-        let stays = opened(raw.frames, 1) - sent
-        #expect(stays > 1 << 20)
-        #expect(stays <= 2 << 20)
-        let connection = opened(raw.frames, 0) - sent
-        #expect(connection > 512 << 10 && connection <= 2 << 20)
+    }
+
+    @Test func `a round trip is asked for when a window would grow, and when it is old`() throws {
+        let raw = RawClient()
+        #expect(!raw.server.wantsRoundTrip)
+        let (stream, _) = try windows(afterFastContentOf: raw, frames: 40)
+        #expect(stream <= 65_536, "nothing grows before it is known")
+        #expect(raw.server.wantsRoundTrip)
+        raw.server.setRoundTrip(microseconds: nil)
+        #expect(!raw.server.wantsRoundTrip)
+        raw.server.setRoundTrip(microseconds: 100)
+        var id = try #require(begun(raw, 3))
+        for _ in 0..<40 {
+            raw.send(.data(3, large))
+            _ = raw.server.read(id, room: 65_536)
+        }
+        #expect(!raw.server.wantsRoundTrip)
+        raw.server.now += 1_000
+        id = try #require(begun(raw, 5))
+        for _ in 0..<40 {
+            raw.send(.data(5, large))
+            _ = raw.server.read(id, room: 65_536)
+        }
+        #expect(raw.server.wantsRoundTrip)
     }
 
     @Test(arguments: [0, 1, 2])

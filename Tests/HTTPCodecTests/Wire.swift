@@ -81,8 +81,11 @@ final class End {
     var isReceivingHead: Bool { session.isReceivingHead }
     var acceptsExtendedConnect: Bool { session.acceptsExtendedConnect }
     var lastReceived: UInt64 { session.lastReceived }
-    func tag(of stream: StreamID) -> UInt64? { session.tag(of: stream) }
     var capacity: Int { session.capacity }
+    var wantsRoundTrip: Bool { session.wantsRoundTrip }
+    func setRoundTrip(microseconds: UInt32?) {
+        session.setRoundTrip(microseconds: microseconds, now: now)
+    }
     var flood: Flood? { session.flood }
     var isOver: Bool { session.isOver }
     var bytesInUse: Int { pool.bytesInUse }

@@ -46,6 +46,18 @@ import Testing
         check(reader.isFinished)
     }
 
+    @Test func `content is counted without its chunks, decoded or relayed`() {
+        let input = bytes("5\r\nhello\r\n1;x\r\n!\r\n0\r\n\r\n")
+        var reader = ContentReader(.chunked)
+        check(reader.unchunkedBytes == 0)
+        let (end, state) = reader.relay(input.span, from: 0)
+        check(state == .needsDecoding && reader.unchunkedBytes == 5)
+        var from = end
+        while !reader.isFinished { _ = reader.next(input.span, from: &from) }
+        check(reader.unchunkedBytes == 6)
+        check(ContentReader(.length(5)).unchunkedBytes == nil)
+    }
+
     @Test func `content until close ends with the input`() {
         var reader = ContentReader(.untilClose)
         var from = 0

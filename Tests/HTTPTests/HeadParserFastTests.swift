@@ -181,6 +181,67 @@ import Testing
             if step != wanted || (isComplete && facts(padded) != facts(bare)) {
                 Issue.record("\(String(decoding: input, as: UTF8.self)) before \(padding)")
             }
+            let inPlace = padded.parseInPlace(
+                (input + padding).span, count: input.count, requestMethod: .get)
+            if case .complete(let end) = inPlace { padded.keepBytes(of: input.span, upTo: end) }
+            if inPlace != wanted || (isComplete && facts(padded) != facts(bare)) {
+                Issue.record("\(String(decoding: input, as: UTF8.self)) in place")
+            }
+        }
+    }
+
+    @Test func `a usual head parsed in place has no bytes until they are kept`() {
+        var head = ResponseHead()
+        let usual = bytes(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n")
+        let padding = [UInt8](repeating: 0, count: 48)
+        let step = head.parseInPlace(
+            (usual + padding).span, count: usual.count, requestMethod: .get)
+        #expect(step == .complete(consumed: usual.count))
+        check(head.bytes.isEmpty)
+        check(head.removeConnectionFields())
+        #expect(
+            HeadWriter.usualEnd(of: head, to: .http11, framing: .length(3), closes: false)
+                == bytes("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n").count)
+        head.keepBytes(of: usual.span, upTo: usual.count)
+        #expect(copy(head.bytes) == usual)
+        // What is here already is not taken again: it may have been edited.
+        head.keepBytes(of: padding.span, upTo: 1)
+        #expect(copy(head.bytes) == usual)
+        for unusual in [
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive, x\r\nX: y\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ].map({ bytes($0) }) {
+            _ = head.parseInPlace(
+                (unusual + padding).span, count: unusual.count, requestMethod: .get)
+            #expect(copy(head.bytes) == unusual)
+        }
+    }
+
+    @Test func `a path with any byte anywhere is read as with a method that has no fast way`() {
+        var fast = RequestHead()
+        var slow = RequestHead()
+        for count in [1, 2, 15, 16, 17, 31, 32, 33, 34, 50] {
+            let path = bytes("/" + String(repeating: "p", count: count) + "?q HTTP/1.1\r\n")
+            for place in 0...count {
+                for byte in UInt8.min...UInt8.max where byte != 0x0A && byte != 0x0D {
+                    var changed = path
+                    changed[place] = byte
+                    let rest = changed + bytes("Host: a\r\n\r\n")
+                    let padding = [UInt8](repeating: 0, count: 48)
+                    let quick = bytes("GET ") + rest
+                    let other = bytes("PUT ") + rest
+                    let step = fast.parse((quick + padding).span, count: quick.count)
+                    #expect(step == slow.parse(other.span))
+                    guard case .complete = step else { continue }
+                    let isSame =
+                        copy(fast.span(fast.path)) == copy(slow.span(slow.path))
+                        && copy(fast.span(fast.target)) == copy(slow.span(slow.target))
+                        && copy(fast.span(fast.query)) == copy(slow.span(slow.query))
+                    if !isSame { Issue.record("\(byte) at \(place) of \(count)") }
+                }
+            }
         }
     }
 

@@ -74,8 +74,8 @@ struct Refused: Error {}
 
     @Test func `heads and hosts of any length are kept and written whole`() {
         var head = RequestHead()
-        var additions = RequestAdditions(via: "1.1 gateway")
-        additions.setClient(bytes("192.0.2.1").span, isSecure: true)
+        var additions = RequestAdditions(via: "gateway")
+        additions.setClient(bytes("192.0.2.1").span, isSecure: true, .http11)
         for count in 1...600 {
             let host = String(repeating: "h", count: 1 + count % 40)
             let sent = "GET / HTTP/1.1\r\nHost: \(host)\r\nx: "

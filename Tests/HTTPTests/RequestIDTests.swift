@@ -56,7 +56,7 @@ import Testing
                 RequestID.write(milliseconds: milliseconds, random: bits, into: &$0)
             }
             #expect(text(id ?? []) == reference(milliseconds, bits))
-            var additions = RequestAdditions(via: "1.1 a")
+            var additions = RequestAdditions(via: "a")
             additions.makeRequestID(milliseconds: milliseconds, random: bits)
             check(text(additions.requestID) == reference(milliseconds, bits))
         }

@@ -163,6 +163,16 @@ struct SocketTests {
         #expect(option(connection.client.raw, tcp, TCP_KEEPCNT) == 3)
         #expect(option(connection.client.raw, tcp, TCP_USER_TIMEOUT) == 60_000)
     }
+
+    @Test func `the shortest round trip over loopback is far below a second`() throws {
+        let connection = try Connection.open()
+        #expect(connection.client.write([1].span) == .bytes(1))
+        _ = read(1, from: connection.server)
+        let shortest = connection.client.shortestRoundTrip()
+        #expect(shortest ?? .max < 1_000_000)
+        let none = Socket.none
+        check(none.shortestRoundTrip() == nil)
+    }
 }
 
 /// A socket option that is one number.

@@ -46,6 +46,18 @@ def test_check_accepts_good_documents(tmp_path):
     assert "Accepted" in out and "route" in out
 
 
+@pytest.mark.parametrize("kind,protocol", [("TCPRoute", "TCP"), ("UDPRoute", "UDP")])
+def test_check_warns_of_rules_that_get_no_traffic(tmp_path, kind, protocol):
+    """Rules without matches: the first takes all; the route is accepted and the others are named."""
+    route = docs.stream_route(kind)
+    documents = [docs.gateway([docs.listener(8080, protocol=protocol)]), route, docs.backend([("127.0.0.1", 9)])]
+    assert "no traffic" not in "".join(cli("check", write(tmp_path, documents))[1:])
+    route["spec"]["rules"] *= 2
+    code, out, err = cli("check", write(tmp_path, documents))
+    assert code == 0, (out, err)
+    assert f"warning: {kind} default/{kind.lower()} spec.rules[1]: has no traffic" in out + err
+
+
 def test_check_reads_standard_input_and_folders(tmp_path):
     """`-`, a folder, several paths; a folder is read recursively."""
     code, out, err = cli("check", "-", input=docs.dump(good()))

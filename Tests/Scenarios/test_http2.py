@@ -110,7 +110,7 @@ def test_curl_gets_its_answer(front, behind):
     e = echoed(front.curl(behind + "/a?q=1", "-H", "X-Own: 1"))
     assert (e["method"], e["target"], e["host"]) == ("GET", behind + "/a?q=1", f"127.0.0.1:{front.port}")
     assert field(e, "x-own") == ["1"] and field(e, "x-forwarded-proto") == ["https" if front.secure else "http"]
-    assert field(e, "x-forwarded-for") == ["127.0.0.1"] and len(field(e, "x-request-id")) == 1
+    assert field(e, "via") == ["2 ai-gateway"] and field(e, "x-forwarded-for") == ["127.0.0.1"] and len(field(e, "x-request-id")) == 1
     assert not [n for n, _ in e["headers"] if n.startswith(":")]
 
 
@@ -340,6 +340,17 @@ def test_the_access_log_and_the_counter_say_http_2(both):
     line = wait_until(lambda: next((r for r in both.access() if r["request_id"] == "two-1"), None), 5, what="an access record")
     assert (line["protocol"], line["status"], line["method"], line["bytes_received"]) == ("HTTP/2", 200, "POST", 1000)
     wait_until(lambda: both.total("ai_gateway_http2_streams_total") == before + 1, 5)
+
+
+def test_bytes_of_content_without_a_length_are_counted_without_framing(both):
+    """`bytes_received` is what the client sent, whatever the chunks are that a backend gets."""
+    with both.http2() as client:
+        stream = client.open("POST", "/1/pieces", [("x-request-id", "two-2")], end=False)
+        for n in range(1000):
+            client.write(stream, b"x" * (n % 3), end=n == 999)
+        assert client.finish(stream).status == 200
+    line = wait_until(lambda: next((r for r in both.access() if r["request_id"] == "two-2"), None), 5, what="an access record")
+    assert line["bytes_received"] == sum(n % 3 for n in range(1000))
 
 
 def test_a_request_for_another_listeners_host_is_421(authority):

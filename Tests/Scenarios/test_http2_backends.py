@@ -132,6 +132,25 @@ def test_the_backends_limit_of_streams_is_kept(figure):
         assert origin.connections[0].refused == 0, "the limit was known on the first connection"
 
 
+def test_a_backend_that_takes_many_streams_gets_them_on_one_connection(figure):
+    """1,000 at once are announced: 400 requests at once need one connection."""
+    go = threading.Event()
+
+    def script(stream):
+        go.wait(20)
+        echo(stream)
+    with Origin2(script) as origin, serving(origin, backend=H2C, workers=1, access_log=False) as gateway:
+        go.set()
+        gateway.get("/warm")
+        go.clear()
+        threading.Timer(2, go.set).start()
+        results = together(400, lambda n: gateway.get(f"/{n}", timeout=30))
+        assert [echoed(r)["target"] for r in results] == [f"/{n}" for n in range(400)]
+        most = max(c.most for c in origin.connections)
+        figure("400 requests at once to a backend of 1,000 streams", f"{len(origin.connections)} connections, most streams {most}")
+        assert len(origin.connections) == 1 and most > 300
+
+
 def test_streams_refused_before_the_limit_was_known_are_tried_again():
     """The first burst may overrun a limit that is not known yet: what is refused is answered all the same."""
     def script(stream):

@@ -193,3 +193,65 @@ def test_a_slow_server_makes_nobody_keep_content_twice(pool):
                 pass
         # Doubling leaves up to twice the content allocated; a second copy would be more.
         assert peak.stop() < 44 * MIB
+
+
+# -- routes that match on the model's name
+
+@pytest.fixture(scope="module")
+def named():
+    """Requests for `llama3` go to one server, all others to another."""
+    with Origin(name="llama") as llama, Origin(name="others") as others, serving(
+            {"llama": llama, "others": others}, rules=[
+                docs.rule(["llama"], headers={"X-Gateway-Model-Name": "llama3"}), docs.rule(["others"])]) as gateway:
+        gateway.origins = [llama, others]
+        yield gateway
+    assert not llama.errors and not others.errors, (llama.errors, others.errors)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("model, origin", [('"llama3"', "llama"), (r'"\u006clama3"', "llama"), ('"mistral"', "others")])
+def test_a_route_by_model(named, tmp_path, version, model, origin):
+    """The content says which route it is; the field reaches the server; a client's own is not believed."""
+    for filler in (0, 3 * MIB):
+        content = chat(model, filler)
+        (tmp_path / "content").write_bytes(content)
+        answer = curl(f"http://127.0.0.1:{named.port}{CHAT}", version, "--data-binary", f"@{tmp_path}/content", "-H",
+                      "X-Gateway-Model-Name: " + ("mistral" if origin == "llama" else "llama3"), "-H", "Content-Type: application/json")
+        echo = json.loads(answer.body)
+        assert (echo["origin"], echo["sha256"]) == (origin, hashlib.sha256(content).hexdigest())
+        assert [v for n, v in echo["headers"] if n.lower() == "x-gateway-model-name"] == [json.loads(model)]
+
+
+def test_a_route_by_model_of_cut_content(named):
+    """Byte by byte, in chunks, and two requests in one breath."""
+    content = chat(filler=20)
+    for chunked in (False, True):
+        with named.client() as client:
+            data = request_bytes("POST", CHAT, [("Content-Type", "application/json")], content, chunked=chunked)
+            for at in range(len(data)):
+                client.sock.send(data[at:at + 1])
+            assert json.loads(client.read().body)["origin"] == "llama"
+            client.send(data + data)
+            for _ in range(2):
+                echo = json.loads(client.read().body)
+                assert (echo["origin"], echo["sha256"]) == ("llama", hashlib.sha256(content).hexdigest())
+
+
+def test_a_route_by_model_that_is_not_told(named):
+    """No name: the route without one. What cannot be read: 400. No content, or no inference: as ever."""
+    with named.client() as client:
+        headers = [("Content-Type", "application/json")]
+        assert json.loads(client.request("POST", CHAT, headers, b"{}").body)["origin"] == "others"
+        assert json.loads(client.request("GET", CHAT, [("X-Gateway-Model-Name", "llama3")]).body)["origin"] == "others"
+        assert json.loads(client.request("POST", "/upload", headers, b"no json").body)["origin"] == "others"
+        assert client.request("POST", CHAT, headers, b'{"model":1}').status == 400
+
+
+def test_a_route_by_model_whose_content_stops(named):
+    """408 when it stops coming; the connection's end ends it before."""
+    with Origin() as origin, serving(
+            {"origin": origin}, rules=[docs.rule(headers={"X-Gateway-Model-Name": "llama3"})],
+            timeouts={"requestBodyIdle": "300ms"}) as gateway, gateway.client() as client:
+        client.send(request_bytes("POST", CHAT, [("Content-Type", "application/json")], chat(filler=100))[:-5])
+        assert client.read().status == 408
+        assert not origin.requests

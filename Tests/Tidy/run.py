@@ -22,7 +22,8 @@ ALLOWED = {
     "Telemetry": {"Kernel"},
     "Protocols": {"HTTP"},
     "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry"},
-    "Proxy": {"Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols", "Runtime"},
+    "Proxy": {
+        "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols", "Runtime"},
     "Peer": {"Kernel", "HTTP", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer", "CAres"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},

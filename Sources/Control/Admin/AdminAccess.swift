@@ -110,7 +110,7 @@ struct AdminAccess: Sendable {
     }
 
     private static func notFound(_ path: String, on port: AdminPort) -> AdminReply {
-        let later = ["/endpoints", "/decisions", "/connections"]
+        let later = ["/decisions", "/connections"]
         if port == .admin, later.contains(path) {
             return .sentence(
                 404,

@@ -1,10 +1,12 @@
 import Foundation
+import Kernel
 import Telemetry
 
 /// What the admin and metrics ports show, made from published state and the workers' counters.
 struct AdminPages: Sendable {
     let published: PublishedState
     let readers: [ShardReader]
+    var endpoints = PublishedEndpoints([])
 
     /// The content of a path that only shows something.
     func reply(_ route: AdminRoute) -> AdminReply {
@@ -17,6 +19,10 @@ struct AdminPages: Sendable {
         case .status:
             let document = StatusDocument(objects: state.objects, problems: state.problems)
             return AdminReply(200, .json, document.json)
+        case .endpoints:
+            let now = Clock.monotonicMilliseconds()
+            let pages = EndpointPages(endpoints.withLock { $0 }, now: now)
+            return AdminReply(200, .json, pages.json)
         case .config: return AdminReply(200, .json, ConfigJSON.json(state.documents))
         case .page: return AdminReply(200, .html, Array(Self.page(state).utf8))
         case .drain, .logLevel:
@@ -42,6 +48,8 @@ struct AdminPages: Sendable {
         let facts = PrometheusText.Facts(
             version: Build.version, isLastReloadGood: state.isLastReloadGood)
         PrometheusText.write(readers, names: state.names, facts: facts, into: &content)
+        EndpointPages(endpoints.withLock { $0 }, now: Clock.monotonicMilliseconds())
+            .metrics(wallSeconds: Int64(Clock.wallNanoseconds() / 1_000_000_000), into: &content)
         return AdminReply(200, .metrics, content)
     }
 

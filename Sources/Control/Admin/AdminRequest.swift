@@ -14,6 +14,7 @@ enum AdminRoute: String, CaseIterable, Sendable {
     case metrics = "/metrics"
     case status = "/status"
     case config = "/config"
+    case endpoints = "/endpoints"
     case drain = "/drain"
     case logLevel = "/log-level"
 

@@ -1,3 +1,4 @@
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -16,6 +17,12 @@ struct ClusterBlueprint: Sendable {
         /// Host and port as a Host field would have them.
         let authority: String
         let priority: UInt8
+        /// What serves there; `.none` where it does not matter.
+        var engine = EngineKind.none
+        /// Memory for models in bytes; 0 unknown.
+        var vramBytes: UInt64 = 0
+        /// What a session token names it by: a Pod's `namespace/name`; the authority when empty.
+        var session = ""
 
         /// An endpoint by what a document says: an IP address or a DNS name.
         init(host text: String, port: UInt16, defaultPort: UInt16 = 80, priority: UInt8 = 0) {
@@ -64,9 +71,27 @@ struct ClusterBlueprint: Sendable {
         let picker: Picker
         let objectives: [ObjectiveDescription]
         let rewrites: [RewriteDescription]
+        /// What a Backend says itself, over what its Gateways say.
+        var own: PickerSpec?
 
         /// `namespace/name`.
         var name: String { pool.name.description }
+
+        /// Whether this process ever picks: always, or when the external picker fails.
+        var isPickedHere: Bool {
+            switch picker {
+            case .builtIn: true
+            case .external(_, let opensOnFailure): opensOnFailure
+            }
+        }
+
+        /// What most of the endpoints are: one configuration holds for the pool.
+        func engine(of endpoints: [Endpoint]) -> EngineKind {
+            var counts: [EngineKind: Int] = [:]
+            for endpoint in endpoints { counts[endpoint.engine, default: 0] += 1 }
+            return counts.max { ($0.value, $1.key.rawValue) < ($1.value, $0.key.rawValue) }?.key
+                ?? .none
+        }
     }
 
     /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.
@@ -89,6 +114,8 @@ struct ClusterBlueprint: Sendable {
         if self.protocol.isHTTP2 { words.append("h2") }
         if transport == .udp { words.append("udp") }
         if proxyProtocol != .none { words.append("proxy \(proxyProtocol)") }
+        // Bytes of a TCPRoute go to the same servers without being picked.
+        if pool != nil { words.append("picked") }
         if let tls {
             words.append("tls \(tls.serverName) \(StableDigest.hex(tls.authorities))")
             if tls.isUnverified { words.append("unverified") }

@@ -1,3 +1,5 @@
+import Foundation
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -49,6 +51,18 @@ public struct DNSNameWanted: Hashable, Sendable, Comparable {
     }
 }
 
+/// How the endpoints of a pool are picked and asked how they are, at one moment.
+public struct PoolPlan: Sendable {
+    /// `PoolDescription.id`.
+    public let id: UInt32
+    /// `namespace/name`.
+    public let name: String
+    /// Nil where an external picker alone decides.
+    public let configuration: PoolConfiguration?
+    public let endpoints: [PoolEndpoint]
+    let watched: [WatchedEndpoint]
+}
+
 /// What the documents come to: all that workers, listeners and resolvers need.
 public struct Compiled: Sendable {
     public var table: TableDescription
@@ -62,6 +76,8 @@ public struct Compiled: Sendable {
     public var dnsNames: [DNSNameWanted]
     /// What clusters are before their names are resolved; sorted by id.
     let blueprints: [(id: UInt32, blueprint: ClusterBlueprint)]
+    /// What documents say of picking, by pool.
+    let settings: [PoolName: PickerSettings]
 }
 
 extension Compiled {
@@ -72,13 +88,14 @@ extension Compiled {
     ///   - clients: keeps TLS settings from one call to the next.
     ///   - addresses: the present addresses of a DNS name, none while it is not resolved; with
     ///     port 0, which becomes that of the endpoint, but where SRV records say a port.
-    /// - Returns: the clusters, and what is wrong with those whose TLS cannot be set up: they
-    ///   have no endpoints.
+    /// - Returns: the clusters, whose pools have no ledgers yet; how each pool is to be picked and
+    ///   asked; and what is wrong with clusters whose TLS cannot be set up: they have no endpoints.
     public func clusters(
         _ identities: inout Identities, clients: inout TLSClientCache,
         addresses: (String) -> [SocketAddress]
-    ) -> (clusters: [ClusterDescription], problems: [ConfigProblem]) {
+    ) -> (clusters: [ClusterDescription], pools: [PoolPlan], problems: [ConfigProblem]) {
         var problems: [ConfigProblem] = []
+        var pools: [PoolPlan] = []
         var clusters: [ClusterDescription] = []
         for (id, blueprint) in blueprints {
             var cluster = ClusterDescription(
@@ -98,19 +115,59 @@ extension Compiled {
                 }
             }
             if isUsable {
-                cluster.endpoints = endpoints(of: blueprint, id, &identities, addresses)
+                let located = endpoints(of: blueprint, id, &identities, addresses)
+                cluster.endpoints = located.map(\.description)
+                if let pool = blueprint.pool {
+                    let plan = plan(of: pool, blueprint, located, &identities)
+                    cluster.pool = description(of: pool, plan, &identities)
+                    pools.append(plan)
+                }
             }
-            cluster.pool = pool(of: blueprint, cluster.endpoints.count, &identities)
             clusters.append(cluster)
         }
-        return (clusters, problems)
+        return (clusters, pools, problems)
     }
 
-    /// How the endpoints of a cluster are picked; nil where they are not model servers.
-    private func pool(
-        of blueprint: ClusterBlueprint, _ endpointCount: Int, _ identities: inout Identities
-    ) -> PoolDescription? {
-        guard let pool = blueprint.pool else { return nil }
+    /// An endpoint's address with what its document says of it.
+    fileprivate struct Located {
+        let description: EndpointDescription
+        let endpoint: ClusterBlueprint.Endpoint
+    }
+
+    /// How the endpoints of a pool are picked and asked.
+    private func plan(
+        of pool: ClusterBlueprint.Pool, _ blueprint: ClusterBlueprint, _ located: [Located],
+        _ identities: inout Identities
+    ) -> PoolPlan {
+        let settings = settings[pool.pool] ?? PickerSettings()
+        let engine = pool.engine(of: blueprint.endpoints)
+        // A pool that is picked otherwise is another one: its state begins anew.
+        let id = identities.pool("\(blueprint.identity) \(engine) \(settings.key)")
+        return PoolPlan(
+            id: id, name: pool.name,
+            configuration: pool.isPickedHere ? settings.configuration(engine) : nil,
+            endpoints: located.map { each in
+                PoolEndpoint(
+                    id: each.description.id, session: each.session,
+                    vramBytes: each.endpoint.vramBytes, priority: each.endpoint.priority)
+            },
+            watched: located.map { each in
+                let host: String
+                switch blueprint.hostHeader {
+                case .name(let name): host = name
+                case .preserve, .endpoint: host = each.description.authority
+                }
+                return WatchedEndpoint(
+                    id: each.description.id, address: each.description.address, host: host,
+                    engine: each.endpoint.engine,
+                    isPlain: blueprint.protocol == .http && blueprint.proxyProtocol == .none)
+            })
+    }
+
+    /// A pool as workers know it, without its ledger.
+    private func description(
+        of pool: ClusterBlueprint.Pool, _ plan: PoolPlan, _ identities: inout Identities
+    ) -> PoolDescription {
         let picker: PoolPicker
         switch pool.picker {
         case .builtIn: picker = .builtIn
@@ -118,25 +175,30 @@ extension Compiled {
             picker = .external(
                 cluster: identities.cluster(cluster), opensOnFailure: opensOnFailure)
         }
+        let settings = settings[pool.pool] ?? PickerSettings()
         return PoolDescription(
-            id: identities.pool(blueprint.identity), name: pool.name, picker: picker,
-            needsContent: picker != .builtIn || endpointCount > 1 || !pool.rewrites.isEmpty,
+            id: plan.id, name: plan.name, picker: picker,
+            needsContent: picker != .builtIn || plan.endpoints.count > 1
+                || !pool.rewrites.isEmpty || settings.limitsModels,
+            sendsAnswers: settings.sendsAnswers ?? true,
             objectives: pool.objectives, rewrites: pool.rewrites)
     }
 
     private func endpoints(
         of blueprint: ClusterBlueprint, _ cluster: UInt32, _ identities: inout Identities,
         _ addresses: (String) -> [SocketAddress]
-    ) -> [EndpointDescription] {
+    ) -> [Located] {
         var seen: Set<SocketAddress> = []
-        var endpoints: [EndpointDescription] = []
+        var endpoints: [Located] = []
         for endpoint in blueprint.endpoints {
             for (address, authority) in located(endpoint, addresses)
             where seen.insert(address).inserted {
                 endpoints.append(
-                    EndpointDescription(
-                        id: identities.endpoint(address, of: cluster), address: address,
-                        authority: authority, priority: endpoint.priority))
+                    Located(
+                        description: EndpointDescription(
+                            id: identities.endpoint(address, of: cluster), address: address,
+                            authority: authority, priority: endpoint.priority),
+                        endpoint: endpoint))
             }
         }
         return endpoints
@@ -157,5 +219,13 @@ extension Compiled {
                 return (address, endpoint.authority)
             }
         }
+    }
+}
+
+extension Compiled.Located {
+    /// The hash of the session token that names it: its name in base64, as the reference scheduler has it.
+    fileprivate var session: UInt64 {
+        let name = endpoint.session.isEmpty ? description.authority : endpoint.session
+        return PickingHash.of(Array(Data(name.utf8).base64EncodedString().utf8).span)
     }
 }

@@ -94,7 +94,27 @@ private struct Compiler {
             table: TableDescription(ports: ports, rules: rules),
             parameters: parameters.isEmpty ? [Parameters()] : parameters,
             certificates: certificates, sockets: sockets, dnsNames: dnsNames(),
-            blueprints: blueprints())
+            blueprints: blueprints(), settings: settings())
+    }
+
+    /// What holds for each pool: what the first of its Gateways says by name, and over it the Backend's own.
+    ///
+    /// An external picker sees answers unless all Gateways say that it does not.
+    private func settings() -> [PoolName: PickerSettings] {
+        let pools = resolution.clusters.compactMap(\.pool)
+        if pools.isEmpty { return [:] }
+        let users = BackendUsers(resolution)
+        var all: [PoolName: PickerSettings] = [:]
+        for pool in pools {
+            let gateways = users.gateways(ofPool: pool.pool).keys
+                .map { resolution.gateways[$0] }
+                .sorted { $0.name < $1.name }
+            var settings = gateways.first?.picker ?? PickerSettings()
+            settings.sendsAnswers = gateways.contains { $0.picker.sendsAnswers ?? true }
+            settings.apply(pool.own)
+            all[pool.pool] = settings
+        }
+        return all
     }
 
     private func isServable(_ listener: ListenerDescription) -> Bool {

@@ -5,7 +5,8 @@ import Logging
 import Peer
 import Telemetry
 
-/// The observer's thread: one loop for the admin and metrics ports and for DNS; it never blocks.
+/// The observer's thread: one loop for the admin and metrics ports, for DNS and for asking model servers how they
+/// are; it never blocks.
 public final class Observer: Sendable {
     /// Names the servers to ask instead of the system's, for tests: `ADDRESS[:PORT]`, comma-separated.
     public static let serversVariable = "AI_GATEWAY_DNS_SERVER"
@@ -20,6 +21,7 @@ public final class Observer: Sendable {
     private let levels: LogLevels
     private let settings: Resolver.Settings
     private let drain: @Sendable () -> Void
+    private let endpoints = PublishedEndpoints([])
     private let desk = Lock<Desk?>(nil)
     private let places = Lock<[AdminPort: SocketAddress]>([:])
 
@@ -28,6 +30,7 @@ public final class Observer: Sendable {
         var loop: Loop
         var server: Server
         var resolver: Resolver
+        var scraper: Scraper
         var responder: AdminDesk
     }
 
@@ -36,6 +39,7 @@ public final class Observer: Sendable {
         static let mailbox: UInt8 = 1
         static let resolver: UInt8 = 2
         static let server: UInt8 = 3
+        static let scraper: UInt8 = 5
     }
 
     /// An observer with nothing open yet.
@@ -54,7 +58,7 @@ public final class Observer: Sendable {
         self.log = log
         self.levels = levels
         self.drain = drain
-        pages = AdminPages(published: published, readers: readers)
+        pages = AdminPages(published: published, readers: readers, endpoints: endpoints)
         settings = Resolver.Settings(servers: environment[Self.serversVariable])
         mailbox = try Mailbox(capacity: 64)
     }
@@ -109,7 +113,12 @@ public final class Observer: Sendable {
             let server = Server(
                 kind: Kind.server, settings: ServerSettings(connections: 256, name: "ai-gateway"),
                 now: Clock.monotonicMilliseconds())
-            return Desk(loop: loop, server: server, resolver: resolver, responder: responder)
+            let scraper = Scraper(
+                kind: Kind.scraper, shown: endpoints, log: log,
+                now: Clock.monotonicMilliseconds())
+            return Desk(
+                loop: loop, server: server, resolver: resolver, scraper: scraper,
+                responder: responder)
         } catch {
             throw ObserverRefused("the observer's loop cannot be made: \(error)")
         }
@@ -143,7 +152,9 @@ public final class Observer: Sendable {
         guard var desk = desk.withLock({ $0.take() }) else { return }
         var now = Clock.monotonicMilliseconds()
         while true {
-            let delay = Self.least(desk.server.nextDelay(now: now), desk.resolver.delay(now: now))
+            let delay = Self.least(
+                Self.least(desk.server.nextDelay(now: now), desk.resolver.delay(now: now)),
+                desk.scraper.delay(now: now))
             let count = desk.loop.wait(timeoutMilliseconds: delay)
             now = Clock.monotonicMilliseconds()
             var hasMail = false
@@ -153,22 +164,26 @@ public final class Observer: Sendable {
                     desk.server.handle(event, on: desk.loop, now: now, &desk.responder)
                 } else if desk.resolver.owns(event.token) {
                     desk.resolver.handle(event)
+                } else if desk.scraper.owns(event.token) {
+                    desk.scraper.handle(event, on: desk.loop, now: now)
                 } else {
                     hasMail = true
                 }
             }
-            if hasMail, !takeMessages(&desk.resolver, now) { return }
+            if hasMail, !takeMessages(&desk, now) { return }
             desk.resolver.tick(on: desk.loop, now: now)
+            desk.scraper.tick(on: desk.loop, now: now)
             desk.server.tick(on: desk.loop, now: now, &desk.responder)
         }
     }
 
     /// False: it is over.
-    private func takeMessages(_ resolver: inout Resolver, _ now: UInt64) -> Bool {
+    private func takeMessages(_ desk: inout Desk, _ now: UInt64) -> Bool {
         mailbox.acknowledge()
         while let message = mailbox.take() {
             switch message {
-            case .names(let names): resolver.follow(names, now: now)
+            case .names(let names): desk.resolver.follow(names, now: now)
+            case .pools(let pools): desk.scraper.follow(pools, now: now)
             case .stop: return false
             }
         }

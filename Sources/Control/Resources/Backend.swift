@@ -1,3 +1,5 @@
+import Inference
+
 /// Servers outside the cluster, or of a home that has none.
 public struct Backend: Resource, Codable {
     public static let kind = "Backend"
@@ -14,6 +16,7 @@ public struct BackendSpec: Codable, Sendable {
     public var hostHeader: String?
     public var proxyProtocol: ProxyProtocol?
     public var tls: BackendTLS?
+    public var picker: PickerSpec?
 }
 
 public struct ModelServer: OpenEnum {
@@ -23,8 +26,23 @@ public struct ModelServer: OpenEnum {
     public static let none = Self(rawValue: "none")
     public static let known =
         [ollama]
-        + ["vllm", "sglang", "llama.cpp", "trtllm", "nim", "openai"]
+        + ["vllm", "sglang", "llama.cpp", "trtllm", "triton", "nim", "openai"]
         .map(Self.init(rawValue:)) + [none]
+
+    /// What picks and asks it; `.none` for what is not known.
+    var engine: EngineKind {
+        switch rawValue {
+        case "ollama": .ollama
+        case "vllm": .vllm
+        case "sglang": .sglang
+        case "llama.cpp": .llamaCpp
+        case "trtllm": .trtllm
+        case "triton": .triton
+        case "nim": .nim
+        case "openai": .openai
+        default: .none
+        }
+    }
 }
 
 /// One server: an IP address or a DNS name.

@@ -17,7 +17,7 @@ public struct GatewayParametersSpec: Codable, Sendable {
     public var proxyProtocol: ProxyProtocol?
     public var accessLog: OpaqueSettings?
     public var telemetry: OpaqueSettings?
-    public var picker: OpaqueSettings?
+    public var picker: PickerSpec?
     public var sealingKeyRef: SealingKeyReference?
 }
 

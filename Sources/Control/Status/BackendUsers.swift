@@ -23,10 +23,11 @@ struct BackendUsers {
                 switch (object.effectiveGroup, object.effectiveKind) {
                 case (Groups.core, Service.kind):
                     services[name, default: []].formUnion(parents.map(\.gateway))
-                case (let group, InferencePool.kind):
+                case (let group, let kind) where kind == InferencePool.kind || kind == Backend.kind:
+                    let pool = PoolName(group, name, kind: kind)
                     for (gateway, isAccepted) in parents {
-                        pools[PoolName(group, name), default: [:]][gateway, default: false] =
-                            isAccepted || pools[PoolName(group, name)]?[gateway] ?? false
+                        pools[pool, default: [:]][gateway] =
+                            isAccepted || pools[pool]?[gateway] ?? false
                     }
                 default: break
                 }
@@ -36,6 +37,6 @@ struct BackendUsers {
 
     func gateways(ofService name: NamespacedName) -> Set<Int> { services[name] ?? [] }
 
-    /// By Gateway: whether a route that refers to the pool is accepted by it.
+    /// By Gateway: whether a route that refers to the pool, or to the Backend that is one, is accepted by it.
     func gateways(ofPool name: PoolName) -> [Int: Bool] { pools[name] ?? [:] }
 }

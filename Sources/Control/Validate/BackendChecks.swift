@@ -67,6 +67,11 @@ extension FieldChecks {
             groupKind(ref.group, ref.kind, "spec.tls.caCertificateRefs[\(index)]")
             objectName(ref.name, "spec.tls.caCertificateRefs[\(index)].name")
         }
+        check(spec.picker, at: "spec.picker", isGateway: false)
+        require(
+            spec.picker == nil || (spec.modelServer ?? ModelServer.none) != ModelServer.none,
+            "spec.picker",
+            "needs a modelServer; other endpoints are chosen by their connections alone")
         require(
             spec.tls == nil || spec.protocol?.isTLS ?? false, "spec.tls",
             "needs protocol HTTPS or HTTP2; with \(spec.protocol ?? .http) nothing is encrypted")
@@ -100,6 +105,7 @@ extension FieldChecks {
                 refuse(FieldPath.appending(key: name, to: "spec.timeouts"), message)
             }
         }
+        check(spec.picker, at: "spec.picker", isGateway: true)
         guard let proxies = spec.trustedProxies else { return }
         for (index, text) in (proxies.cidrs ?? []).enumerated() {
             require(

@@ -219,11 +219,11 @@ struct BackendResolver {
 
     /// How the endpoints of a pool, or of a Backend that is one, are picked.
     private mutating func picking(
-        _ name: PoolName, _ picker: ClusterBlueprint.Pool.Picker
+        _ name: PoolName, _ picker: ClusterBlueprint.Pool.Picker, own: PickerSpec? = nil
     ) -> ClusterBlueprint.Pool {
         ClusterBlueprint.Pool(
             pool: name, picker: picker, objectives: policies.objectives(of: name),
-            rewrites: policies.rewrites(of: name))
+            rewrites: policies.rewrites(of: name), own: own)
     }
 
     // MARK: - Backends
@@ -252,7 +252,13 @@ struct BackendResolver {
             }
         }
         let transport: Transport = target.use == .datagrams ? .udp : .tcp
-        return add(blueprint(of: backend, proto, tls: tls, transport))
+        var blueprint = blueprint(of: backend, proto, tls: tls, transport)
+        if blueprint.isModelServer, target.use.isHTTP {
+            blueprint.pool = picking(
+                PoolName(Groups.own, target.name, kind: Backend.kind), .builtIn,
+                own: backend.resource.spec.picker)
+        }
+        return add(blueprint)
     }
 
     /// What a Backend says that is not served; nil when all is.
@@ -316,9 +322,12 @@ struct BackendResolver {
         let server = spec.modelServer ?? .none
         let defaultPort = tls == nil ? 80 : 443
         let endpoints = spec.endpoints.map { endpoint in
-            ClusterBlueprint.Endpoint(
+            var made = ClusterBlueprint.Endpoint(
                 host: endpoint.address, port: UInt16(clamping: endpoint.port),
                 defaultPort: UInt16(defaultPort), priority: UInt8(clamping: endpoint.priority ?? 0))
+            made.engine = server.engine
+            made.vramBytes = UInt64(endpoint.vram.flatMap(Quantity.bytes) ?? 0)
+            return made
         }
         let hostHeader: HostHeader
         switch spec.hostHeader {

@@ -64,6 +64,20 @@ struct ParametersResolver {
         return parameters
     }
 
+    /// How a Gateway, whose references are well, has the endpoints of its pools picked.
+    func picker(of gateway: Entry<Gateway>, class entry: Entry<GatewayClass>?) -> PickerSettings {
+        var settings = PickerSettings()
+        if let ref = entry?.resource.spec.parametersRef, let namespace = ref.namespace {
+            let found = index.parameters[NamespacedName(namespace, ref.name)]
+            settings.apply(found?.resource.spec.picker)
+        }
+        if let ref = gateway.resource.spec.infrastructure?.parametersRef {
+            let found = index.parameters[NamespacedName(gateway.name.namespace, ref.name)]
+            settings.apply(found?.resource.spec.picker)
+        }
+        return settings
+    }
+
     /// Why an object cannot be used at all: leaving the setting out would do harm.
     static func rejection(of parameters: GatewayParameters) -> Finding? {
         let proxyProtocol = parameters.spec.proxyProtocol ?? .none
@@ -78,7 +92,7 @@ struct ParametersResolver {
         let spec = parameters.spec
         let settings = [
             ("accessLog", spec.accessLog != nil), ("telemetry", spec.telemetry != nil),
-            ("picker", spec.picker != nil), ("sealingKeyRef", spec.sealingKeyRef != nil),
+            ("sealingKeyRef", spec.sealingKeyRef != nil),
         ]
         return settings.filter(\.1).map {
             Finding(

@@ -1,3 +1,4 @@
+import Inference
 import Kernel
 import Runtime
 
@@ -19,17 +20,21 @@ struct PoolResolver {
     /// The ready Pods' addresses with each of the pool's ports, in a stable order.
     func endpoints(of pool: Entry<InferencePool>) -> [ClusterBlueprint.Endpoint] {
         let spec = pool.resource.spec
-        let addresses = index.pods(in: pool.name.namespace, labelled: spec.selector.matchLabels)
-            .filter(\.isReady)
-            .compactMap(\.address)
         var seen: Set<SocketAddress> = []
-        return addresses.flatMap { text in
-            spec.ports.compactMap { number in
-                UInt16(exactly: number).flatMap { SocketAddress(text, port: $0) }
+        var endpoints: [ClusterBlueprint.Endpoint] = []
+        for pod in index.pods(in: pool.name.namespace, labelled: spec.selector.matchLabels)
+        where pod.isReady {
+            for number in spec.ports {
+                guard let text = pod.address, let port = UInt16(exactly: number),
+                    let address = SocketAddress(text, port: port), seen.insert(address).inserted
+                else { continue }
+                var endpoint = ClusterBlueprint.Endpoint(address)
+                endpoint.engine = pod.engine
+                endpoint.session = "\(pool.name.namespace)/\(pod.metadata.name)"
+                endpoints.append(endpoint)
             }
         }
-        .filter { seen.insert($0).inserted }
-        .map { ClusterBlueprint.Endpoint($0) }
+        return endpoints
     }
 
     // MARK: - Picker
@@ -139,6 +144,20 @@ extension Pod {
     var isReady: Bool {
         if let phase = status?.phase, phase != "Running" { return false }
         return status?.conditions?.first { $0.type == "Ready" }?.status ?? "True" == "True"
+    }
+
+    /// What serves models in it: a label says so, with the reference scheduler's words; vLLM without.
+    var engine: EngineKind {
+        switch metadata.labels?["llm-d.ai/engine-type"]?.lowercased() {
+        case "sglang": .sglang
+        case "trtllm", "trtllm-serve", "tensorrt-llm": .trtllm
+        case "triton", "triton-tensorrt-llm": .triton
+        case "llama.cpp", "llamacpp", "llama-cpp": .llamaCpp
+        case "ollama": .ollama
+        case "nim": .nim
+        case "openai": .openai
+        default: .vllm
+        }
     }
 
     /// Numeric; nil before it has one.

@@ -16,6 +16,8 @@ struct ResolvedGateway: Sendable {
     var addresses: [String?] = []
     /// The limits and timeouts of its listeners.
     var parameters = Parameters()
+    /// How endpoints of its pools are picked.
+    var picker = PickerSettings()
 
     var name: NamespacedName { entry.name }
 }

@@ -2,7 +2,7 @@
 ///
 /// Of HTTPRoutes and GRPCRoutes with hostnames in common only the kind of the oldest is taken
 /// (`GRPCRoute.spec.hostnames`). Of TCPRoutes, and of UDPRoutes, all are taken and the oldest has
-/// the traffic.
+/// the traffic; of several rules of one, the first.
 struct RouteConflicts {
     private let routes: [RouteEntry]
     private let listeners: [ResolvedListener]
@@ -35,6 +35,14 @@ struct RouteConflicts {
         for number in byAge {
             for parent in resolved[number].parents.indices
             where resolved[number].parents[parent].rejected == nil {
+                if routes[number].rules.count > 1 {
+                    resolved[number].parents[parent].notes.append(
+                        Finding(
+                            "Idle", at: "spec.rules[1]",
+                            "has no traffic, since rules of a \(routes[number].kind.rawValue) have no "
+                                + "matches and the first takes all; give its backends as "
+                                + "backendRefs of one rule, with weights"))
+                }
                 for attachment in resolved[number].parents[parent].attachments {
                     let owner = owners[attachment.listener] ?? number
                     owners[attachment.listener] = owner

@@ -58,6 +58,8 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
     @usableFromInline var trailerBytes: UInt32 = 0
     /// Bytes of the current chunk that are still to come.
     @usableFromInline var remaining: UInt64 = 0
+    /// Bytes of content that were read, without their framing.
+    public private(set) var contentBytes: UInt64 = 0
 
     /// Makes a decoder at the start of chunked content.
     @inlinable @inline(__always) public init() {}
@@ -82,6 +84,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
                 let count = min(remaining, UInt64(bytes.count &- start))
                 from = start &+ Int(truncatingIfNeeded: count)
                 remaining &-= count
+                contentBytes &+= count
                 if remaining == 0 { state = .dataCR }
                 return .content(start..<from)
             case .trailer:
@@ -229,6 +232,7 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
                 let count = min(remaining, UInt64(bytes.count &- at))
                 at &+= Int(truncatingIfNeeded: count)
                 remaining &-= count
+                contentBytes &+= count
                 if remaining == 0 { state = .dataCR }
             case .dataCR, .dataLF:
                 if at == bytes.count { return (at, .more) }

@@ -49,6 +49,12 @@ public struct ContentReader: BitwiseCopyable, Sendable {
         }
     }
 
+    /// Bytes of content that were read out of the chunked coding; nil for other framings.
+    @inlinable @inline(__always)
+    public var unchunkedBytes: UInt64? {
+        kind == .chunked || decoder.isFinished ? decoder.contentBytes : nil
+    }
+
     /// Reads the next step from offset `from` of `bytes` and advances `from`.
     ///
     /// `.end` is given as often as it is asked for.

@@ -1,6 +1,6 @@
 extension HeadParser {
     /// Reads the response head at the start of the first `count` bytes of `input` into `head`; see
-    /// `ResponseHead.parse`.
+    /// `ResponseHead.parseInPlace`.
     static func parseResponse(
         _ head: inout ResponseHead, _ input: Span<UInt8>, _ count: Int, _ resumeAt: Int,
         _ method: Method
@@ -21,6 +21,7 @@ extension HeadParser {
         _ head: inout ResponseHead, _ input: Span<UInt8>, _ count: Int, _ method: Method
     ) -> Part {
         head.fields.removeAllLines()
+        head.fields.bytes.removeAll()
         let fieldsStart: Int
         switch statusLine(&head, input, count) {
         case .ended(let end): fieldsStart = end
@@ -31,9 +32,8 @@ extension HeadParser {
         case .ended(let offset): end = offset
         case let other: return other
         }
-        ByteScan.replace(&head.fields.bytes, by: input, upTo: end)
         let text = input.extracting(0..<count)
-        if let reason = decide(&head, text, method) { return .malformed(reason) }
+        if let reason = decide(&head, text, end, method) { return .malformed(reason) }
         return .ended(end)
     }
 
@@ -85,10 +85,10 @@ extension HeadParser {
         return .ended(next)
     }
 
-    /// Framing and persistence of a complete head.
+    /// Framing and persistence of a complete head, which ends at `end`.
     @inline(__always)
     private static func decide(
-        _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
+        _ head: inout ResponseHead, _ text: Span<UInt8>, _ end: Int, _ method: Method
     ) -> Malformed.Reason? {
         let names = head.fields.names
         // The usual answer: a length that counts, and no more of Connection than keep-alive.
@@ -97,13 +97,13 @@ extension HeadParser {
             || !head.fields.repeated.isDisjoint(with: FieldNames(.contentLength, .connection))
             || method == .head || Status.hasNoContent(head.status)
         {
-            return decideAny(&head, text, method)
+            return decideAny(&head, text, end, method)
         }
         if names.contains(.connection), !ConnectionOptions.isKeepAlive(head.fields, text) {
-            return decideAny(&head, text, method)
+            return decideAny(&head, text, end, method)
         }
         guard let length = BodyFraming.usualLength(head.fields, text) else {
-            return decideAny(&head, text, method)
+            return decideAny(&head, text, end, method)
         }
         head.keepsAlive = true
         head.namesFields = false
@@ -114,11 +114,12 @@ extension HeadParser {
         return nil
     }
 
-    /// Framing and persistence of any complete head.
+    /// Framing and persistence of any complete head, whose bytes are kept.
     @inline(never)
     private static func decideAny(
-        _ head: inout ResponseHead, _ text: Span<UInt8>, _ method: Method
+        _ head: inout ResponseHead, _ text: Span<UInt8>, _ end: Int, _ method: Method
     ) -> Malformed.Reason? {
+        head.keepBytes(of: text, upTo: end)
         head.keepsAlive = head.version == .http11
         head.namesFields = false
         head.upgrade = .none

@@ -1,29 +1,32 @@
 /// Where a writer put the head of a request.
 public struct WrittenHead: BitwiseCopyable, Sendable {
-    /// All of the head, as offsets in the output; `.none` when it did not fit.
-    public let head: ByteRange
-    /// The value of the identity that was added; `.none` when none was.
-    public let requestID: ByteRange
+    /// Offset of the identity's value; that of `ByteRange.none` when none was added.
+    @usableFromInline let requestIDStart: UInt32
+    /// Whether all of it was written; what the output holds otherwise is of no use.
+    public let fits: Bool
 
     /// What says that the head did not fit.
     static var nothing: WrittenHead { WrittenHead() }
 
     private init() {
-        head = .none
-        requestID = .none
+        requestIDStart = ByteRange.none.start
+        fits = false
     }
 
-    /// A head from `start` to `end` whose additions begin at an offset.
+    /// A head whose additions begin at an offset.
     @inline(__always)
-    init(_ start: Int, _ end: Int, additions: Int, _ parts: RequestAdditions.Parts) {
-        head = ByteRange(from: start, to: end)
+    init(additions: Int, _ parts: RequestAdditions.Parts) {
         let id = additions &+ RequestAdditions.requestIDStart
-        requestID =
-            parts.contains(.requestID) ? ByteRange(from: id, to: id &+ RequestID.count) : .none
+        requestIDStart =
+            parts.contains(.requestID) ? UInt32(truncatingIfNeeded: id) : ByteRange.none.start
+        fits = true
     }
 
-    /// Whether all of it was written; what the output holds otherwise is of no use.
-    @inlinable public var fits: Bool { !head.isNone }
+    /// The value of the identity that was added, as offsets in the output; `.none` when none was.
+    @inlinable public var requestID: ByteRange {
+        let isThere = requestIDStart != ByteRange.none.start
+        return isThere ? ByteRange(start: requestIDStart, count: UInt32(RequestID.count)) : .none
+    }
 }
 
 /// Writes heads: the only producer of heads on a wire, and it can only write canonical ones.
@@ -68,7 +71,7 @@ public enum HeadWriter {
                     request.fields.bytes, upTo: end, additions.bytes, additions.range(parts),
                     "x-forwarded-host: ", forwardedHost, to: &output)
                 if !isWritten { return .nothing }
-                return WrittenHead(start, output.count, additions: start &+ Int(end), parts)
+                return WrittenHead(additions: start &+ Int(end), parts)
             }
         }
         return writeAny(
@@ -82,7 +85,6 @@ public enum HeadWriter {
         _ parts: RequestAdditions.Parts, _ forwardedHost: ByteRange,
         _ output: inout OutputSpan<UInt8>
     ) -> WrittenHead {
-        let start = output.count
         guard writeAny(request, framing, without: parts.replacedNames, &output) else {
             return .nothing
         }
@@ -94,7 +96,7 @@ public enum HeadWriter {
             else { return .nothing }
         }
         if !end(request, framing, &output) { return .nothing }
-        return WrittenHead(start, output.count, additions: additions, parts)
+        return WrittenHead(additions: additions, parts)
     }
 
     /// Writes all but additions, framing and empty line.
@@ -159,7 +161,7 @@ public enum HeadWriter {
 
     /// Offset in a response head after its last line if `write(response:…)` would write start line
     /// and lines up to there as they came, and then the empty line; otherwise 0.
-    @inline(__always)
+    @inlinable @inline(always)
     public static func usualEnd(
         of response: borrowing ResponseHead, to version: Version, framing: BodyFraming,
         closes: Bool
@@ -452,8 +454,8 @@ extension RequestHead {
 
 extension BodyFraming {
     /// Whether the lines that say `sent` say this framing, too; none says `.untilClose`.
-    @inline(__always)
-    fileprivate func isSaid(by sent: BodyFraming?) -> Bool {
+    @inlinable @inline(__always)
+    func isSaid(by sent: BodyFraming?) -> Bool {
         guard let sent else { return false }
         switch self {
         case .none: if case .none = sent { return true }

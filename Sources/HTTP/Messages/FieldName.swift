@@ -252,8 +252,9 @@ struct NameTable: ~Copyable, Sendable {
         var id = FieldName.other
         /// The traits of its lines.
         var traits: FieldLine.Traits = []
-        /// Makes a row have 64 bytes, so that it is found by a shift.
-        private let rest: UInt64 = 0
+        /// Bytes from here to the row of the name which followed this one last: a guess. With it a
+        /// row has 64 bytes, so that it is found by a shift.
+        var next = 0
 
         init() {}
 
@@ -285,8 +286,11 @@ struct NameTable: ~Copyable, Sendable {
         }
     }
 
-    /// The row of a slot, and 64 behind it that of another name of this slot: 128 rows.
-    private(set) var rows = HeadStorage<Row>(capacity: 128)
+    /// The row of a slot, and 64 behind it that of another name of this slot: 128 rows; then `start`.
+    private(set) var rows = HeadStorage<Row>(capacity: 129)
+
+    /// The row that stands for the start line, only to say which name followed it.
+    static var start: Int { 128 }
 
     /// These come first where names share a slot; a name that finds no row is found without one.
     private static var mostUsual: [FieldName] {

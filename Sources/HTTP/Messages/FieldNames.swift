@@ -23,23 +23,3 @@ public struct FieldNames: OptionSet, Sendable, BitwiseCopyable {
     /// A name that the gateway does not know and that begins with `x-forwarded-`.
     @inlinable static var otherForwarding: FieldNames { FieldNames(rawValue: 1 &<< 63) }
 }
-
-/// The names of some lines, and whether two of them have the same one, at two additions a line.
-struct NameSum: BitwiseCopyable {
-    /// Lines that it can tell of: the names have numbers below 57, so that the sum of the bits of
-    /// as many lines is below 2^64.
-    static var most: Int { 255 }
-
-    private(set) var names: FieldNames = []
-    private var sum: UInt64 = 0
-
-    @inline(__always)
-    mutating func add(_ name: FieldNames) {
-        names.formUnion(name)
-        sum &+= name.rawValue
-    }
-
-    /// Whether a name was added twice: just then the sum is more than the sum of the set.
-    @inline(__always)
-    var hasRepeats: Bool { sum != names.rawValue }
-}

@@ -109,9 +109,9 @@ public struct FieldSection: ~Copyable, Sendable {
     /// The names that a parser looks for first.
     let usualNames = NameTable()
     /// The traits that any line has.
-    var traits: FieldLine.Traits = []
+    @usableFromInline var traits: FieldLine.Traits = []
     /// The lines that were dropped, if there is the trait of it and they lie side by side.
-    var gap: Range<UInt32> = 0..<0
+    @usableFromInline var gap: Range<UInt32> = 0..<0
 
     /// Bytes of a line before its line end, as the limits say.
     let lineBytes: Int
@@ -119,7 +119,7 @@ public struct FieldSection: ~Copyable, Sendable {
     let sectionBytes: Int
     /// Lines, repeats and dropped ones included, as the limits say.
     let lineCount: Int
-    /// Lines that a parser takes by the fast way, not more than `NameSum` can tell of.
+    /// Lines that a parser takes by the fast way.
     let usualLineCount: Int
     /// Whether names with `_` are kept, as the limits say.
     let keepsUnderscoreNames: Bool
@@ -132,7 +132,7 @@ public struct FieldSection: ~Copyable, Sendable {
         lineCount = limits.fieldCount
         keepsUnderscoreNames = limits.keepsUnderscoreNames
         // The fast way takes it for granted that a line of 34 bytes is short enough.
-        usualLineCount = lineBytes < 34 ? 0 : min(limits.fieldCount, NameSum.most)
+        usualLineCount = lineBytes < 34 ? 0 : limits.fieldCount
     }
 
     // MARK: - Reading
@@ -283,24 +283,11 @@ public struct FieldSection: ~Copyable, Sendable {
             isForwarding: line.isForwarding)
     }
 
-    /// Takes the names of all lines from `first` on, whose places are known already.
+    /// Takes the name of a line whose place is known already; traits are the caller's to take.
     @inline(__always)
-    mutating func take(_ sum: NameSum, from first: Int) {
-        repeated.formUnion(names.intersection(sum.names))
-        if _slowPath(sum.hasRepeats) { noteRepeats(from: first) }
-        names.formUnion(sum.names)
-        traits.formUnion(FieldLine.Traits(of: sum.names))
-    }
-
-    /// Notes the names that two lines or more from `first` on have.
-    @inline(never)
-    private mutating func noteRepeats(from first: Int) {
-        var seen: FieldNames = []
-        for i in first..<lines.count {
-            let name = FieldNames(lines[i].id)
-            repeated.formUnion(seen.intersection(name))
-            seen.formUnion(name)
-        }
+    mutating func take(_ name: FieldNames) {
+        if _slowPath(!names.isDisjoint(with: name)) { repeated.formUnion(name) }
+        names.formUnion(name)
     }
 
     /// Drops every line of these names; `.otherForwarding` stands for all that it says.
@@ -480,7 +467,7 @@ public struct FieldSection: ~Copyable, Sendable {
 
     /// Offset after the last kept line if all kept lines are written as they are, in one run, and
     /// none of them has one of `names`; otherwise, or without any, 0.
-    @inline(__always)
+    @inlinable @inline(__always)
     func runEnd(without names: FieldNames) -> UInt32 {
         let count = lines.count
         if count == 0 || !isReady(without: [], names) { return 0 }
@@ -491,7 +478,7 @@ public struct FieldSection: ~Copyable, Sendable {
 
     /// Whether all lines lie side by side, but for those in `gap`, and are to be written as they
     /// are, if all without one of `traits` and `names` are to be written.
-    @inline(__always)
+    @inlinable @inline(__always)
     func isReady(without traits: FieldLine.Traits, _ names: FieldNames) -> Bool {
         self.traits.isDisjoint(with: traits.union([.dropped, .unusual, .apart]))
             && self.names.isDisjoint(with: names)
@@ -520,9 +507,9 @@ public struct FieldSection: ~Copyable, Sendable {
 // Of a section.
 extension FieldLine.Traits {
     /// Lines were added, so that not all lie side by side.
-    @inline(__always)
+    @inlinable @inline(__always)
     static var apart: FieldLine.Traits { FieldLine.Traits(rawValue: 32) }
     /// Lines were dropped after parsing; with `dropped`, not only those that `gap` tells.
-    @inline(__always)
+    @inlinable @inline(__always)
     static var gap: FieldLine.Traits { FieldLine.Traits(rawValue: 64) }
 }

@@ -1,6 +1,7 @@
 /// The head of a response: one per worker, parsed into again and again without allocation.
 ///
-/// All ranges are of `bytes`, which the head owns; they hold until the next parse.
+/// All ranges are of `bytes`, which the head owns, or of where it was parsed in place; they hold
+/// until the next parse.
 public struct ResponseHead: ~Copyable, Sendable {
     /// The field lines, with the bytes of the whole head.
     public internal(set) var fields: FieldSection
@@ -21,9 +22,9 @@ public struct ResponseHead: ~Copyable, Sendable {
     /// Whether Connection names fields beyond those that are always dropped.
     var namesFields = false
     /// The framing that the kept framing lines say; nil when they must be written anew.
-    var sentFraming: BodyFraming? = .some(.none)
+    @usableFromInline var sentFraming: BodyFraming? = .some(.none)
     /// Whether the status line is as `HeadWriter` would write it.
-    var isLineCanonical = false
+    @usableFromInline var isLineCanonical = false
     /// Offset after the status line.
     var lineEnd: UInt32 = 0
     /// Bounds of this head.
@@ -45,7 +46,7 @@ public struct ResponseHead: ~Copyable, Sendable {
     public mutating func parse(
         _ input: Span<UInt8>, resumeAt: Int = 0, requestMethod: Method
     ) -> HeadStep {
-        HeadParser.parseResponse(&self, input, input.count, resumeAt, requestMethod)
+        parse(input, count: input.count, resumeAt: resumeAt, requestMethod: requestMethod)
     }
 
     /// The same for the first `count` bytes of `input`, behind which 48 bytes or more may be read.
@@ -55,7 +56,28 @@ public struct ResponseHead: ~Copyable, Sendable {
     public mutating func parse(
         _ input: Span<UInt8>, count: Int, resumeAt: Int = 0, requestMethod: Method
     ) -> HeadStep {
+        let step = parseInPlace(
+            input, count: count, resumeAt: resumeAt, requestMethod: requestMethod)
+        if case .complete(let consumed) = step { keepBytes(of: input, upTo: consumed) }
+        return step
+    }
+
+    /// The same, but the bytes of a usual head stay where they are.
+    ///
+    /// `bytes` is empty then, so that no range can be read in it by mistake. Before they are read,
+    /// or the head is edited or written, they are kept by `keepBytes`; what a usual head says of its
+    /// connection may be removed before.
+    public mutating func parseInPlace(
+        _ input: Span<UInt8>, count: Int, resumeAt: Int = 0, requestMethod: Method
+    ) -> HeadStep {
         HeadParser.parseResponse(&self, input, count, resumeAt, requestMethod)
+    }
+
+    /// Copies the bytes of a head that was parsed in place; nothing when they are here already.
+    ///
+    /// The head are the bytes of `input` before `end`.
+    public mutating func keepBytes(of input: Span<UInt8>, upTo end: Int) {
+        if fields.bytes.count == 0 { ByteScan.replace(&fields.bytes, by: input, upTo: end) }
     }
 
     /// Begins an answer of our own, without fields.

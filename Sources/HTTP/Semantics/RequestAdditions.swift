@@ -17,8 +17,10 @@ public struct RequestAdditions: ~Copyable, Sendable {
     private let byAddress = ByAddress()
     /// The lines.
     private(set) var bytes: HeadStorage<UInt8>
+    /// What the gateway calls itself in Via.
+    private let name: StaticString
     /// Offset after Via.
-    private let viaEnd: UInt32
+    private var viaEnd: UInt32
     /// Offset after X-Forwarded-For.
     private var forwardedEnd: UInt32
 
@@ -29,31 +31,48 @@ public struct RequestAdditions: ~Copyable, Sendable {
     /// Offset after the line of the identity.
     private static var requestIDEnd: UInt32 { 52 }
 
-    /// Makes the lines with `via` as this gateway's element of Via, such as `1.1 name`.
+    /// Makes the lines with `name` as what this gateway calls itself in Via.
     ///
     /// Client and identity are of no use until they are set.
-    public init(via: StaticString) {
-        // Three line ends, and the longest of each name.
-        let capacity = Int(Self.requestIDEnd) + via.utf8CodeUnitCount + Self.addressBytesMax + 54
+    public init(via name: StaticString) {
+        // Three line ends, the longest of each name, and the longest version.
+        let capacity = Int(Self.requestIDEnd) + name.utf8CodeUnitCount + Self.addressBytesMax + 58
+        self.name = name
         bytes = HeadStorage(capacity: capacity)
         let isWritten = bytes.edit { output in
             ByteScan.append("x-request-id: ", to: &output)
                 && RequestID.write(milliseconds: 0, random: (0, 0), into: &output)
-                && ByteScan.append("\r\nvia: ", to: &output)
-                && ByteScan.append(via, to: &output) && ByteScan.append("\r\n", to: &output)
+                && ByteScan.append("\r\n", to: &output)
         }
-        precondition(isWritten, "the lines have room for Via")
-        viaEnd = UInt32(bytes.count)
+        precondition(isWritten, "the lines have room for the identity")
+        viaEnd = Self.requestIDEnd
         forwardedEnd = viaEnd
     }
 
-    /// Says who the client is: its address as text without port, at most 64 bytes, and whether it
-    /// came by TLS.
-    public mutating func setClient(_ address: Span<UInt8>, isSecure: Bool) {
+    /// The version of a message in Via (RFC 9110 §7.6.3).
+    private static func text(_ version: Version) -> StaticString {
+        switch version {
+        case .http10: "1.0 "
+        case .http11: "1.1 "
+        case .http2: "2 "
+        }
+    }
+
+    /// Says who the client is: its address as text without port, at most 64 bytes, whether it came
+    /// by TLS, and the version of its request.
+    public mutating func setClient(_ address: Span<UInt8>, isSecure: Bool, _ version: Version) {
         precondition(address.count <= Self.addressBytesMax, "no address is as long as that")
-        let surplus = bytes.count - Int(viaEnd)
+        let surplus = bytes.count - Int(Self.requestIDEnd)
+        let text = Self.text(version)
+        let name = name
         bytes.edit { output in
             output.removeLast(surplus)
+            _ =
+                ByteScan.append("via: ", to: &output) && ByteScan.append(text, to: &output)
+                && ByteScan.append(name, to: &output) && ByteScan.append("\r\n", to: &output)
+        }
+        viaEnd = UInt32(bytes.count)
+        bytes.edit { output in
             let proto: StaticString = isSecure ? "https" : "http"
             _ =
                 ByteScan.append("x-forwarded-proto: ", to: &output)

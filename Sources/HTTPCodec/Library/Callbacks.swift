@@ -206,12 +206,18 @@ private func frameCame(
     let type = UInt32(header.type)
     let isGoAway = type == NGHTTP2_GOAWAY.rawValue
     let last = isGoAway ? unsafe frame.pointee.goaway.last_stream_id : 0
+    let isPadded = header.flags & UInt8(NGHTTP2_FLAG_PADDED.rawValue) != 0
+    let isPaddedData = isPadded && type == NGHTTP2_DATA.rawValue
+    let padding = isPaddedData ? unsafe frame.pointee.data.padlen : 0
     // Sound: as `facts`; the members of the frame that are used are those of its type.
     let code = unsafe facts.pointee.withPool { core, pool -> UInt32? in
         switch type {
         case NGHTTP2_HEADERS.rawValue:
             return core.blockEnded(number, endsStream: isEnd, &pool)
         case NGHTTP2_DATA.rawValue:
+            // The library counts the byte that says how much padding there is as padding.
+            let content = Int(header.length) - Int(padding)
+            core.dataCame(isPadded: isPadded, content: content, endsStream: isEnd)
             return isEnd ? core.contentEnded(number, &pool) : nil
         case NGHTTP2_SETTINGS.rawValue:
             if isAcknowledgement {
@@ -271,8 +277,12 @@ private func frameSent(
     // Sound: as `blockBegan`.
     guard let facts = unsafe facts(data), let frame = unsafe frame else { return failed }
     let header = unsafe frame.pointee.hd
-    let isReset = UInt32(header.type) == NGHTTP2_RST_STREAM.rawValue
-    let code = isReset ? unsafe frame.pointee.rst_stream.error_code : 0
+    let code =
+        switch UInt32(header.type) {
+        case NGHTTP2_RST_STREAM.rawValue: unsafe frame.pointee.rst_stream.error_code
+        case NGHTTP2_GOAWAY.rawValue: unsafe frame.pointee.goaway.error_code
+        default: UInt32(0)
+        }
     unsafe facts.pointee.withCore { core in
         core.sent(
             type: header.type, flags: header.flags, number: header.stream_id,

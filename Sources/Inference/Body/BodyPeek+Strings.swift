@@ -139,7 +139,18 @@ extension BodyPeek {
         // The first byte of a character is the lowest of the word.
         while at &+ 8 <= bytes.count {
             let word = ByteScan.load8(bytes, at)
-            if word & 0xC0_C0F0 == 0x80_80E0 {
+            if word & 0xC0C0_F0C0_C0F0 == 0x8080_E080_80E0 {
+                // Two of three bytes.
+                let (mark, next) = (word & 0x200F, word &>> 24 & 0x200F)
+                let isWrong = mark == 0 || mark == 0x200D || next == 0 || next == 0x200D
+                if isWrong { throw .notUTF8 }
+                at &+= 6
+            } else if word & 0xC0E0_C0E0_C0E0_C0E0 == 0x80C0_80C0_80C0_80C0 {
+                // Four of two bytes; a sum below 0x80 is a byte C0 or C1.
+                let marks = (word & 0x001E_001E_001E_001E) &+ 0x007E_007E_007E_007E
+                if marks & 0x0080_0080_0080_0080 != 0x0080_0080_0080_0080 { throw .notUTF8 }
+                at &+= 8
+            } else if word & 0xC0_C0F0 == 0x80_80E0 {
                 // E0 takes A0...BF next, ED 80...9F: else it is too long or a surrogate.
                 let mark = word & 0x200F
                 if mark == 0 || mark == 0x200D { throw .notUTF8 }

@@ -59,6 +59,7 @@ struct Inflater: ~Copyable {
                     result = unsafe inflate(stream, Z_NO_FLUSH)
                     if result == Z_STREAM_END { isComplete = true } else if result != Z_OK { break }
                 }
+                // Sound: the library counts down what it used of both.
                 unsafe used += Int(before.0 - stream.pointee.avail_in)
                 unsafe written += Int(before.1 - stream.pointee.avail_out)
                 unsafe stream.pointee.next_in = nil

@@ -47,6 +47,7 @@ struct ZstdDecoder: ~Copyable {
                     if isBroken { break }
                     isComplete = result == 0
                 }
+                // Sound: the library counts up what it used of both.
                 unsafe used += from.pos
                 unsafe written = to.pos
             }

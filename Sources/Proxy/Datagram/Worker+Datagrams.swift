@@ -107,7 +107,7 @@ extension Worker {
     }
 
     /// Who sent a datagram; nil when it is not to be sent on.
-    private func sender(
+    private mutating func sender(
         _ batch: borrowing DatagramBatch, _ at: Int, _ index: Int
     ) -> DatagramClient? {
         if batch.isTruncated(at) { return nil }
@@ -119,10 +119,11 @@ extension Worker {
             address: address, asked: asked, portID: datagramPorts[index].portID)
     }
 
-    /// Whether an address is that of a UDP port of this gateway, on the host that was asked or by loopback.
-    private func isOwn(_ address: SocketAddress, _ asked: SocketAddress) -> Bool {
+    /// Whether an address is that of a UDP port of this gateway, on any address of the machine.
+    private mutating func isOwn(_ address: SocketAddress, _ asked: SocketAddress) -> Bool {
         for port in 0..<datagramPorts.count where datagramPorts[port].number == address.port {
-            if address.isSameHost(as: asked) || address.isLoopback { return true }
+            return address.isSameHost(as: asked) || address.isLoopback
+                || localAddresses.contains(address, now: now)
         }
         return false
     }

@@ -58,6 +58,8 @@ struct Downstream: ~Copyable {
     /// In the ready ring.
     var isQueued = false
     var exchange = SlotID.none
+    /// A request is read whole before its route is chosen; it stands in `input`.
+    var naming = SlotID.none
     /// What of a request's content is still to be dropped in `discarding`.
     var discard = ContentReader(.none)
     /// Resume hint of the head parser.

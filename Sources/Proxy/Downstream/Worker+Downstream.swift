@@ -183,6 +183,7 @@ extension Worker {
         let scanned = Int(downstreams[id].headScanned)
         switch requestHead.parse(padded, count: count, resumeAt: scanned) {
         case .complete(let consumed):
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) { return 0 }
             downstreams[id].tookHead()
             let rest = ByteScan.part(padded, consumed, count)
             return consumed + beginExchange(id, headBytes: consumed, rest)
@@ -321,6 +322,7 @@ extension Worker {
             abandon(exchange)
         }
         guard downstreams.contains(id) else { return }
+        endNaming(id)
         if downstreams[id].link.stream != nil {
             // What lingers has its whole answer.
             let isAnswered = downstreams[id].phase == .lingering
@@ -349,7 +351,9 @@ extension Worker {
             shard.add(.tlsFailures, 1)
             close(downstream: id)
         case .reading:
-            if downstreams[id].headTried > 0 {
+            if downstreams[id].naming != .none {
+                answerLocally(id, .requestContentTimeout)
+            } else if downstreams[id].headTried > 0 {
                 answerLocally(id, .requestHeaderTimeout)
             } else {
                 downstreams[id].link.sayClose(&cipher, &buffers)

@@ -77,6 +77,8 @@ extension Exchange {
     @inline(always)
     mutating func took(_ part: borrowing Relay.Part) -> RequestStep {
         receivedBytes &+= UInt64(truncatingIfNeeded: part.upTo)
+        // The chunks of a stream are the codec's, and not the client's.
+        if version == .http2, let content = request.unchunkedBytes { receivedBytes = content }
         if part.malformed != nil { return .malformed }
         if receivedBytes > contentBytesMax { return .tooLarge }
         if part.needsDecoding { requestReframes = true }
@@ -180,7 +182,9 @@ extension Exchange {
     /// Gives back what it holds; says what the worker holds for it.
     @inline(always)
     mutating func giveUp(to buffers: inout BufferPool) -> (generation: Int32, isRetry: Bool) {
-        buffers.reclaim(&buffer)
+        var own = Buffer()
+        swap(&own, &buffer)
+        buffers.giveLeast(own)
         return (generation, isRetry)
     }
 

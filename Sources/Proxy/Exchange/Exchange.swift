@@ -5,10 +5,10 @@ import Telemetry
 
 /// How far an exchange is on the backend's side.
 enum ExchangePhase: UInt8 {
-    /// An external picker is asked where it goes; its content is read.
-    case picking
     /// The request's content is read and kept; no endpoint is picked yet.
     case holding
+    /// An external picker is asked where it goes; its content is read.
+    case picking
     /// Waits for its turn at the cluster, or for a connection.
     case connecting
     /// The request's head is sent; no final answer's head has come.
@@ -136,7 +136,7 @@ struct Exchange: ~Copyable {
     /// What is known of a request to a pool.
     var poolRequest = SlotID.none
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
-    var buffer = Buffer()
+    var buffer: Buffer
     var record = ExchangeRecord()
 
     // Deadlines, worker milliseconds; 0: none.
@@ -150,7 +150,7 @@ struct Exchange: ~Copyable {
     /// The gateway's own share so far: from the request's arrival to its sending, and the same for the answer's head.
     var processing: UInt64 = 0
     var connectBegan: UInt64 = 0
-    /// Bytes of content as framed on the wire.
+    /// Bytes of content as framed on the wire; over HTTP/2 without any framing.
     var receivedBytes: UInt64 = 0
     var sentToClient: UInt64 = 0
 
@@ -161,15 +161,16 @@ struct Exchange: ~Copyable {
     var streamEnd: StreamEndScanner?
     var tunnel = Tunnel()
 
-    /// An exchange as the decision about its head has it.
+    /// An exchange as the decision about its head has it, with an empty buffer.
     @inline(always)
     init(
-        _ downstream: SlotID, _ decision: Decision, _ head: borrowing RequestHead,
-        _ settings: borrowing ExchangeSettings, generation: UInt32, headBytes: Int,
-        began: UInt64
+        _ downstream: SlotID, _ decision: borrowing Decision, _ head: borrowing RequestHead,
+        _ settings: borrowing ExchangeSettings, _ buffer: consuming Buffer, generation: UInt32,
+        headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = decision
+        self.decision = copy decision
+        self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         self.headBytes = UInt32(truncatingIfNeeded: headBytes)
@@ -197,6 +198,7 @@ struct Exchange: ~Copyable {
     ) {
         self.downstream = downstream
         self.decision = decision
+        buffer = Buffer()
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
         headBytes = 0
@@ -221,6 +223,7 @@ struct Exchange: ~Copyable {
         var decision = Decision()
         decision.clusterID = cluster
         self.decision = decision
+        buffer = Buffer()
         self.call = call
         self.began = began
         generation = -1

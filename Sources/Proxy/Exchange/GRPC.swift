@@ -29,7 +29,7 @@ enum GRPC {
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect: 2  // UNKNOWN
         case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
-            .connectRefused,            .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
+            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
             .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }

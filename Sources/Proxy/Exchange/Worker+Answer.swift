@@ -147,7 +147,7 @@ extension Worker {
     ) -> Int {
         let scanned = Int(upstreams[upstream].headScanned)
         let method = exchanges[exchange].method
-        switch responseHead.parse(
+        switch responseHead.parseInPlace(
             padded, count: count, resumeAt: scanned, requestMethod: method)
         {
         case .complete(let consumed):
@@ -212,14 +212,18 @@ extension Worker {
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
         if exchanges[exchange].isProcessed {
-            showAnswer(exchange, upstream)
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            showAnswer(exchange, upstream, bytes)
             return 0
         }
-        let plan = decideAnswer(exchange, upstream)
+        let plan = decideAnswer(exchange, upstream, bytes)
         responseHead.removeConnectionFields()
-        if plan.hasFilters, !applyResponseFilters(exchange) {
-            answerMalformed(exchange, upstream)
-            return 0
+        if plan.hasFilters {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            if !applyResponseFilters(exchange) {
+                answerMalformed(exchange, upstream)
+                return 0
+            }
         }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
@@ -228,8 +232,7 @@ extension Worker {
         guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
             downstreams[downstream].link.stream == nil
         else {
-            return passWrittenHead(
-                exchange, upstream, plan, ByteScan.part(bytes, headBytes, bytes.count))
+            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
         }
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }
@@ -239,11 +242,14 @@ extension Worker {
         return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
     }
 
-    /// The same for a head that has to be written, before `rest`.
+    /// The same for a head that has to be written.
     @inline(never)
     private mutating func passWrittenHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ rest: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
+        headBytes: Int
     ) -> Int {
+        responseHead.keepBytes(of: bytes, upTo: headBytes)
+        let rest = ByteScan.part(bytes, headBytes, bytes.count)
         output.removeAll()
         guard Self.write(responseHead, plan, into: &output) else {
             answerMalformed(exchange, upstream)
@@ -302,16 +308,18 @@ extension Worker {
             rule: rule, backend: backend, head: &head)
     }
 
-    /// Reads from `responseHead` what it decides.
+    /// Reads from `responseHead`, which begins `bytes`, what it decides.
     @inline(always)
-    mutating func decideAnswer(_ id: SlotID, _ upstream: SlotID) -> AnswerPlan {
+    mutating func decideAnswer(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
         if exchanges[id].upgrades { refuseEarlyBytes(id) }
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
-            facts.isStream = ContentType.isStream(responseHead.span(type))
+            facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =

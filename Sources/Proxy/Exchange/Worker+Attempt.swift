@@ -9,7 +9,9 @@ import Telemetry
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
     /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
@@ -431,8 +433,8 @@ extension Worker {
     }
 
     private func mayPumpRequest(_ id: SlotID) -> Bool {
-        if exchanges[id].isProcessed { return mayTellRequest(id) }
         if exchanges[id].phase == .holding { return !exchanges[id].requestDone }
+        if exchanges[id].isProcessed { return mayTellRequest(id) }
         let upstream = exchanges[id].upstream
         return !exchanges[id].requestDone && !exchanges[id].requestBroken
             && exchanges[id].phase != .connecting && upstream != .none && !exchanges[id].isReplaying
@@ -464,8 +466,8 @@ extension Worker {
 
     /// Sends one slice of the request's content; returns how many bytes were used.
     private mutating func sendContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
-        if exchanges[id].isProcessed { return tellRequest(id, bytes) }
         if exchanges[id].phase == .holding { return holdContent(id, bytes) }
+        if exchanges[id].isProcessed { return tellRequest(id, bytes) }
         let upstream = exchanges[id].upstream
         if exchanges[id].requestReframes { return reframeContent(id, bytes) }
         let part = Relay.part(&exchanges[id].request, bytes, from: 0)

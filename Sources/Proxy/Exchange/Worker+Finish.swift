@@ -10,7 +10,9 @@ extension Worker {
     // MARK: - The answer has ended
 
     /// The answer is complete: the backend's connection goes back or ends, the client's waits or ends.
-    @inline(always)
+    ///
+    /// Not inlined: a call costs less than what a larger caller could not hold in registers.
+    @inline(never)
     mutating func answerComplete(_ id: SlotID, leftover: Bool) {
         let upstream = exchanges[id].upstream
         let downstream = exchanges[id].downstream
@@ -157,13 +159,6 @@ extension Worker {
         }
     }
 
-    /// Row of the endpoint for another attempt.
-    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
-        if isPicked(id) { return pickedEndpoint(id, next: true) }
-        return chooseEndpoint(
-            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
-    }
-
     /// Counts another attempt.
     mutating func beginRetry(_ id: SlotID) {
         shard.add(.retries, 1)
@@ -173,6 +168,13 @@ extension Worker {
         }
         exchanges[id].requestBroken = false
         exchanges[id].upstreamReusable = true
+    }
+
+    /// Row of the endpoint for another attempt.
+    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
+        if isPicked(id) { return pickedEndpoint(id, next: true) }
+        return chooseEndpoint(
+            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
     }
 
     func mayRetry(_ id: SlotID) -> Bool {
@@ -413,8 +415,8 @@ extension Worker {
     /// Frees an exchange's slot and what it holds.
     @inline(always)
     mutating func remove(_ id: SlotID) {
-        if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
         if exchanges[id].poolRequest != .none { endPooled(id) }
+        if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

@@ -150,6 +150,8 @@ extension Worker {
         if requestHead.expectsContinue { return true }
         // Nor after an upgrade that was not to be: bytes may be on their way in the other protocol.
         if requestHead.upgrade == .websocket { return true }
+        // Nor behind content that was kept in part.
+        if case .unreadableContent = reply { return true }
         return reply == .contentTooLarge
     }
 

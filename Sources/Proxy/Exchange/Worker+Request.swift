@@ -27,7 +27,7 @@ extension Worker {
             applyRequestFilters()
         }
         if decision.isPooled, decision.reply == nil { return beginPooled(slot, rest) }
-        guard decision.reply == nil, let endpoint = chooseEndpoint(slot) else {
+        guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return 0
         }
@@ -57,17 +57,16 @@ extension Worker {
     /// Makes the exchange of the request in `requestHead`; nil when there is no room.
     @inline(always)
     private mutating func newExchange(_ id: SlotID, headBytes: Int) -> SlotID? {
-        guard let buffer = buffers.take(capacity: 4096) else { return nil }
+        guard var buffer = buffers.takeLeast() else { return nil }
         let settings = generations[current].settings[Int(decision.parameters)]
         guard
             let slot = Self.insert(
-                &exchanges, id, decision, requestHead, settings, generation: current,
+                &exchanges, id, &decision, requestHead, settings, &buffer, generation: current,
                 headBytes: headBytes, began: nowNanoseconds)
         else {
             buffers.give(buffer)
             return nil
         }
-        exchanges[slot].buffer = buffer
         currentUsers &+= 1
         downstreams[id].begin(slot)
         if decision.requestMilliseconds != 0 {
@@ -77,15 +76,20 @@ extension Worker {
         return slot
     }
 
+    /// Makes an exchange in a slot; `buffer` becomes its own then, and is without memory.
+    ///
+    /// `decision` is only read: a value would be copied once more, and a closure takes no borrowed one.
     @inline(always)
     private static func insert(
-        _ exchanges: inout Slab<Exchange>, _ id: SlotID, _ decision: Decision,
-        _ head: borrowing RequestHead, _ settings: ExchangeSettings, generation: UInt32,
-        headBytes: Int, began: UInt64
+        _ exchanges: inout Slab<Exchange>, _ id: SlotID, _ decision: inout Decision,
+        _ head: borrowing RequestHead, _ settings: ExchangeSettings, _ buffer: inout Buffer,
+        generation: UInt32, headBytes: Int, began: UInt64
     ) -> SlotID? {
         exchanges.insert {
-            Exchange(
-                id, decision, head, settings, generation: generation, headBytes: headBytes,
+            var own = Buffer()
+            swap(&own, &buffer)
+            return Exchange(
+                id, decision, head, settings, own, generation: generation, headBytes: headBytes,
                 began: began)
         }
     }
@@ -130,7 +134,7 @@ extension Worker {
 
     /// Chooses the endpoint of the first attempt and writes the head for it; else `decision.reply` says why not.
     @inline(always)
-    private mutating func chooseEndpoint(_ slot: SlotID) -> Int32? {
+    private mutating func chooseEndpoint(_ slot: SlotID, of id: SlotID) -> Int32? {
         var endpoint = decision.firstEndpoint
         if decision.endpointCount != 1 {
             guard let chosen = chooseEndpoint(cluster: decision.clusterID, avoiding: .max) else {
@@ -139,7 +143,7 @@ extension Worker {
             }
             endpoint = chosen
         }
-        if !writeHead(slot, endpoint: endpoint) { return nil }
+        if !writeHead(slot, of: id, endpoint: endpoint) { return nil }
         return endpoint
     }
 }

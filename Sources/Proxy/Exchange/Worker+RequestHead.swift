@@ -27,9 +27,9 @@ extension Worker {
         return ByteRange(start..<(start &+ buffer.append(kept)))
     }
 
-    /// Writes the head for an endpoint into the exchange's buffer; else `decision.reply` says why not.
+    /// Writes the head of a client's request for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(always)
-    mutating func writeHead(_ slot: SlotID, endpoint: Int32) -> Bool {
+    mutating func writeHead(_ slot: SlotID, of id: SlotID, endpoint: Int32) -> Bool {
         var kept: KeptOptions = exchanges[slot].upgrades ? [.upgrade] : []
         if requestHead.fields.names.contains(.te) { kept.insert(.trailers) }
         guard requestHead.removeConnectionFields(keeping: kept) else {
@@ -41,10 +41,12 @@ extension Worker {
         if requestHead.fields.names.contains(.xRequestID), keepsRequestID(slot) {
             parts.remove(.requestID)
         } else {
-            let bits = (random.next(), random.next())
-            additions.makeRequestID(milliseconds: wallMilliseconds, random: bits)
+            // The time goes on where an identity has twelve bits beside the 62 that are enough (RFC 9562 §6.2, method 3).
+            let time = wallTime
+            additions.makeRequestID(
+                milliseconds: time.milliseconds, random: (time.fraction, random.next()))
         }
-        guard nameClient(exchanges[slot].downstream, &parts), nameHost(slot, endpoint: endpoint)
+        guard nameClient(id, exchanges[slot].version, &parts), nameHost(slot, endpoint: endpoint)
         else {
             decision.reply = .headTooLargeAfterFilters
             return false
@@ -73,10 +75,12 @@ extension Worker {
     /// Says who asked; false when there is no room for it.
     @inline(always)
     private mutating func nameClient(
-        _ id: SlotID, _ parts: inout RequestAdditions.Parts
+        _ id: SlotID, _ version: Version, _ parts: inout RequestAdditions.Parts
     ) -> Bool {
-        if !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure) {
-            nameOtherClient(id)
+        if version != additionsVersion
+            || !downstreams[id].isClient(additionsClient, isSecure: additionsAreSecure)
+        {
+            nameOtherClient(id, version)
         }
         return !trustsPeers || nameTrustedClient(id, &parts)
     }
@@ -89,13 +93,14 @@ extension Worker {
 
     /// The next additions are for another client than the last.
     @inline(never)
-    private mutating func nameOtherClient(_ id: SlotID) {
+    private mutating func nameOtherClient(_ id: SlotID, _ version: Version) {
         let peer = downstreams[id].peer
         let isSecure = downstreams[id].isTLS
         writeClient(peer)
-        additions.setClient(client, isSecure: isSecure)
+        additions.setClient(client, isSecure: isSecure, version)
         additionsClient = peer
         additionsAreSecure = isSecure
+        additionsVersion = version
     }
 
     /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.

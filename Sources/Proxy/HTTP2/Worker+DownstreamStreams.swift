@@ -110,7 +110,6 @@ extension Worker {
             if downstreams.contains(id) { timeHead(ofConnection: id) }
             return
         }
-        count(cipher.multiplexers[connection].session.flood)
         endMultiplexing(downstream: id)
     }
 
@@ -152,7 +151,7 @@ extension Worker {
                 resumeAnswer(toStream: id)
             }
         case .reset: clientIsGone(id)
-        case .opened, .goAway, .capacity, .pong: break
+        case .opened, .goAway, .capacity: break
         }
     }
 
@@ -211,6 +210,10 @@ extension Worker {
         switch requestHead.parse(padded, count: count) {
         case .complete(let consumed):
             requestHead.cameOverHTTP2()
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
+                if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
+                return
+            }
             downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
             let used = consumed + beginExchange(id, headBytes: consumed, rest)
@@ -287,6 +290,7 @@ extension Worker {
         }
         if next != .max { downstreams[next].previousStream = previous }
         buffers.reclaim(&downstreams[id].input)
+        endNaming(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)
@@ -308,7 +312,7 @@ extension Worker {
         while cipher.multiplexers[connection].firstStream != .max {
             close(downstream: downstreams.id(of: cipher.multiplexers[connection].firstStream))
         }
-        cipher.multiplexers.destroy(connection, &buffers)
+        endSession(connection)
         downstreams[id].multiplexer = .none
     }
 

@@ -12,9 +12,21 @@ extension Worker {
         _ id: SlotID, _ bytes: Span<UInt8>
     ) -> Bool {
         cipher.multiplexers[id].awaitsPing = false
+        if cipher.multiplexers[id].session.wantsRoundTrip { measureRoundTrip(id) }
         let goesOn = cipher.multiplexers[id].session.receive(bytes, &buffers, now: now)
         cipher.multiplexers.noteOutput(id)
         return goesOn
+    }
+
+    /// Tells a session whose windows would grow what its connection's path allows.
+    @inline(never)
+    private mutating func measureRoundTrip(_ id: SlotID) {
+        let owner = cipher.multiplexers[id].owner
+        let shortest =
+            cipher.multiplexers[id].isServer
+            ? downstreams[owner].link.socket.shortestRoundTrip()
+            : upstreams[owner].link.socket.shortestRoundTrip()
+        cipher.multiplexers[id].session.setRoundTrip(microseconds: shortest, now: now)
     }
 
     /// Carries out what the frames that were received say, stream by stream.
@@ -101,9 +113,17 @@ extension Worker {
         cipher.multiplexers.noteOutput(id)
     }
 
-    /// Counts a connection that is ended for a flood of its peer's, if it is.
-    mutating func count(_ flood: Flood?) {
-        guard let flood else { return }
+    /// Ends a session, whose streams must be gone, and counts what its peer did wrong.
+    mutating func endSession(_ id: SlotID) {
+        if let flood = cipher.multiplexers[id].session.flood {
+            count(flood)
+        } else if cipher.multiplexers[id].session.hasBrokenProtocol {
+            shard.add(.http2ProtocolErrors, 1)
+        }
+        cipher.multiplexers.destroy(id, &buffers)
+    }
+
+    private mutating func count(_ flood: Flood) {
         let counter: Counter =
             switch flood {
             case .reset: .http2FloodResets
@@ -112,6 +132,7 @@ extension Worker {
             case .ping: .http2FloodPings
             case .priority: .http2FloodPriorities
             case .emptyData: .http2FloodEmptyData
+            case .lateData: .http2FloodLateData
             case .windowUpdate: .http2FloodWindowUpdates
             case .unknownFrame: .http2FloodUnknownFrames
             case .outboundQueue: .http2FloodOutboundQueue

@@ -88,15 +88,20 @@ extension Worker {
         return row >= 0 && clusters.clusters[Int(row)].protocol == .h2c
     }
 
+    /// Streams at once of a connection to a backend that would take more, so that none carries everything.
+    private static var streamsOfConnectionMax: UInt32 { 1_000 }
+
     /// The connection speaks HTTP/2 from here on; the exchange that began it goes first, and those that wait for it when
     /// the backend has said how many streams it takes.
     mutating func beginMultiplexing(upstream: SlotID) {
         let id = upstreams[upstream].exchange
         let endpoint = Int(upstreams[upstream].endpointID)
         let isSecure = upstreams[upstream].link.isSealed
+        var limits = HTTP2Limits()
+        limits.concurrentStreamsMax = Self.streamsOfConnectionMax
         guard
             let session = HTTP2Session(
-                role: .client, limits: HTTP2Limits(), isSecure: isSecure, now: now),
+                role: .client, limits: limits, isSecure: isSecure, now: now),
             let connection = cipher.multiplexers.insert(
                 Multiplexer(session, owner: upstream, isServer: false))
         else {
@@ -168,7 +173,6 @@ extension Worker {
                 if receiveFrames(connection, input.span) {
                     takeEvents(connection, &input)
                 } else {
-                    count(cipher.multiplexers[connection].session.flood)
                     sendFrames(of: connection)
                     loseConnection(id, &input)
                 }
@@ -214,7 +218,7 @@ extension Worker {
             _ = keepPromise(owner)
             serveAllWaiting(cluster: upstreams[owner].clusterID)
             return
-        case .opened, .readable, .writable, .reset, .pong: break
+        case .opened, .readable, .writable, .reset: break
         }
         let id = Token(raw: event.tag).id
         guard upstreams.contains(id) else { return }
@@ -231,7 +235,7 @@ extension Worker {
                 enqueue(downstream: exchanges[exchange].downstream)
             }
         case .reset(_, let isRefused): streamReset(id, isRefused: isRefused, &input)
-        case .opened, .goAway, .capacity, .pong: break
+        case .opened, .goAway, .capacity: break
         }
     }
 
@@ -308,7 +312,7 @@ extension Worker {
         while cipher.multiplexers[connection].firstStream != .max {
             answerEnded(upstreams.id(of: cipher.multiplexers[connection].firstStream), clean: false)
         }
-        cipher.multiplexers.destroy(connection, &buffers)
+        endSession(connection)
         upstreams[id].multiplexer = .none
     }
 

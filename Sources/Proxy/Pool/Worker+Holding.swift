@@ -40,7 +40,7 @@ extension Worker {
             }
         }
         // Any endpoint of the pool: another one's name takes its place when it has been picked.
-        guard writeHead(slot, endpoint: decision.firstEndpoint) else {
+        guard writeHead(slot, of: downstream, endpoint: decision.firstEndpoint) else {
             answerUnsent(downstream)
             return 0
         }
@@ -62,7 +62,7 @@ extension Worker {
             PoolRequest(pool: clusters.pools[Int(row)].id, path: path, asker: asker))
     }
 
-    private static func makePeek(
+    static func makePeek(
         _ head: borrowing RequestHead, _ path: InferencePath, decodedMax: Int
     ) throws(BodyRefusal) -> RequestPeek {
         try RequestPeek(
@@ -88,7 +88,8 @@ extension Worker {
         }
         poolRequests[pooled].contentStart = exchanges[slot].buffer.count
         poolRequests[pooled].isChunked = isChunked
-        if exchanges[slot].expectsContinue { sayContinue(slot) }
+        // Who sends content already waits for no leave.
+        if exchanges[slot].expectsContinue, rest.isEmpty { sayContinue(slot) }
         return exchanges.contains(slot) ? holdContent(slot, rest) : 0
     }
 

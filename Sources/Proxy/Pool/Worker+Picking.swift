@@ -26,6 +26,7 @@ extension Worker {
             poolRequests[pooled].request.priority = clusters.pools[Int(row)].priority(
                 requestHead.span(objective))
         }
+        if !hasNamedModel { requestHead.remove(named: ByteScan.bytes(Self.modelField)) }
         let names = RoutingField.all
         for at in names.indices { requestHead.remove(named: ByteScan.bytes(names[at])) }
     }

@@ -20,7 +20,9 @@ extension Worker {
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint"))
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint-served"))
         requestHead.remove(named: ByteScan.bytes("x-gateway-destination-endpoint-subset"))
-        guard writeHead(id, endpoint: decision.firstEndpoint) else { return true }
+        guard
+            writeHead(id, of: exchanges[id].downstream, endpoint: decision.firstEndpoint)
+        else { return true }
         exchanges[id].isInference = exchanges[id].method == .post
         let made = PickerCall(
             exchange: id, cluster: cluster, opensOnFailure: opensOnFailure,

@@ -11,9 +11,9 @@ extension Worker {
 
     /// Shows the answer's head, which is in `responseHead`, to the picker before the client gets it.
     @inline(never)
-    mutating func showAnswer(_ id: SlotID, _ upstream: SlotID) {
+    mutating func showAnswer(_ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>) {
         let call = exchanges[id].call
-        let plan = decideAnswer(id, upstream)
+        let plan = decideAnswer(id, upstream, bytes)
         responseHead.removeConnectionFields()
         if plan.hasFilters, !applyResponseFilters(id) {
             answerMalformed(id, upstream)

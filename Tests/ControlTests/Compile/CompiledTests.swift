@@ -102,6 +102,64 @@ import Testing
         #expect(cluster.id != other.blueprints[0].id)
     }
 
+    private static let rewrite = """
+
+        ---
+        apiVersion: inference.networking.x-k8s.io/v1alpha2
+        kind: InferenceModelRewrite
+        metadata: {name: a}
+        spec:
+          poolRef: {group: ai-gateway.dev, kind: Backend, name: api}
+          rules: [{targets: [{modelRewrite: b}]}]
+        """
+
+    @Test(arguments: [
+        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}]}", "", false),
+        ("{modelServer: ollama, endpoints: [{address: 10.0.0.1, port: 80}]}", "", false),
+        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerEndpoint: 2}}", "", false),
+        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerModel: 2}}", "", true),
+        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}]}", rewrite, true),
+        ("{modelServer: vllm, endpoints: [{address: api.lan, port: 80}]}", "", true),
+    ])
+    func `content is read where the choice or a limit needs it`(
+        spec: String, more: String, needsContent: Bool
+    ) throws {
+        var identities = Identities()
+        var clients = TLSClientCache()
+        let compiled = compile(
+            status(Documents.admitted(Self.text(spec) + more)), &identities)
+        let addresses = ["10.0.0.7", "10.0.0.8"].compactMap { SocketAddress($0, port: 0) }
+        let result = compiled.clusters(&identities, clients: &clients) { _ in addresses }
+        let pool = try #require(result.clusters[0].pool)
+        #expect(pool.needsContent == needsContent)
+        #expect(pool.picker == .builtIn && pool.id == result.pools[0].id)
+        #expect(
+            result.pools[0].endpoints.map(\.id) == result.clusters[0].endpoints.map(\.id))
+    }
+
+    @Test func `a pool keeps its id until it is picked otherwise`() {
+        var identities = Identities()
+        var clients = TLSClientCache()
+        func id(_ rest: String) -> UInt32? {
+            let text = Self.text("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}\(rest)")
+            let compiled = compile(status(Documents.admitted(text)), &identities)
+            return compiled.clusters(&identities, clients: &clients) { _ in [] }.clusters[0].pool?.id
+        }
+        let first = id("]}")
+        #expect(first != nil && id(", {address: 10.0.0.2, port: 80}]}") == first)
+        #expect(id("], picker: {queueLimit: 1}}") != first)
+        #expect(id("]}") == first)
+    }
+
+    @Test func `servers that are none are not picked`() {
+        var identities = Identities()
+        var clients = TLSClientCache()
+        let text = Self.text("{endpoints: [{address: 10.0.0.1, port: 80}]}")
+        let compiled = compile(status(Documents.admitted(text)), &identities)
+        let result = compiled.clusters(&identities, clients: &clients) { _ in [] }
+        #expect(result.clusters[0].pool == nil && result.pools.isEmpty)
+    }
+
     @Test func `trust that cannot be set up leaves the cluster without endpoints`() {
         var identities = Identities()
         var clients = TLSClientCache()

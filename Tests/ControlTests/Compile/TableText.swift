@@ -1,3 +1,4 @@
+import Inference
 import Kernel
 import Routing
 import Runtime
@@ -65,6 +66,20 @@ enum TableText {
                     + (blueprint.tls?.isUnverified ?? false ? " unverified" : "")
                     + (blueprint.isModelServer ? " model server" : "")
                     + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
+            if let pool = blueprint.pool {
+                let settings = compiled.settings[pool.pool] ?? PickerSettings()
+                let configuration = settings.configuration(pool.engine(of: blueprint.endpoints))
+                lines.append(
+                    "  picks for \(configuration.engine)"
+                        + (settings.sendsAnswers ?? true ? "" : ", answers unseen")
+                        + ", \(configuration.concurrencyPerModel) a model, "
+                        + "\(configuration.concurrencyPerEndpoint) an endpoint, "
+                        + "\(configuration.queueLimit) wait "
+                        + "\(configuration.queueDeadlineMilliseconds) ms, "
+                        + Scorer.allCases.filter { configuration.profile[$0] > 0 }
+                        .map { "\($0.name) \(configuration.profile[$0])" }
+                        .joined(separator: ", "))
+            }
             lines += (blueprint.pool?.objectives ?? []).map {
                 "  objective \(String(decoding: $0.name, as: UTF8.self)) priority \($0.priority)"
             }
@@ -79,7 +94,9 @@ enum TableText {
                     case .name(let name, let port): "\(name):\(port) by DNS"
                     }
                 lines.append(
-                    "  endpoint \(host) as \(endpoint.authority) priority \(endpoint.priority)")
+                    "  endpoint \(host) as \(endpoint.authority) priority \(endpoint.priority)"
+                        + (endpoint.vramBytes > 0 ? " vram \(endpoint.vramBytes)" : "")
+                        + (endpoint.session.isEmpty ? "" : " session \(endpoint.session)"))
             }
         }
         return lines

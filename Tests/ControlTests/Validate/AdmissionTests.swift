@@ -273,6 +273,25 @@ import Testing
                 + "often 9002"),
     ]
 
+    static let pickers = [
+        Case(
+            "Backend",
+            "{modelServer: vllm, endpoints: [{address: a, port: 80}], picker: {responseBody: Skip, queueLimit: 65537, queueDeadline: soon, weights: {queue-score: 1, prefix-cache-scorer: -1}}}",
+            "spec.picker.queueDeadline: \"soon\" is not a duration; write it as 30s, 500ms or 1h30m",
+            "spec.picker.queueLimit: 65537 is not within 0 to 65536",
+            "spec.picker.responseBody: is about external pickers, which Backends have none of",
+            "spec.picker.weights.prefix-cache-scorer: -1.0 is not within 0 to 1000",
+            "spec.picker.weights.queue-score: is not a scorer; did you mean \"queue-scorer\"?"),
+        Case(
+            "Backend", "{endpoints: [{address: a, port: 80}], picker: {}}",
+            "spec.picker: needs a modelServer; other endpoints are chosen by their connections "
+                + "alone"),
+        Case(
+            "GatewayParameters", "{picker: {responseBody: Never, concurrencyPerModel: -1}}",
+            "spec.picker.concurrencyPerModel: -1 is not within 0 to 1000000",
+            "spec.picker.responseBody: \"Never\" is not Send or Skip"),
+    ]
+
     static let poolPolicies = [
         Case(
             "InferenceObjective", "{priority: 2147483648, poolRef: {name: \"\"}}",
@@ -312,7 +331,7 @@ import Testing
             """
     }
 
-    @Test(arguments: routes + gateways + others + pools + poolPolicies)
+    @Test(arguments: routes + gateways + others + pools + poolPolicies + pickers)
     func `what the schema refuses is told field by field`(test: Case) {
         let documents = Admission.admit(Documents.read(Self.text(test)))
         let found = documents.problems.map { "\($0.fieldPath): \($0.message)" }

@@ -1,0 +1,197 @@
+import HTTP
+import Inference
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// A request whose route may depend on the model that it names, while its content comes.
+struct Naming: ~Copyable {
+    /// The gateway's own peek into the content.
+    var peek: RequestPeek
+    var reader: ContentReader
+    /// Bytes behind the head that were read.
+    var read = 0
+    /// Bytes of content in them.
+    var contentBytes = 0
+
+    init(_ peek: consuming RequestPeek, _ framing: BodyFraming) {
+        self.peek = peek
+        reader = ContentReader(framing)
+    }
+}
+
+/// Routes that match on `X-Gateway-Model-Name`: the content is read before the route is chosen, and the field says what
+/// was read (`inference-extension.md` §5).
+///
+/// Until then the request stands in the connection's input as it came, like a head that is not complete.
+extension Worker {
+    /// The field that names the model.
+    static var modelField: StaticString { "x-gateway-model-name" }
+
+    /// Whether the request in `requestHead`, which stands in front of `count` bytes of `padded`, has to be read to its end
+    /// first; if not, its head says which model it names. True as well when it was answered.
+    @inline(never)
+    mutating func awaitsModel(
+        _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
+    ) -> Bool {
+        hasNamedModel = false
+        if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
+        guard current != .max else { return false }
+        let origin = downstreams[id].origin
+        let table = Self.listener(generations, current, requestHead, origin)
+        guard table.needsModel else { return false }
+        // Only what the content says counts.
+        requestHead.remove(named: ByteScan.bytes(Self.modelField))
+        let path = InferencePath(requestHead.method, path: requestHead.span(requestHead.path))
+        guard path.readsModel, !requestHead.framing.isEmpty else { return false }
+        if downstreams[id].naming == .none,
+            !beginNaming(id, path, table.parameters, isWhole: headBytes < count)
+        {
+            return true
+        }
+        if readName(id, ByteScan.part(padded, headBytes, count), table.parameters) { return false }
+        if downstreams.contains(id), downstreams[id].naming != .none {
+            downstreams[id].headTried = Int32(clamping: count)
+        }
+        return true
+    }
+
+    private static func listener(
+        _ generations: borrowing Slab<Generation>, _ generation: UInt32,
+        _ head: borrowing RequestHead, _ origin: RequestOrigin
+    ) -> (needsModel: Bool, parameters: Int32) {
+        generations[generation].modelNeeds(head, origin)
+    }
+
+    /// Makes ready to read; false when the request was answered.
+    private mutating func beginNaming(
+        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, isWhole: Bool
+    ) -> Bool {
+        let limit = limits(parameters).heldContentBytesMax
+        if case .length(let count) = requestHead.framing, count > UInt64(limit) {
+            answerUnnamed(id, .contentTooLarge)
+            return false
+        }
+        do throws(BodyRefusal) {
+            let peek = try Self.makePeek(requestHead, path, decodedMax: limit)
+            guard let naming = namings.insert(Naming(peek, requestHead.framing)) else {
+                answerUnnamed(id, .overloaded)
+                return false
+            }
+            downstreams[id].naming = naming
+        } catch {
+            answerUnnamed(id, .unreadableContent(error))
+            return false
+        }
+        if requestHead.expectsContinue, !isWhole { sayContinue(downstream: id) }
+        return downstreams.contains(id)
+    }
+
+    /// Reads on; true when the content is whole and the head says what it names.
+    private mutating func readName(
+        _ id: SlotID, _ rest: Span<UInt8>, _ parameters: Int32
+    ) -> Bool {
+        let naming = downstreams[id].naming
+        let limit = limits(parameters).heldContentBytesMax
+        switch namings[naming].read(rest, limit: limit) {
+        case .more:
+            setDeadline(downstream: id, in: timeouts.requestBodyIdleMilliseconds)
+            return false
+        case .refused(let reply):
+            answerUnnamed(id, reply)
+            return false
+        case .whole:
+            if let model = namings[naming].peek.facts.model,
+                requestHead.set(name: ByteScan.bytes(Self.modelField), value: model.span)
+            {
+                hasNamedModel = true
+            }
+            endNaming(id)
+            return true
+        }
+    }
+
+    /// Answers a request whose route will never be known.
+    private mutating func answerUnnamed(_ id: SlotID, _ reply: LocalReply) {
+        endNaming(id)
+        decision = Decision()
+        answerLocally(id, reply, decision)
+    }
+
+    /// Lets go of what was read so far.
+    mutating func endNaming(_ id: SlotID) {
+        if downstreams[id].naming == .none { return }
+        namings.destroy(downstreams[id].naming)
+        downstreams[id].naming = .none
+    }
+
+    private func limits(_ parameters: Int32) -> Limits {
+        generations[current].snapshot.parameters[Int(parameters)].limits
+    }
+
+    private mutating func sayContinue(downstream id: SlotID) {
+        let line = ByteScan.bytes("HTTP/1.1 100 Continue\r\n\r\n")
+        if downstreams[id].link.send(line, &cipher, &buffers) == .failed { clientIsGone(id) }
+    }
+}
+
+extension Naming {
+    enum Step {
+        case more, whole
+        case refused(LocalReply)
+    }
+
+    /// Reads what of `rest`, all that has come behind the head, was not read before.
+    mutating func read(_ rest: Span<UInt8>, limit: Int) -> Step {
+        var from = read
+        while true {
+            switch reader.next(rest, from: &from) {
+            case .content(let range):
+                contentBytes += range.count
+                if contentBytes > limit { return .refused(.contentTooLarge) }
+                do throws(BodyRefusal) {
+                    try peek.scan(rest.extracting(range))
+                } catch {
+                    return .refused(.unreadableContent(error))
+                }
+            case .trailer: continue
+            case .end: return finish()
+            case .incomplete:
+                read = from
+                return reader.isFinished ? finish() : .more
+            case .malformed(let problem): return .refused(.malformed(problem))
+            }
+        }
+    }
+
+    private mutating func finish() -> Step {
+        do throws(BodyRefusal) {
+            try peek.finish()
+            return .whole
+        } catch {
+            return .refused(.unreadableContent(error))
+        }
+    }
+}
+
+extension Generation {
+    /// Whether the routes of a request's listener may depend on its model, and the listener's parameters.
+    borrowing func modelNeeds(
+        _ head: borrowing RequestHead, _ origin: RequestOrigin
+    ) -> (needsModel: Bool, parameters: Int32) {
+        let port = snapshot.table.portIndex(id: origin.portID)
+        if port < 0 { return (false, 0) }
+        let listener = snapshot.table.listener(port: port, head: head, isTLS: origin.isTLS)
+        if listener < 0 { return (false, 0) }
+        let row = snapshot.table.listeners[Int(listener)]
+        return (row.needsModel, row.parameters)
+    }
+
+    /// Whether any listener's routes may depend on the model.
+    borrowing func someNeedModel() -> Bool {
+        for row in 0..<snapshot.table.listeners.count
+        where snapshot.table.listeners[row].needsModel { return true }
+        return false
+    }
+}
