@@ -26,6 +26,9 @@ extension Worker {
             poolRequests[pooled].request.priority = clusters.pools[Int(row)].priority(
                 requestHead.span(objective))
         }
+        // A name can be put back only into what can be read.
+        let row = clusters.clusters[Int(decision.cluster)].pool
+        if !clusters.pools[Int(row)].rewrites.isEmpty { requestHead.remove(.acceptEncoding) }
         if !hasNamedModel { requestHead.remove(named: ByteScan.bytes(Self.modelField)) }
         let names = RoutingField.all
         for at in names.indices { requestHead.remove(named: ByteScan.bytes(names[at])) }
@@ -70,7 +73,7 @@ extension Worker {
         guard poolRequests[pooled].peek != nil, poolRequests[pooled].request.model == 0,
             let facts = poolRequests[pooled].peek?.facts
         else { return }
-        if let model = facts.model {
+        if let model = poolRequests[pooled].served ?? facts.model {
             poolRequests[pooled].request.model = PickingHash.model(model.span, engine: engine)
         }
         poolRequests[pooled].request.options = UInt32(clamping: facts.contextLength ?? 0)
@@ -83,25 +86,29 @@ extension Worker {
     mutating func hashPrompt(_ id: SlotID, _ pooled: SlotID, blockBytes: Int) {
         prefixHashes.removeAll()
         guard let facts = poolRequests[pooled].peek?.facts, facts.prompts.count > 0,
-            poolRequests[pooled].peek?.isEncoded == false, let model = facts.model
+            poolRequests[pooled].peek?.isEncoded == false,
+            let model = poolRequests[pooled].served ?? facts.model
         else { return }
         let start = poolRequests[pooled].contentStart
         var blocks = PrefixBlocks(model: model, blockBytes: blockBytes)
         var hashes = RigidArray<UInt64>()
         swap(&hashes, &prefixHashes)
-        Self.hash(exchanges[id].buffer, from: start, facts.prompts, &blocks, into: &hashes)
+        Self.hash(
+            exchanges[id].buffer, from: start, facts.prompts, poolRequests[pooled].moved, &blocks,
+            into: &hashes)
         swap(&hashes, &prefixHashes)
     }
 
     private static func hash(
         _ buffer: borrowing Buffer, from start: Int, _ prompts: PromptRanges,
-        _ blocks: inout PrefixBlocks, into hashes: inout RigidArray<UInt64>
+        _ moved: (behind: Int, by: Int), _ blocks: inout PrefixBlocks, into hashes: inout RigidArray<UInt64>
     ) {
         hashes.edit { output in
             for at in 0..<prompts.count where !blocks.isFull {
                 let range = prompts[at]
+                let first = start + (range.lowerBound >= moved.behind ? moved.by : 0)
                 blocks.update(
-                    ByteScan.part(buffer.span, start + range.lowerBound, start + range.upperBound),
+                    ByteScan.part(buffer.span, first + range.lowerBound, first + range.upperBound),
                     into: &output)
             }
             blocks.finish(into: &output)
