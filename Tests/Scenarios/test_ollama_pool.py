@@ -56,6 +56,11 @@ def pool(ports, workers=2, **spec):
         yield gateway
 
 
+def decisions(gateway):
+    """The picks that /decisions tells of, the newest first."""
+    return json.loads(gateway.admin("/decisions").body)["pools"][0]["decisions"]
+
+
 def chat(gateway, model, prompt="Why?", **more):
     content = json.dumps({"model": model, "messages": [{"role": "user", "content": prompt}], "stream": False, **more}).encode()
     with Client("127.0.0.1", gateway.port, timeout=60) as client:
@@ -76,11 +81,15 @@ def at_once(*calls):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_burst_for_a_cold_model_loads_one_node(workers):
-    """50 requests at once over 4 nodes with room: one of them loads it, and answers all."""
-    with nodes(4, "--load-time", "1s", "--decode-rate", "2000") as ports, pool(ports, workers) as gateway:
+    """50 requests at once over 4 nodes with room: one of them loads it, and answers all sooner than another could load it."""
+    with nodes(4, "--load-time", "4s", "--decode-rate", "4000") as ports, pool(ports, workers) as gateway:
         answers = at_once(*[lambda n=n: chat(gateway, "llama3", f"Question {n}") for n in range(50)])
         assert [a.status for a in answers] == [200] * 50, [a.body for a in answers if a.status != 200][:3]
         assert sum(bool(resident(p)) for p in ports) == 1, [resident(p) for p in ports]
+        wait_until(lambda: decisions(gateway)[0].get("model") == "llama3:latest", 5, what="the model's name")
+        rows = decisions(gateway)
+        assert len(rows) == 50 and sum(r["reason"] == "cold" for r in rows) == 1, rows
+        assert len({r["endpoint"] for r in rows}) == 1 and any(r["waitedMilliseconds"] > 0 for r in rows)
 
 
 def test_models_that_do_not_fit_together_are_kept_apart():

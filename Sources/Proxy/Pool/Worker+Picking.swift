@@ -34,6 +34,9 @@ extension Worker {
         for at in names.indices { requestHead.remove(named: ByteScan.bytes(names[at])) }
     }
 
+    /// What a request waits longer than its pool says.
+    private static var lostGrantMilliseconds: UInt64 { 2_000 }
+
     /// Asks for an endpoint and begins the attempt there, or waits, or says why there is none.
     mutating func pick(_ id: SlotID) {
         let pooled = exchanges[id].poolRequest
@@ -51,6 +54,10 @@ extension Worker {
         case .waiting(let ticket):
             poolRequests[pooled].pick = .waiting(ticket)
             exchanges[id].beginConnecting()
+            // The pool tells when the wait is over; should its word be lost, the exchange ends all the same.
+            exchanges[id].attemptDeadline =
+                now &+ ledger.queueDeadlineMilliseconds &+ Self.lostGrantMilliseconds
+            updateDeadline(exchange: id)
         case .rejected(let rejection): reject(id, rejection)
         }
     }
@@ -152,6 +159,8 @@ extension Worker {
             let ledger = ledger(ofPool: poolRequests[pooled].pool)
         else { return }
         poolRequests[pooled].pick = .none
+        exchanges[id].attemptDeadline = 0
+        updateDeadline(exchange: id)
         if let rejection = grant.rejection {
             reject(id, rejection)
         } else if let lease = ledger.claim(ticket, now: nowNanoseconds) {
