@@ -11,9 +11,23 @@ public final class PoolLedger: Sendable {
     public let engine: EngineKind
     /// How long a request waits for an endpoint at the most.
     public let queueDeadlineMilliseconds: UInt64
-    private let state: Lock<PoolState>
+    private let state: Lock<Guarded>
     private let blockBytes: Atomic<Int>
     private let publisher: Publisher
+
+    /// The state with the latest time that anybody came with: each thread has read its clock some time ago, and for the
+    /// pool time never goes back.
+    private struct Guarded: ~Copyable {
+        var pool: PoolState
+        private var latest: UInt64 = 0
+
+        init(_ pool: consuming PoolState) { self.pool = pool }
+
+        mutating func moved(to now: UInt64) -> UInt64 {
+            latest = max(latest, now)
+            return latest
+        }
+    }
 
     /// An empty pool; the same seed makes the same choices. `publisher` reaches the workers by their numbers.
     public init(
@@ -23,86 +37,100 @@ public final class PoolLedger: Sendable {
         queueDeadlineMilliseconds = configuration.queueDeadlineMilliseconds
         let fresh = PoolState(configuration, seed: seed)
         blockBytes = Atomic(fresh.prefixBlockBytes)
-        state = Lock(fresh)
+        state = Lock(Guarded(fresh))
         self.publisher = publisher
     }
 
+    /// Runs `body` alone with the pool at a moment that is not before any other.
+    private func hold<R>(_ now: UInt64, _ body: (inout PoolState, UInt64) -> R) -> R {
+        state.withLock { state in
+            let now = state.moved(to: now)
+            return body(&state.pool, now)
+        }
+    }
+
     /// Does something that may make room, and tells who got it.
-    private func change<R>(_ body: (inout PoolState) -> R) -> R {
-        let result = state.withLock { body(&$0) }
-        while let grant = state.withLock({ $0.nextGrant() }) { publisher.grant(grant) }
+    private func change<R>(_ now: UInt64, _ body: (inout PoolState, UInt64) -> R) -> R {
+        let result = hold(now, body)
+        tell()
         return result
+    }
+
+    private func tell() {
+        while let grant = state.withLock({ $0.pool.nextGrant() }) { publisher.grant(grant) }
     }
 
     /// Chooses an endpoint, or a place in the queue; `prefix` is the chain of the prompt, which may be empty.
     public func pick(
         _ request: PickRequest, prefix: Span<UInt64>, now: UInt64
     ) -> PickOutcome {
-        let outcome = state.withLock { $0.pick(request, prefix: prefix, now: now) }
+        let outcome = hold(now) { $0.pick(request, prefix: prefix, now: $1) }
         // Whoever waits may have been put out for the sake of this one.
-        if case .waiting = outcome { change { _ in } }
+        if case .waiting = outcome { tell() }
         return outcome
     }
 
     /// The first byte of a leased request's answer is there.
     public func started(_ lease: LeaseID, now: UInt64) {
-        change { $0.started(lease, now: now) }
+        change(now) { $0.started(lease, now: $1) }
     }
 
     /// A leased request still runs.
     public func renew(_ lease: LeaseID, now: UInt64) {
-        state.withLock { $0.renew(lease, now: now) }
+        hold(now) { $0.renew(lease, now: $1) }
     }
 
     /// Gives a lease back.
     public func finished(_ lease: LeaseID, _ result: LeaseResult, now: UInt64) {
-        change { $0.finished(lease, result, now: now) }
+        change(now) { $0.finished(lease, result, now: $1) }
     }
 
     /// Takes the lease that a grant told of; nil when it has ended.
     public func claim(_ ticket: Ticket, now: UInt64) -> Lease? {
-        state.withLock { $0.claim(ticket, now: now) }
+        hold(now) { $0.claim(ticket, now: $1) }
     }
 
     /// The asker waits no more.
     public func cancel(_ ticket: Ticket, now: UInt64) {
-        change { $0.cancel(ticket, now: now) }
+        change(now) { $0.cancel(ticket, now: $1) }
     }
 
     /// Replaces the members.
     public func setEndpoints(_ endpoints: [PoolEndpoint], now: UInt64) {
-        change { $0.setEndpoints(endpoints, now: now) }
+        change(now) { $0.setEndpoints(endpoints, now: $1) }
     }
 
     /// Takes over what a scrape or a poll said.
     public func observe(_ endpoint: UInt32, _ observation: EndpointObservation, now: UInt64) {
-        let bytes = change { state in
-            state.observe(endpoint, observation, now: now)
-            return state.prefixBlockBytes
+        let bytes = change(now) { pool, now in
+            pool.observe(endpoint, observation, now: now)
+            return pool.prefixBlockBytes
         }
         blockBytes.store(bytes, ordering: .relaxed)
     }
 
     /// Ends what has run out; to be called a few times a second.
     public func sweep(now: UInt64) {
-        change { $0.sweep(now: now) }
+        change(now) { $0.sweep(now: $1) }
     }
 
     /// How a pick would end now, and why; not for the request's path.
     public func explain(
         _ request: PickRequest, prefix: Span<UInt64>, now: UInt64, into output: inout Explanation
     ) {
-        state.withLock { $0.explain(request, prefix: prefix, now: now, into: &output) }
+        hold(now) { $0.explain(request, prefix: prefix, now: $1, into: &output) }
     }
 
     /// The last decisions, the newest first; not for the request's path.
     public func decisions(limit: Int) -> [Decision] {
-        state.withLock { pool in (0..<min(limit, pool.decisionCount)).map { pool.decision($0) } }
+        state.withLock { state in
+            (0..<min(limit, state.pool.decisionCount)).map { state.pool.decision($0) }
+        }
     }
 
     /// The state of a member; nil for others.
     public func status(of endpoint: UInt32) -> EndpointStatus? {
-        state.withLock { $0.status(of: endpoint) }
+        state.withLock { $0.pool.status(of: endpoint) }
     }
 
     /// Bytes of a block of a prompt, as its hashes are to be made.
@@ -110,6 +138,6 @@ public final class PoolLedger: Sendable {
 
     /// How many requests wait, and how many run.
     public var counts: (waiting: Int, running: Int) {
-        state.withLock { ($0.waitingCount, $0.leaseCount) }
+        state.withLock { ($0.pool.waitingCount, $0.pool.leaseCount) }
     }
 }

@@ -85,7 +85,7 @@ def test_a_burst_for_a_cold_model_loads_one_node(workers):
     with nodes(4, "--load-time", "4s", "--decode-rate", "4000") as ports, pool(ports, workers) as gateway:
         answers = at_once(*[lambda n=n: chat(gateway, "llama3", f"Question {n}") for n in range(50)])
         assert [a.status for a in answers] == [200] * 50, [a.body for a in answers if a.status != 200][:3]
-        assert sum(bool(resident(p)) for p in ports) == 1, [resident(p) for p in ports]
+        assert sum(bool(resident(p)) for p in ports) == 1, "\n".join(map(json.dumps, decisions(gateway)))
         wait_until(lambda: decisions(gateway)[0].get("model") == "llama3:latest", 5, what="the model's name")
         rows = decisions(gateway)
         assert len(rows) == 50 and sum(r["reason"] == "cold" for r in rows) == 1, rows

@@ -33,7 +33,7 @@ struct ModelPlace: BitwiseCopyable {
     /// Whether it is in memory, as far as one knows; what an answer showed counts for five minutes, an
     /// engine's usual time to keep a model.
     func isResident(_ now: UInt64) -> Bool {
-        facts.contains(.resident) || (seenAt != 0 && now &- seenAt < 300_000_000_000)
+        facts.contains(.resident) || (seenAt != 0 && now < seenAt &+ 300_000_000_000)
     }
 }
 

@@ -21,6 +21,8 @@ struct EndpointProbe: Sendable {
     private var dueAt: [UInt64]
     /// What is being asked.
     private(set) var asked: ProbeTask?
+    /// When: an answer says what was then, and maybe no longer when it comes.
+    private var askedAt: UInt64 = 0
 
     private(set) var isReady = true
     private var failures = 0
@@ -59,6 +61,7 @@ struct EndpointProbe: Sendable {
         let task = ProbeTask.allCases.min { dueAt[$0.rawValue] < dueAt[$1.rawValue] }
         guard let task, dueAt[task.rawValue] <= now else { return nil }
         asked = task
+        askedAt = now
         return task
     }
 
@@ -184,7 +187,7 @@ struct EndpointProbe: Sendable {
     private func observation(
         _ task: ProbeTask, _ now: UInt64, _ wallSeconds: Int64
     ) -> EndpointObservation? {
-        var observation = EndpointObservation(observedAt: now &* 1_000_000, isReady: isReady)
+        var observation = EndpointObservation(observedAt: askedAt &* 1_000_000, isReady: isReady)
         switch task {
         case .health: return nil
         case .load: addLoad(&observation)
