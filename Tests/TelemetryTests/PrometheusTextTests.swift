@@ -166,7 +166,8 @@ import Testing
                     (0x61...0x7A).contains($0) || (0x30...0x39).contains($0) || $0 == 0x5F
                 })
         }
-        #expect(types.count == 2 + Counter.allCases.count + Gauge.allCases.count + 2 + 4)
+        let histograms = Histogram.Kind.allCases.count
+        #expect(types.count == 2 + Counter.allCases.count + Gauge.allCases.count + 2 + histograms)
     }
 
     private static func family(_ name: String) -> String {
