@@ -8,18 +8,18 @@ import Telemetry
 
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
-    /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
+    /// Sends the request over a pooled connection, with what of `rest` is its content, or begins a new one.
     ///
     /// Not inlined: a call costs less than what a larger caller could not hold in registers.
     @inline(never)
-    mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
+    mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Begun {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
             endpoint: endpoint, now: now, nanoseconds: nowNanoseconds)
         if hasDeadline { updateDeadline(exchange: id) }
         guard let upstream = takeIdle(endpoint: endpoint, for: id) else {
             connect(id, row)
-            return 0
+            return Begun(used: 0)
         }
         shard.add(.upstreamReuses, 1)
         return sendRequest(id, upstream, rest, overPooled: true)
@@ -286,7 +286,11 @@ extension Worker {
         var mustArm = false
         /// The content is to be kept for another attempt.
         var holds = false
-        /// What the part means for the exchange, unless the link failed.
+        /// Kept content is left to be sent.
+        var replays = false
+        /// The request is whole and sent.
+        var isSent = false
+        /// What the part means for the exchange.
         var step = Exchange.RequestStep.goesOn
     }
 
@@ -294,50 +298,58 @@ extension Worker {
     @inline(always)
     private mutating func sendRequest(
         _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, overPooled: Bool
-    ) -> Int {
-        exchanges[id].upstream = upstream
-        if overPooled { exchanges[id].usedPooled = true }
+    ) -> Begun {
         let sent = Self.send(
-            &exchanges[id], over: &upstreams[upstream], rest, now: now, &cipher, &buffers)
+            &exchanges[id], over: &upstreams[upstream], upstream, rest, overPooled: overPooled,
+            now: now, &cipher, &buffers)
         if sent.mustArm {
             timers.schedule(
                 Token(kind: TokenKind.upstream, upstream), at: upstreams[upstream].timer.at)
         }
         if sent.holds { hold(id, rest.extracting(0..<sent.part.upTo)) }
         if sent.result == .failed {
-            tookUnsent(id, sent.part)
+            if sent.step == .ended { endClientDeadline(id) }
             requestWriteFailed(id)
         } else if sent.step == .malformed || sent.step == .tooLarge {
             refuseContent(id, sent.part)
         }
-        if exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
+        if sent.replays, exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
         // Otherwise both deadlines stand: the client has none since its exchange began, the backend's has just moved.
-        return sent.part.upTo
+        return Begun(used: sent.part.upTo, isSent: sent.isSent)
     }
 
     @inline(always)
     private static func send(
-        _ exchange: inout Exchange, over upstream: inout Upstream, _ rest: Span<UInt8>,
-        now: UInt64, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
+        _ exchange: inout Exchange, over upstream: inout Upstream, _ id: SlotID,
+        _ rest: Span<UInt8>, overPooled: Bool, now: UInt64, _ cipher: inout CipherBuffers,
+        _ buffers: inout BufferPool
     ) -> Sent {
+        exchange.upstream = id
+        if overPooled { exchange.usedPooled = true }
         exchange.phase = .awaitingHead
         exchange.sentBytes = true
         var sent = Sent(part: Relay.Part(upTo: 0), result: .taken)
         if !rest.isEmpty, !exchange.requestDone, !exchange.requestReframes {
             sent.part = Relay.part(&exchange.request, rest, from: 0)
         }
+        // Counted before it is sent, so that less has to be remembered; whether that succeeds makes no difference.
+        if !rest.isEmpty { sent.step = exchange.took(sent.part) }
         let start = Int(exchange.record.head.start)
-        let end =
-            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
-        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
+        var end = exchange.buffer.count
+        exchange.replayed = .max
+        if end > start &+ Scratch.tickBytes, rest.isEmpty {
+            end = start &+ Scratch.tickBytes
+            exchange.replayed = UInt32(truncatingIfNeeded: end)
+            sent.replays = true
+        }
         sent.result = link(
             exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
             over: &upstream.link, &cipher, &buffers)
-        sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
         sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
-        if !rest.isEmpty, sent.result != .failed { sent.step = exchange.took(sent.part) }
+        sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
+        sent.isSent = exchange.requestDone && sent.result != .failed
         return sent
     }
 
@@ -369,7 +381,12 @@ extension Worker {
     /// Counts a part of the request's content that was read and that the link did not take; it may be held.
     @inline(never)
     private mutating func tookUnsent(_ id: SlotID, _ part: Relay.Part) {
-        guard exchanges[id].took(part) == .ended else { return }
+        if exchanges[id].took(part) == .ended { endClientDeadline(id) }
+    }
+
+    /// The request has been read to its end: the client's time for it is over.
+    @inline(never)
+    private mutating func endClientDeadline(_ id: SlotID) {
         let downstream = exchanges[id].downstream
         if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
     }
@@ -388,9 +405,7 @@ extension Worker {
     private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break
-        case .ended:
-            let downstream = exchanges[id].downstream
-            if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
+        case .ended: endClientDeadline(id)
         case .malformed, .tooLarge:
             refuseContent(id, part)
             return
