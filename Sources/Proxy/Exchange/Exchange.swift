@@ -45,6 +45,8 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var called: ExchangeMarks { ExchangeMarks(rawValue: 8) }
     /// It has a `poolRequest`.
     static var pooled: ExchangeMarks { ExchangeMarks(rawValue: 16) }
+    /// It has no request: all bytes of the client's connection go to one backend.
+    static var stream: ExchangeMarks { ExchangeMarks(rawValue: 32) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
@@ -81,7 +83,7 @@ struct ExchangeTimes: BitwiseCopyable {
 
 /// One request and its answers: what was decided, how far each direction is, what is to be told at the end.
 struct Exchange: ~Copyable {
-    // What it is given. What begins with a constant stands apart, side by side, so that few stores make it.
+    // What it is given. What begins with a constant stands apart, in whole words, so that few stores make it.
     let downstream: SlotID
     let decision: KeptDecision
     let began: UInt64
@@ -102,8 +104,6 @@ struct Exchange: ~Copyable {
     let acceptsTrailers: Bool
     /// The client may end its sending side and still get its answer.
     let allowsHalfClose: Bool
-    /// It has no request: all bytes of the client's connection go to one backend.
-    let isStream: Bool
     private(set) var marks: ExchangeMarks
     var requestDone: Bool
     private let byAddress = ByAddress()
@@ -196,7 +196,6 @@ struct Exchange: ~Copyable {
         request = ContentReader(head.framing)
         requestDone = head.framing.isEmpty
         allowsHalfClose = settings.allowsHalfClose
-        isStream = false
         // Content would stand between the head and what is said in the other protocol: such a request is an ordinary
         // one, as a server may choose (RFC 9110 §7.8).
         marks = head.upgrade == .websocket && head.framing.isEmpty ? .upgrades : []
@@ -223,8 +222,7 @@ struct Exchange: ~Copyable {
         request = ContentReader(.none)
         requestDone = true
         allowsHalfClose = true
-        isStream = true
-        marks = []
+        marks = .stream
         contentBytesMax = .max
         times = settings.other
     }
@@ -248,12 +246,14 @@ struct Exchange: ~Copyable {
         request = ContentReader(.none)
         requestDone = false
         allowsHalfClose = true
-        isStream = false
         marks = [.carrier, .called]
         namesEndpoint = true
         contentBytesMax = .max
         times = ExchangeTimes()
     }
+
+    /// It has no request: all bytes of the client's connection go to one backend.
+    var isStream: Bool { marks.contains(.stream) }
 
     /// The request asks to go on with WebSocket.
     var upgrades: Bool { marks.contains(.upgrades) }
