@@ -78,7 +78,6 @@ struct SessionCore: ~Copyable {
         var at = 0
         let known = numbers.highest
         while let header = scanner.next(bytes, from: &at) {
-            let isNew = header.stream > numbers.highest
             if header.type == 1, role == .server, !numbers.take(header.stream) {
                 hasBrokenRules = true
                 return false
@@ -88,14 +87,14 @@ struct SessionCore: ~Copyable {
                 flood = .lateData
                 return false
             }
-            guard let kind = judge(header, isNew: isNew) else { continue }
+            guard let kind = judge(header, known: known) else { continue }
             flood = kind
             return false
         }
         return true
     }
 
-    private mutating func judge(_ header: FrameScanner.Header, isNew: Bool) -> Flood? {
+    private mutating func judge(_ header: FrameScanner.Header, known: UInt32) -> Flood? {
         let kind: Flood
         switch header.type {
         case 0:
@@ -108,7 +107,7 @@ struct SessionCore: ~Copyable {
             kind = .emptyData
         case 1, 5:
             continuations = 0
-            if isNew || !isStray(header) { return nil }
+            if !isStray(header, known: known) { return nil }
             kind = .unknownFrame
         case 9:
             continuations &+= 1
@@ -130,9 +129,12 @@ struct SessionCore: ~Copyable {
         return budget.spend(kind, now: now) ? nil : kind
     }
 
-    /// Whether a head belongs to no stream that is there: the library passes over it without a word.
-    private mutating func isStray(_ header: FrameScanner.Header) -> Bool {
-        role == .server && header.type == 1
+    /// Whether a head belongs to a stream that is over: the library passes over it without a word.
+    ///
+    /// `known`: as for `isLate`. Trailers that come with their request are no stray ones: if it is refused or reset,
+    /// that is counted.
+    private mutating func isStray(_ header: FrameScanner.Header, known: UInt32) -> Bool {
+        role == .server && header.type == 1 && header.stream <= known
             && streams.find(number: Int32(clamping: header.stream)) == nil
     }
 

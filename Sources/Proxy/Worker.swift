@@ -126,6 +126,8 @@ public struct Worker: ~Copyable {
     var buffers: BufferPool
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
+    /// A piece of an answer with the client's name of a model in it.
+    var restored = Buffer(capacity: Scratch.outputBytes)
     /// The chain of hashes of a prompt.
     var prefixHashes = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
     /// What was decided about `requestHead`.

@@ -9,6 +9,8 @@ import Synchronization
 /// itself.
 public final class PoolLedger: Sendable {
     public let engine: EngineKind
+    /// How long a request waits for an endpoint at the most.
+    public let queueDeadlineMilliseconds: UInt64
     private let state: Lock<PoolState>
     private let blockBytes: Atomic<Int>
     private let publisher: Publisher
@@ -18,6 +20,7 @@ public final class PoolLedger: Sendable {
         _ configuration: PoolConfiguration, seed: UInt64, publisher: Publisher = Publisher([])
     ) {
         engine = configuration.engine
+        queueDeadlineMilliseconds = configuration.queueDeadlineMilliseconds
         let fresh = PoolState(configuration, seed: seed)
         blockBytes = Atomic(fresh.prefixBlockBytes)
         state = Lock(fresh)

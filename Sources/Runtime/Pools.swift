@@ -86,6 +86,15 @@ public struct PoolDescription: Sendable {
         self.ledger = ledger
     }
 
+    /// What a model's name becomes; nil when it stays.
+    public func targets(of model: Span<UInt8>) -> [RewriteTarget]? {
+        for row in rewrites {
+            guard let name = row.model else { return row.targets }
+            if ByteScan.equal(name.utf8Span.span, model) { return row.targets }
+        }
+        return nil
+    }
+
     /// The priority of an objective; 0 when the pool has none of this name (`inference-extension.md` §2).
     public func priority(_ objective: Span<UInt8>) -> Int32 {
         for known in objectives where ByteScan.equal(known.name.span, objective) {

@@ -235,7 +235,8 @@ class Traffic:
             return self.mirrors(entry, deadline)
         if entry.get("repeat") and entry["repeat"] > 1:
             return self.repeat(entry)
-        row, last, wanted = 0, None, 1 if entry.get("protocol") in STREAMS else 3
+        # «Retried until the weighted choice hits this pool»: three in a row would be luck.
+        row, last, wanted = 0, None, 1 if entry.get("protocol") in STREAMS or "retried until" in entry.get("name", "") else 3
         while row < wanted:
             try:
                 self.once(entry)

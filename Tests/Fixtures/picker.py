@@ -162,7 +162,7 @@ class Call:
     def __init__(self, context):
         self.context, self.at, self.ended, self.ended_at = context, time.monotonic(), threading.Event(), None
         self.request, self.answer, self.modes, self.served = [], [], {}, None
-        self.body, self.answer_body, self.pieces, self.trailers, self.finished = b"", b"", 0, [], False
+        self.body, self.answer_body, self.pieces, self.trailers, self.finished = bytearray(), bytearray(), 0, [], False
         context.add_callback(self._end)
 
     def _end(self):

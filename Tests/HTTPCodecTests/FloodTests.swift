@@ -100,6 +100,10 @@ import Testing
                 [.headers($0, Frame.post, end: false), .headers($0, [("a", "b")], end: false)]
             }
         ),
+        (
+            "malformed trailers",
+            { [.headers($0, Frame.post, end: false), .headers($0, [("A", "b")])] }
+        ),
     ]
 
     @Test(arguments: FloodTests.provocations.indices)
@@ -281,6 +285,23 @@ import Testing
         #expect(raw.server.flood == nil)
         raw.send(Array(repeating: .headers(1, Frame.get), count: 60))
         expectCalm(raw, .unknownFrame)
+    }
+
+    @Test func `trailers that come with their request are those of a stream that is there`() {
+        var limits = HTTP2Limits()
+        limits.concurrentStreamsMax = 1
+        let raw = RawClient(limits)
+        // Each stream but the first is refused, which counts as a reset and as nothing else.
+        for index in 0..<101 {
+            let stream = UInt32(2 * index + 1)
+            raw.send(.headers(stream, Frame.post, end: false), .headers(stream, [("a", "b")]))
+        }
+        #expect(raw.server.flood == nil)
+        // Of those that are left the heads are stray: a hundred may be.
+        raw.send(Array(repeating: .headers(201, [("a", "b")]), count: 100))
+        #expect(raw.server.flood == nil)
+        raw.send(.headers(203, Frame.post, end: false), .headers(203, [("a", "b")]))
+        expectCalm(raw, .reset)
     }
 
     @Test func `a long stream of small messages trips nothing`() throws {

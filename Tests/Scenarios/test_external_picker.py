@@ -391,6 +391,21 @@ def test_a_slow_client_of_a_large_answer():
             assert sha(client.read("POST").body) == sha(LARGE * 4)
 
 
+@pytest.mark.parametrize("style", ["lwepp", "llmd"])
+def test_answers_that_the_picker_does_not_see(two, style):
+    """`picker.responseBody: Skip`: it gets the head and says what becomes of it; content goes to the client as it came."""
+    a, b = two
+    with Picker([b.port], style=style) as picker, \
+            pool([a, b], picker, parameters={"picker": {"responseBody": "Skip"}}) as gateway, gateway.client() as client:
+        for body in (b"", SMALL, LARGE):
+            answer = client.request("POST", "/v1/x", body=body)
+            assert echoed(answer)["sha256"] == sha(body) and answer.get("content-length") == str(len(answer.body))
+            assert answer.get("x-went-into-resp-headers") == "true"
+            call = picker.last()
+            assert call.modes == {"request": 4, "response": 0} and not call.answer_body
+            assert call.ended.wait(5)
+
+
 # -- TLS and several pickers
 
 def test_tls_without_verification(two):

@@ -2,6 +2,7 @@
 import json
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -158,3 +159,95 @@ def test_hundreds_of_streams_on_connections_that_the_server_closes(real):
 def test_ollama_gets_a_local_host(real):
     """Ollama on loopback answers 403 to a foreign Host: the gateway sends the endpoint's."""
     assert real.get("/ollama/api/version", host="ai.homelab.example").status == 200
+
+
+# -- three llama.cpp servers behind one Backend
+
+@pytest.fixture(scope="module")
+def three():
+    """Three servers of the tiny model, picked by the gateway."""
+    try:
+        parts = [servers.llama(free_port(), "tiny") for _ in range(3)]
+    except servers.Unavailable as why:
+        pytest.skip(f"REAL PARTS SKIPPED: {why}")
+    try:
+        with serving(None, rules=[docs.rule(["llama"])], extra=[docs.backend(parts, "llama", modelServer="llama.cpp")]) as gateway:
+            def ready():
+                pools = json.loads(gateway.admin("/endpoints").body)["pools"]
+                return pools and all(e["state"] == "ready" for e in pools[0]["endpoints"])
+            gateway.ready = ready
+            wait_until(ready, 10, what="three servers that are ready")
+            time.sleep(1)                      # each was asked what it has
+            gateway.parts = parts
+            yield gateway
+    finally:
+        for part in parts:
+            part.__exit__()
+
+
+def say(gateway, messages):
+    """One turn of a conversation: (status, answer)."""
+    content = json.dumps({"model": "tiny", "messages": messages, "max_tokens": 8, "temperature": 0}).encode()
+    with gateway.client(timeout=30) as client:
+        answer = client.request("POST", "/v1/chat/completions", [("Content-Type", "application/json")], content)
+    return answer.status, json.loads(answer.body)
+
+
+def turns_of(gateway, name, turns, results):
+    """A conversation of so many turns; adds (tokens of the prompt before, cached tokens) for each turn but the first."""
+    messages, before = [{"role": "system", "content": f"You are gateway {name}. " * 10}, {"role": "user", "content": "Begin."}], 0
+    for turn in range(turns):
+        status, answer = say(gateway, messages)
+        assert status == 200, answer
+        usage = answer["usage"]
+        if turn:
+            results.append((before, usage["prompt_tokens_details"]["cached_tokens"]))
+        before = usage["prompt_tokens"]
+        messages += [answer["choices"][0]["message"], {"role": "user", "content": f"Go on, {name}, with part {turn}."}]
+        yield
+
+
+def talk(gateway, name, turns, results):
+    for _ in turns_of(gateway, name, turns, results):
+        pass
+
+
+def found(results):
+    """How many turns found the one before in the server's cache."""
+    return sum(cached >= 0.9 * before for before, cached in results)
+
+
+def test_conversations_stay_where_their_prefix_is(three, figure):
+    """Six in turns, as people talk: each turn finds the one before in the server's cache, as the server tells."""
+    results = []
+    for _ in zip(*[turns_of(three, f"number {n} of six", 5, results) for n in range(6)]):
+        pass
+    figure("turns of six conversations on three llama.cpp servers that found their prefix", f"{found(results)} of {len(results)}")
+    assert found(results) == 24, results
+    assert len({line["endpoint"] for line in three.access()[-30:]}) > 1, "all went to one server"
+
+
+def test_conversations_at_once(three, figure):
+    """Six without a pause: a turn may go elsewhere when that is sooner, which with so small a model it may be."""
+    results = []
+    threads = [threading.Thread(target=talk, args=(three, f"{n} at once", 5, results)) for n in range(6)]
+    [t.start() for t in threads]
+    [t.join(60) for t in threads]
+    figure("the same, all at once", f"{found(results)} of {len(results)}")
+    assert len(results) == 24 and found(results) >= 12, results
+
+
+def test_a_killed_server_costs_no_request_and_a_returned_one_is_used(three):
+    """Kill, then requests; start again at the same port, then it answers some."""
+    victim = three.parts[0]
+    victim.process.kill()
+    victim.process.wait(10)
+    results = []
+    for n in range(6):
+        talk(three, f"survivor {n}", 2, results)
+    three.parts[0] = servers.llama(victim.port, "tiny")
+
+    def is_used():
+        talk(three, f"returned {time.monotonic()}", 1, results)
+        return any(line["endpoint"] == f"127.0.0.1:{victim.port}" for line in three.access()[-2:])
+    wait_until(is_used, 30, what="a request at the server that came back")

@@ -110,8 +110,7 @@ struct AdminAccess: Sendable {
     }
 
     private static func notFound(_ path: String, on port: AdminPort) -> AdminReply {
-        let later = ["/decisions", "/connections"]
-        if port == .admin, later.contains(path) {
+        if port == .admin, path == "/connections" {
             return .sentence(
                 404,
                 """

@@ -23,6 +23,11 @@ struct AdminPages: Sendable {
             let now = Clock.monotonicMilliseconds()
             let pages = EndpointPages(endpoints.withLock { $0 }, now: now)
             return AdminReply(200, .json, pages.json)
+        case .decisions:
+            let pages = DecisionPages(
+                endpoints.withLock { $0 }, now: Clock.monotonicMilliseconds(),
+                wallMilliseconds: Clock.wallNanoseconds() / 1_000_000)
+            return AdminReply(200, .json, pages.json)
         case .config: return AdminReply(200, .json, ConfigJSON.json(state.documents))
         case .page: return AdminReply(200, .html, Array(Self.page(state).utf8))
         case .drain, .logLevel:

@@ -15,6 +15,7 @@ enum AdminRoute: String, CaseIterable, Sendable {
     case status = "/status"
     case config = "/config"
     case endpoints = "/endpoints"
+    case decisions = "/decisions"
     case drain = "/drain"
     case logLevel = "/log-level"
 

@@ -11,7 +11,8 @@ extension FieldChecks {
             refuse(
                 "spec.appProtocol",
                 "\"\(text)\" is not a protocol of pools; "
-                    + (meant.map { "did you mean \"\($0)\"?" } ?? "use \(sentenceList(names, "or"))"))
+                    + (meant.map { "did you mean \"\($0)\"?" }
+                        ?? "use \(sentenceList(names, "or"))"))
         }
         guard let (reference, path) = spec.picker else { return }
         objectName(reference.name, path + ".name")
@@ -27,7 +28,8 @@ extension FieldChecks {
             refuse(
                 path + ".failureMode",
                 "\"\(mode)\" is not a failure mode; "
-                    + (hint.map { "did you mean \"\($0)\"?" } ?? "use \(sentenceList(names, "or"))"))
+                    + (hint.map { "did you mean \"\($0)\"?" }
+                        ?? "use \(sentenceList(names, "or"))"))
         }
     }
 

@@ -60,6 +60,8 @@ public struct EndpointObservation: BitwiseCopyable, Sendable {
         public static var lora: Known { Known(rawValue: 4) }
         public static var resident: Known { Known(rawValue: 8) }
         public static var disk: Known { Known(rawValue: 16) }
+        /// It answers for every name with the one model that it holds, as a lone llama.cpp does.
+        public static var anyModel: Known { Known(rawValue: 32) }
     }
 
     /// When the answer came; monotonic nanoseconds.

@@ -220,8 +220,9 @@ extension PoolState {
             var isWarm = true
             var residency = ResidencyClass.inVRAM
             if loads {
-                let isSame = place.options == 0 || place.options == options
-                isWarm = isSame && (place.isResident(now) || place.loading > 0)
+                let servesAny = rows[slot].known.contains(.anyModel)
+                let isSame = servesAny || place.options == 0 || place.options == options
+                isWarm = isSame && (servesAny || place.isResident(now) || place.loading > 0)
                 if isWarm {
                     tally.warm += 1
                     if hasRoom { tally.warmWithRoom += 1 }

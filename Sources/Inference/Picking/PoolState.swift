@@ -250,8 +250,10 @@ public struct PoolState: ~Copyable {
         }
         if all.blockSize == 0 { all.blockSize = old.blockSize }
         if all.blockCount == 0 { all.blockCount = old.blockCount }
-        let lasting: EndpointObservation.Known = [.disk, .resident, .lora]
+        let lasting: EndpointObservation.Known = [.disk, .resident, .lora, .anyModel]
         all.known = new.known.union(old.known.intersection(lasting))
+        // A list of what is loaded tells that there is more than one.
+        if new.known.contains(.resident) { all.known.remove(.anyModel) }
         observations[slot] = all
         rows[slot].isReady = new.isReady
         rows[slot].known = all.known

@@ -17,7 +17,7 @@ enum ContentType {
         begins(value, "application/json") || begins(value, "multipart/form-data")
     }
 
-    private static func begins(_ value: Span<UInt8>, _ type: StaticString) -> Bool {
+    static func begins(_ value: Span<UInt8>, _ type: StaticString) -> Bool {
         let count = type.utf8CodeUnitCount
         guard value.count >= count,
             ByteScan.equalFolding(value.extracting(first: count), ByteScan.bytes(type))

@@ -11,6 +11,8 @@ struct AnswerFacts: BitwiseCopyable {
     var keepsAlive: Bool
     /// The worker is draining: the client is to come back over a new connection.
     var isDraining: Bool
+    /// The client's name of a model is put back into it.
+    var restores = false
     /// Its content type says that it tells its own end.
     var isStream: Bool
     /// When it came, worker nanoseconds.
@@ -104,6 +106,11 @@ extension Exchange {
             answerFraming = isOld ? .untilClose : .chunked
             answerReframes = !isOld
             upstreamReusable = false
+        }
+        if facts.restores, !facts.framing.isEmpty {
+            // Its length will be another.
+            answerFraming = isOld ? .untilClose : .chunked
+            answerReframes = true
         }
         if !facts.keepsAlive { upstreamReusable = false }
         closesClient =

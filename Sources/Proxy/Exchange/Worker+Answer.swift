@@ -352,6 +352,7 @@ extension Worker {
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
+        if exchanges[id].poolRequest != .none { facts.restores = restoresModel(id, bytes) }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
                 UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))
@@ -459,12 +460,17 @@ extension Worker {
         }
         var reader = exchanges[id].response
         let headBytes = framed.count
-        let piece = bytes.extracting(
-            0..<Relay.framable(bytes.count, room: framed.freeCapacity))
-        let step = Relay.reframe(
-            &reader, &exchanges[id].answerTrailers, piece, into: &framed,
-            chunked: exchanges[id].answerFraming == .chunked,
-            trailers: exchanges[id].acceptsTrailers)
+        let step: Relay.Reframed
+        if isRestoring(id) {
+            step = restore(id, &reader, bytes, into: &framed)
+        } else {
+            let piece = bytes.extracting(
+                0..<Relay.framable(bytes.count, room: framed.freeCapacity))
+            step = Relay.reframe(
+                &reader, &exchanges[id].answerTrailers, piece, into: &framed,
+                chunked: exchanges[id].answerFraming == .chunked,
+                trailers: exchanges[id].acceptsTrailers)
+        }
         exchanges[id].response = reader
         exchanges[id].scanEnd(framed.span.extracting(headBytes..<framed.count))
         if !sendAnswer(id, framed.span) { return bytes.count }

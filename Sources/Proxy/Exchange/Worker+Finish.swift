@@ -95,6 +95,7 @@ extension Worker {
             var last = Buffer()
             swap(&last, &output)
             last.removeAll()
+            if isRestoring(id) { finishRestoring(id, into: &last) }
             Relay.end(&last, inTrailers: exchanges[id].answerTrailers)
             let downstream = exchanges[id].downstream
             exchanges[id].sentToClient += UInt64(last.count)

@@ -27,6 +27,12 @@ struct PoolRequest: ~Copyable {
     var contentBytes = 0
     /// The content stands in the buffer as one chunk; its size is written when all of it is there.
     var isChunked = false
+    /// The name that stands in the content instead of the client's own.
+    var served: ModelName?
+    /// Where content after it has moved to, by how many bytes.
+    var moved = (behind: Int.max, by: 0)
+    /// Puts the client's name back into the answer.
+    var restore: ModelNameRestore?
     /// The last chunk is written and trailer lines follow.
     var isInTrailers = false
 

@@ -11,7 +11,7 @@ import Telemetry
 /// other one send the same bytes from the same place. Content that came in chunks stands there as one chunk.
 extension Worker {
     /// The line of a chunk's size that `holdContent` writes, with leading zeros.
-    private static var chunkLine: StaticString { "00000000\r\n" }
+    static var chunkLine: StaticString { "00000000\r\n" }
 
     /// Begins the request in `requestHead`, whose cluster is a pool; returns how many bytes of `rest` were used.
     @inline(never)
@@ -188,6 +188,6 @@ extension Worker {
             if !poolRequests[pooled].isInTrailers, !endChunk(id) { return }
             if !keepHeld(id, ByteScan.bytes("\r\n")) { return }
         }
-        pick(id)
+        if rewriteModel(id) { pick(id) }
     }
 }

@@ -26,10 +26,16 @@ extension Worker {
             poolRequests[pooled].request.priority = clusters.pools[Int(row)].priority(
                 requestHead.span(objective))
         }
+        // A name can be put back only into what can be read.
+        let row = clusters.clusters[Int(decision.cluster)].pool
+        if !clusters.pools[Int(row)].rewrites.isEmpty { requestHead.remove(.acceptEncoding) }
         if !hasNamedModel { requestHead.remove(named: ByteScan.bytes(Self.modelField)) }
         let names = RoutingField.all
         for at in names.indices { requestHead.remove(named: ByteScan.bytes(names[at])) }
     }
+
+    /// What a request waits longer than its pool says.
+    private static var lostGrantMilliseconds: UInt64 { 2_000 }
 
     /// Asks for an endpoint and begins the attempt there, or waits, or says why there is none.
     mutating func pick(_ id: SlotID) {
@@ -48,6 +54,10 @@ extension Worker {
         case .waiting(let ticket):
             poolRequests[pooled].pick = .waiting(ticket)
             exchanges[id].beginConnecting()
+            // The pool tells when the wait is over; should its word be lost, the exchange ends all the same.
+            exchanges[id].attemptDeadline =
+                now &+ ledger.queueDeadlineMilliseconds &+ Self.lostGrantMilliseconds
+            updateDeadline(exchange: id)
         case .rejected(let rejection): reject(id, rejection)
         }
     }
@@ -70,7 +80,7 @@ extension Worker {
         guard poolRequests[pooled].peek != nil, poolRequests[pooled].request.model == 0,
             let facts = poolRequests[pooled].peek?.facts
         else { return }
-        if let model = facts.model {
+        if let model = poolRequests[pooled].served ?? facts.model {
             poolRequests[pooled].request.model = PickingHash.model(model.span, engine: engine)
         }
         poolRequests[pooled].request.options = UInt32(clamping: facts.contextLength ?? 0)
@@ -83,25 +93,29 @@ extension Worker {
     mutating func hashPrompt(_ id: SlotID, _ pooled: SlotID, blockBytes: Int) {
         prefixHashes.removeAll()
         guard let facts = poolRequests[pooled].peek?.facts, facts.prompts.count > 0,
-            poolRequests[pooled].peek?.isEncoded == false, let model = facts.model
+            poolRequests[pooled].peek?.isEncoded == false,
+            let model = poolRequests[pooled].served ?? facts.model
         else { return }
         let start = poolRequests[pooled].contentStart
         var blocks = PrefixBlocks(model: model, blockBytes: blockBytes)
         var hashes = RigidArray<UInt64>()
         swap(&hashes, &prefixHashes)
-        Self.hash(exchanges[id].buffer, from: start, facts.prompts, &blocks, into: &hashes)
+        Self.hash(
+            exchanges[id].buffer, from: start, facts.prompts, poolRequests[pooled].moved, &blocks,
+            into: &hashes)
         swap(&hashes, &prefixHashes)
     }
 
     private static func hash(
         _ buffer: borrowing Buffer, from start: Int, _ prompts: PromptRanges,
-        _ blocks: inout PrefixBlocks, into hashes: inout RigidArray<UInt64>
+        _ moved: (behind: Int, by: Int), _ blocks: inout PrefixBlocks, into hashes: inout RigidArray<UInt64>
     ) {
         hashes.edit { output in
             for at in 0..<prompts.count where !blocks.isFull {
                 let range = prompts[at]
+                let first = start + (range.lowerBound >= moved.behind ? moved.by : 0)
                 blocks.update(
-                    ByteScan.part(buffer.span, start + range.lowerBound, start + range.upperBound),
+                    ByteScan.part(buffer.span, first + range.lowerBound, first + range.upperBound),
                     into: &output)
             }
             blocks.finish(into: &output)
@@ -145,6 +159,8 @@ extension Worker {
             let ledger = ledger(ofPool: poolRequests[pooled].pool)
         else { return }
         poolRequests[pooled].pick = .none
+        exchanges[id].attemptDeadline = 0
+        updateDeadline(exchange: id)
         if let rejection = grant.rejection {
             reject(id, rejection)
         } else if let lease = ledger.claim(ticket, now: nowNanoseconds) {

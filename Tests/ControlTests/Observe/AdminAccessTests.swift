@@ -126,7 +126,7 @@ struct AdminAccessTests {
         #expect(
             words("/config", .metrics)
                 == "Nothing is here; there are GET /livez, GET /readyz, GET /metrics.\n")
-        #expect(words("/decisions", .admin).hasPrefix("This version does not show decisions yet"))
+        #expect(words("/connections", .admin).hasPrefix("This version does not show connections yet"))
         #expect(words("/config/", .admin).hasPrefix("Nothing is here"))
     }
 

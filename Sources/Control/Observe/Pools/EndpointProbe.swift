@@ -44,8 +44,8 @@ struct EndpointProbe: Sendable {
         self.endpoint = endpoint
         dueAt = ProbeTask.allCases.map { task in
             guard endpoint.isPlain, let ask = endpoint.engine.ask(task) else { return .max }
-            // What is asked seldom is asked soon the first time.
-            return now + UInt64(Double(min(ask.milliseconds, 1_000)) * jitter)
+            // A gateway that has just begun shall soon know what it chooses between.
+            return now + UInt64(Double(min(ask.milliseconds, 200)) * jitter)
         }
     }
 
@@ -87,7 +87,7 @@ struct EndpointProbe: Sendable {
             let isRouter = endpoint.engine == .llamaCpp
             guard let models = isRouter ? ModelPages.router(page) : ModelPages.ollama(page) else {
                 dueAt[task.rawValue] = now + Self.absentMilliseconds
-                return nil
+                return isRouter && ModelPages.openAI(page) != nil ? alone(now) : nil
             }
             resident = models
             residentAt = now
@@ -204,6 +204,14 @@ struct EndpointProbe: Sendable {
             observation.known.insert(.disk)
             for model in disk { observation.disk.append(hash(model.name)) }
         }
+        return observation
+    }
+
+    /// A llama.cpp that is no router has its one model in memory and answers for every name.
+    private func alone(_ now: UInt64) -> EndpointObservation {
+        var observation = EndpointObservation(observedAt: now &* 1_000_000, isReady: isReady)
+        observation.known.insert(.anyModel)
+        if isFresh(metricsAt, .load, now) { addLoad(&observation) }
         return observation
     }
 
