@@ -167,6 +167,10 @@ extension FieldSection {
 }
 
 extension RequestHead {
+    /// Whether it has any field that belongs to one connection only.
+    @inlinable @inline(always)
+    public var hasConnectionFields: Bool { !fields.names.isDisjoint(with: .ofConnection) }
+
     /// Drops what belongs to one connection only (RFC 9110 §7.6.1): Connection and every field it
     /// names, Keep-Alive, Proxy-Connection, TE, Trailer, Upgrade, HTTP2-Settings.
     ///

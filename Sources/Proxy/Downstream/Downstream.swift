@@ -109,20 +109,22 @@ struct Downstream: ~Copyable {
         isTLS == isSecure && peer.isSameHost(as: address)
     }
 
-    /// A whole head was read.
+    /// A whole head was read; says where it came in.
     @inline(always)
-    mutating func tookHead() {
+    mutating func tookHead() -> RequestOrigin {
         headScanned = 0
         headTried = 0
         requestCount &+= 1
+        return origin
     }
 
-    /// The next request is waited for; true when something of it may be here.
+    /// The next request is waited for until a deadline, 0 for none; says whether something of it may be here, and whether
+    /// the wheel must get an entry.
     @inline(always)
-    mutating func awaitRequest() -> Bool {
+    mutating func awaitRequest(until deadline: UInt64) -> (isHere: Bool, mustArm: Bool) {
         phase = .reading
         headScanned = 0
-        return !input.isEmpty || link.isReadable
+        return (!input.isEmpty || link.isReadable, timer.move(to: deadline))
     }
 
     /// An exchange begins; what the client does meanwhile has no deadline yet.

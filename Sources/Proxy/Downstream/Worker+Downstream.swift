@@ -91,10 +91,7 @@ extension Worker {
     private mutating func readRequest(
         _ id: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
-        if !downstreams[id].input.isEmpty {
-            if useStash(id) { return goesOn(id) ? left : nil }
-            guard downstreams.contains(id), downstreams[id].phase == .reading else { return nil }
-        }
+        if !downstreams[id].input.isEmpty { return readBehindStash(id, &input, left) }
         guard downstreams[id].link.isReadable else { return nil }
         if left <= 0 {
             enqueue(downstream: id)
@@ -104,11 +101,33 @@ extension Worker {
         let result = downstreams[id].link.read(into: &input, &cipher, &buffers)
         let count = input.count
         switch result {
-        case .bytes: received(id, count, of: input.padded())
+        case .bytes: if received(id, count, of: input.padded()) { return nil }
         case .wouldBlock: return nil
         case .end, .failed: close(downstream: id)
         }
         return goesOn(id) ? left &- count : nil
+    }
+
+    /// The same where bytes were kept: first they are used, then what comes is put behind them.
+    @inline(never)
+    private mutating func readBehindStash(
+        _ id: SlotID, _ input: inout Buffer, _ left: Int
+    ) -> Int? {
+        if useStash(id) { return goesOn(id) ? left : nil }
+        guard downstreams.contains(id), downstreams[id].phase == .reading,
+            downstreams[id].link.isReadable
+        else { return nil }
+        if left <= 0 {
+            enqueue(downstream: id)
+            return nil
+        }
+        input.removeAll()
+        switch downstreams[id].link.read(into: &input, &cipher, &buffers) {
+        case .bytes: keep(downstream: id, input.span)
+        case .wouldBlock: return nil
+        case .end, .failed: close(downstream: id)
+        }
+        return goesOn(id) ? left &- input.count : nil
     }
 
     /// Whether another request may be read; if not, content of the one that was read may be waiting.
@@ -134,17 +153,16 @@ extension Worker {
         if exchange != .none, exchanges[exchange].takesContent { enqueue(downstream: id) }
     }
 
-    /// New bytes of a client between requests, `count` of `padded`: used from where they are, or behind what was kept.
+    /// New bytes of a client between requests, `count` of `padded`, used from where they are since none were kept; true
+    /// when they were a whole request, which is sent.
     @inline(always)
-    private mutating func received(_ id: SlotID, _ count: Int, of padded: Span<UInt8>) {
-        if !downstreams[id].input.isEmpty {
-            keep(downstream: id, padded.extracting(0..<count))
-            return
+    private mutating func received(_ id: SlotID, _ count: Int, of padded: Span<UInt8>) -> Bool {
+        // Without kept bytes no head is incomplete.
+        let begun = useInput(id, count, of: padded, resumeAt: 0)
+        if begun.used < count, downstreams.contains(id) {
+            keep(downstream: id, padded.extracting(begun.used..<count))
         }
-        let used = useInput(id, count, of: padded)
-        if used < count, downstreams.contains(id) {
-            keep(downstream: id, padded.extracting(used..<count))
-        }
+        return begun.isSent
     }
 
     /// Uses what was kept; false when nothing of it could be used without more.
@@ -154,7 +172,8 @@ extension Worker {
         if waiting == 0 || waiting == Int(downstreams[id].headTried) { return false }
         var stash = Buffer()
         swap(&stash, &downstreams[id].input)
-        let used = useInput(id, stash.count, of: stash.padded())
+        let scanned = Int(downstreams[id].headScanned)
+        let used = useInput(id, stash.count, of: stash.padded(), resumeAt: scanned).used
         restore(&stash, used: used, id)
         return used > 0
     }
@@ -174,19 +193,21 @@ extension Worker {
         if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
     }
 
-    /// Parses one head at the start of `count` bytes of `padded` and begins its exchange; returns how many bytes
-    /// were used.
+    /// Parses one head at the start of `count` bytes of `padded` and begins its exchange.
     @inline(always)
     private mutating func useInput(
-        _ id: SlotID, _ count: Int, of padded: Span<UInt8>
-    ) -> Int {
-        let scanned = Int(downstreams[id].headScanned)
+        _ id: SlotID, _ count: Int, of padded: Span<UInt8>, resumeAt scanned: Int
+    ) -> Begun {
         switch requestHead.parse(padded, count: count, resumeAt: scanned) {
         case .complete(let consumed):
-            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) { return 0 }
-            downstreams[id].tookHead()
+            if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
+                return Begun(used: 0)
+            }
+            let origin = downstreams[id].tookHead()
             let rest = ByteScan.part(padded, consumed, count)
-            return consumed + beginExchange(id, headBytes: consumed, rest)
+            var begun = beginExchange(id, from: origin, headBytes: consumed, rest)
+            begun.used &+= consumed
+            return begun
         case .incomplete(let scanned):
             // The head's time runs from its first byte, not from its last.
             if downstreams[id].headTried == 0, count > 0 {
@@ -194,12 +215,12 @@ extension Worker {
             }
             downstreams[id].headScanned = Int32(truncatingIfNeeded: scanned)
             downstreams[id].headTried = Int32(truncatingIfNeeded: count)
-            return 0
+            return Begun(used: 0)
         case .malformed(let problem):
             if !beginMultiplexing(downstream: id, afterPreface: padded.extracting(0..<count)) {
                 refuse(id, problem)
             }
-            return count
+            return Begun(used: count)
         }
     }
 
@@ -272,8 +293,12 @@ extension Worker {
             end(downstream: id, .linger)
             return
         }
-        setDeadline(downstream: id, in: timeouts.keepAliveIdleMilliseconds)
-        if downstreams[id].awaitRequest() { enqueue(downstream: id) }
+        let limit = timeouts.keepAliveIdleMilliseconds
+        let next = downstreams[id].awaitRequest(until: limit == 0 ? 0 : now &+ UInt64(limit))
+        if next.mustArm {
+            timers.schedule(Token(kind: TokenKind.downstream, id), at: downstreams[id].timer.at)
+        }
+        if next.isHere { enqueue(downstream: id) }
     }
 
     // MARK: - Ending

@@ -5,19 +5,29 @@ import Routing
 import Runtime
 import Telemetry
 
+/// What of a decision its exchange takes with it.
+struct KeptDecision: BitwiseCopyable {
+    var rule: Int32 = -1
+    var backend: Int32 = -1
+    var listenerID = UInt32.max
+    var backendSeries = Series.none
+    var clusterID = UInt32.max
+    var series = Series.none
+    var parameters: Int32 = 0
+    /// `timeouts.backendRequest` of the rule; 0: none.
+    var attemptMilliseconds: UInt32 = 0
+    /// What filters of the rule and of the backend ask for.
+    var flags: RowFlags = []
+}
+
 /// What a request's head and the documents say together, before anything is sent: rows and what is read off them.
 struct Decision: BitwiseCopyable {
+    var kept = KeptDecision()
     /// The gateway answers itself.
     var reply: LocalReply?
     var listener: Int32 = -1
     var match = RouteMatch.none
-    var backend: Int32 = -1
-    var parameters: Int32 = 0
-    var listenerID = UInt32.max
-    var series = Series.none
-    var backendSeries = Series.none
-    /// The backend's cluster and its row in the worker's `ClusterSet`.
-    var clusterID = UInt32.max
+    /// The row of the backend's cluster in the worker's `ClusterSet`.
     var cluster: Int32 = -1
     var firstEndpoint: Int32 = 0
     var endpointCount: Int32 = 0
@@ -28,11 +38,50 @@ struct Decision: BitwiseCopyable {
     var hostHeader = HostHeaderKind.preserve
     /// The authority that the request came with, in its head.
     var authority = ByteRange.none
-    /// `timeouts.request` and `timeouts.backendRequest` of the rule; 0: none.
+    /// `timeouts.request` of the rule; 0: none.
     var requestMilliseconds: UInt32 = 0
-    var attemptMilliseconds: UInt32 = 0
-    /// What filters of the rule and of the backend ask for.
-    var flags: RowFlags = []
+
+    @inline(always)
+    var backend: Int32 {
+        get { kept.backend }
+        set { kept.backend = newValue }
+    }
+
+    @inline(always)
+    var parameters: Int32 {
+        get { kept.parameters }
+        set { kept.parameters = newValue }
+    }
+
+    @inline(always)
+    var listenerID: UInt32 {
+        get { kept.listenerID }
+        set { kept.listenerID = newValue }
+    }
+
+    @inline(always)
+    var series: UInt32 {
+        get { kept.series }
+        set { kept.series = newValue }
+    }
+
+    @inline(always)
+    var backendSeries: UInt32 {
+        get { kept.backendSeries }
+        set { kept.backendSeries = newValue }
+    }
+
+    @inline(always)
+    var clusterID: UInt32 {
+        get { kept.clusterID }
+        set { kept.clusterID = newValue }
+    }
+
+    @inline(always)
+    var flags: RowFlags {
+        get { kept.flags }
+        set { kept.flags = newValue }
+    }
 
     @inline(always)
     mutating func note(_ cluster: borrowing ClusterRow) {
@@ -177,10 +226,11 @@ extension Generation {
         _ decision: inout Decision, _ clusters: borrowing ClusterSet,
         _ random: inout RandomSource
     ) {
+        decision.kept.rule = decision.match.rule
         let rule = snapshot.table.rules[Int(decision.match.rule)]
         decision.series = rule.series
         decision.requestMilliseconds = rule.requestTimeoutMilliseconds
-        decision.attemptMilliseconds = rule.backendTimeoutMilliseconds
+        decision.kept.attemptMilliseconds = rule.backendTimeoutMilliseconds
         decision.flags = rule.flags
         if rule.flags.contains(.failedFilter) {
             decision.reply = .failedFilter

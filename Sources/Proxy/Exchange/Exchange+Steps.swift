@@ -24,6 +24,7 @@ struct AnswerPlan: BitwiseCopyable {
     let version: Version
     let framing: BodyFraming
     let closes: Bool
+    let downstream: SlotID
     let reframes: Bool
     let hasFilters: Bool
     /// Content that was kept for another attempt takes a large buffer.
@@ -118,7 +119,7 @@ extension Exchange {
         if facts.isStream { streamEnd = StreamEndScanner() }
         return AnswerPlan(
             version: version, framing: answerFraming, closes: closesClient,
-            reframes: answerReframes, hasFilters: decision.flags.contains(.responseFilters),
+            downstream: downstream, reframes: answerReframes, hasFilters: decision.flags.contains(.responseFilters),
             holdsMuch: buffer.capacity > 16 * 1024)
     }
 

@@ -31,6 +31,29 @@ struct ExchangeRecord: BitwiseCopyable {
     var host = ByteRange.none
 }
 
+/// What takes an exchange off the usual way; most have none of it, which is one test.
+struct ExchangeMarks: OptionSet, BitwiseCopyable {
+    let rawValue: UInt8
+
+    /// The request asks to go on with WebSocket.
+    static var upgrades: ExchangeMarks { ExchangeMarks(rawValue: 1) }
+    /// It has no client: what it carries is said and heard by a call to a picker.
+    static var carrier: ExchangeMarks { ExchangeMarks(rawValue: 2) }
+    /// Content and head go to the backend and the client as the picker of `call` returns them.
+    static var processed: ExchangeMarks { ExchangeMarks(rawValue: 4) }
+    /// It has a `call`.
+    static var called: ExchangeMarks { ExchangeMarks(rawValue: 8) }
+    /// It has a `poolRequest`.
+    static var pooled: ExchangeMarks { ExchangeMarks(rawValue: 16) }
+    /// It has no request: all bytes of the client's connection go to one backend.
+    static var stream: ExchangeMarks { ExchangeMarks(rawValue: 32) }
+
+    /// Puts them in or takes them out.
+    mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
+        if isSet { insert(marks) } else { remove(marks) }
+    }
+}
+
 /// Timeouts of one exchange, milliseconds.
 struct ExchangeTimes: BitwiseCopyable {
     let firstByte: UInt32
@@ -60,9 +83,9 @@ struct ExchangeTimes: BitwiseCopyable {
 
 /// One request and its answers: what was decided, how far each direction is, what is to be told at the end.
 struct Exchange: ~Copyable {
-    // What it is given. What begins with a constant stands apart, side by side, so that few stores make it.
+    // What it is given. What begins with a constant stands apart, in whole words, so that few stores make it.
     let downstream: SlotID
-    let decision: Decision
+    let decision: KeptDecision
     let began: UInt64
     /// Most content that the request may have.
     let contentBytesMax: UInt64
@@ -81,12 +104,7 @@ struct Exchange: ~Copyable {
     let acceptsTrailers: Bool
     /// The client may end its sending side and still get its answer.
     let allowsHalfClose: Bool
-    /// It has no request: all bytes of the client's connection go to one backend.
-    let isStream: Bool
-    /// The request asks to go on with WebSocket.
-    let upgrades: Bool
-    /// It has no client: what it carries is said and heard by a call to a picker.
-    let isCarrier: Bool
+    private(set) var marks: ExchangeMarks
     var requestDone: Bool
     private let byAddress = ByAddress()
 
@@ -102,12 +120,6 @@ struct Exchange: ~Copyable {
     var closesClient = false
     var upstreamReusable = true
 
-    // Pickers.
-    /// Content and head go to the backend and the client as the picker of `call` returns them.
-    var isProcessed = false
-    /// The call to the pool's external picker; of a carrier, the call that it carries.
-    var call = SlotID.none
-
     // Attempts.
     /// Free of side effects, so that it may move to another endpoint.
     var isInference = false
@@ -122,19 +134,21 @@ struct Exchange: ~Copyable {
     /// The attempt is a stream of HTTP/2, which the backend may refuse unread.
     var isOverStream = false
     var sentBytes = false
-    var attempts: UInt8 = 0
-    var interimAnswers: UInt16 = 0
-    /// How far what is kept in `buffer` has been given to the backend's connection.
-    var replayed = UInt32.max
     var status: UInt16 = 0
+    var interimAnswers: UInt16 = 0
     /// Bytes of the heads sent to the client.
     var sentHeadBytes: UInt32 = 0
+    /// How far what is kept in `buffer` has been given to the backend's connection.
+    var replayed = UInt32.max
     var endpointID = UInt32.max
     var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
     /// What is known of a request to a pool.
-    var poolRequest = SlotID.none
+    var poolRequest = SlotID.none { didSet { marks.set(.pooled, poolRequest != .none) } }
+    /// The call to the pool's external picker; of a carrier, the call that it carries.
+    var call = SlotID.none { didSet { marks.set(.called, call != .none) } }
+    var attempts: UInt8 = 0
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
     var buffer: Buffer
     var record = ExchangeRecord()
@@ -169,7 +183,7 @@ struct Exchange: ~Copyable {
         headBytes: Int, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = copy decision
+        self.decision = decision.kept
         self.buffer = buffer
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
@@ -182,11 +196,9 @@ struct Exchange: ~Copyable {
         request = ContentReader(head.framing)
         requestDone = head.framing.isEmpty
         allowsHalfClose = settings.allowsHalfClose
-        isStream = false
         // Content would stand between the head and what is said in the other protocol: such a request is an ordinary
         // one, as a server may choose (RFC 9110 §7.8).
-        upgrades = head.upgrade == .websocket && head.framing.isEmpty
-        isCarrier = false
+        marks = head.upgrade == .websocket && head.framing.isEmpty ? .upgrades : []
         contentBytesMax = settings.contentBytesMax
         times = settings.other
     }
@@ -197,7 +209,7 @@ struct Exchange: ~Copyable {
         generation: UInt32, began: UInt64
     ) {
         self.downstream = downstream
-        self.decision = decision
+        self.decision = decision.kept
         buffer = Buffer()
         self.generation = Int32(truncatingIfNeeded: generation)
         self.began = began
@@ -210,9 +222,7 @@ struct Exchange: ~Copyable {
         request = ContentReader(.none)
         requestDone = true
         allowsHalfClose = true
-        isStream = true
-        upgrades = false
-        isCarrier = false
+        marks = .stream
         contentBytesMax = .max
         times = settings.other
     }
@@ -220,7 +230,7 @@ struct Exchange: ~Copyable {
     /// An exchange without a client, for a call to the picker that is this cluster; the call has the deadlines.
     init(call: SlotID, cluster: UInt32, began: UInt64) {
         downstream = .none
-        var decision = Decision()
+        var decision = KeptDecision()
         decision.clusterID = cluster
         self.decision = decision
         buffer = Buffer()
@@ -236,12 +246,25 @@ struct Exchange: ~Copyable {
         request = ContentReader(.none)
         requestDone = false
         allowsHalfClose = true
-        isStream = false
-        upgrades = false
-        isCarrier = true
+        marks = [.carrier, .called]
         namesEndpoint = true
         contentBytesMax = .max
         times = ExchangeTimes()
+    }
+
+    /// It has no request: all bytes of the client's connection go to one backend.
+    var isStream: Bool { marks.contains(.stream) }
+
+    /// The request asks to go on with WebSocket.
+    var upgrades: Bool { marks.contains(.upgrades) }
+
+    /// It has no client: what it carries is said and heard by a call to a picker.
+    var isCarrier: Bool { marks.contains(.carrier) }
+
+    /// Content and head go to the backend and the client as the picker of `call` returns them.
+    var isProcessed: Bool {
+        get { marks.contains(.processed) }
+        set { marks.set(.processed, newValue) }
     }
 
     /// Content of the request is to come, and the backend is there to take it.

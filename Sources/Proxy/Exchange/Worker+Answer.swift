@@ -20,9 +20,9 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
-        if exchanges[exchange].call != .none || exchanges[exchange].isCarrier {
+        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed]) {
             if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
-            if exchanges[exchange].isProcessed, !mayReadPicked(exchange) { return nil }
+            if !mayReadPicked(exchange) { return nil }
         }
         // A client that does not take the answer stops its being read.
         if downstreams[exchanges[exchange].downstream].link.isCongested { return nil }
@@ -31,16 +31,33 @@ extension Worker {
             enqueue(upstream: upstream)
             return nil
         }
+        let hasKept = !upstreams[upstream].input.isEmpty
         input.removeAll()
-        let result = upstreams[upstream].link.read(into: &input, &cipher, &buffers)
+        let (result, isReadable) = Self.read(
+            &upstreams[upstream].link, into: &input, &cipher, &buffers)
         let count = input.count
         switch result {
-        case .bytes: receivedAnswer(exchange, upstream, count, of: input.padded())
+        case .bytes:
+            if hasKept {
+                useKeptAnswer(exchange, upstream, input.span)
+            } else {
+                receivedAnswer(exchange, upstream, count, of: input.padded())
+            }
         case .wouldBlock: return nil
         case .end(let clean): answerEnded(upstream, clean: clean)
         case .failed: answerEnded(upstream, clean: false)
         }
-        return isAnswering(upstream) ? left &- count : nil
+        return isReadable && isAnswering(upstream) ? left &- count : nil
+    }
+
+    /// Reads once; says also whether there may be more.
+    @inline(always)
+    private static func read(
+        _ link: inout Link, into input: inout Buffer, _ cipher: inout CipherBuffers,
+        _ buffers: inout BufferPool
+    ) -> (LinkRead, isReadable: Bool) {
+        let result = link.read(into: &input, &cipher, &buffers)
+        return (result, link.isReadable)
     }
 
     /// Whether a connection still carries an exchange.
@@ -59,15 +76,13 @@ extension Worker {
         }
     }
 
+    /// Bytes of an answer of which none were kept.
     @inline(always)
     private mutating func receivedAnswer(
         _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
     ) {
-        if !upstreams[upstream].input.isEmpty {
-            useKeptAnswer(exchange, upstream, padded.extracting(0..<count))
-            return
-        }
-        let used = useStep(exchange, upstream, count, of: padded)
+        // Without kept bytes no head is incomplete.
+        let used = useStep(exchange, upstream, count, of: padded, resumeAt: 0)
         if used < count { useRest(exchange, upstream, count, of: padded, from: used) }
     }
 
@@ -95,7 +110,8 @@ extension Worker {
         var from = start
         repeat {
             let rest = padded.extracting(from..<padded.count)
-            let used = useStep(exchange, upstream, count &- from, of: rest)
+            let scanned = Int(upstreams[upstream].headScanned)
+            let used = useStep(exchange, upstream, count &- from, of: rest, resumeAt: scanned)
             from &+= used
             if from == count { return }
             if used == 0 { break }
@@ -119,10 +135,11 @@ extension Worker {
     /// Uses a head and what is behind it, or content; returns the bytes used of `count`.
     @inline(always)
     private mutating func useStep(
-        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>,
+        resumeAt scanned: Int
     ) -> Int {
         if exchanges[exchange].phase == .awaitingHead {
-            return useHead(exchange, upstream, count, of: padded)
+            return useHead(exchange, upstream, count, of: padded, resumeAt: scanned)
         }
         return passContent(exchange, upstream, ByteScan.part(padded, 0, count))
     }
@@ -143,22 +160,24 @@ extension Worker {
 
     @inline(always)
     private mutating func useHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>
+        _ exchange: SlotID, _ upstream: SlotID, _ count: Int, of padded: Span<UInt8>,
+        resumeAt scanned: Int
     ) -> Int {
-        let scanned = Int(upstreams[upstream].headScanned)
         let method = exchanges[exchange].method
         switch responseHead.parseInPlace(
             padded, count: count, resumeAt: scanned, requestMethod: method)
         {
         case .complete(let consumed):
-            upstreams[upstream].headScanned = 0
+            if scanned != 0 { upstreams[upstream].headScanned = 0 }
             if responseHead.status < 200 {
                 return consumed &+ useInterim(
                     exchange, upstream, ByteScan.part(padded, consumed, count))
             }
-            if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) { return count }
-            return consumed &+ passHead(
-                exchange, upstream, ByteScan.part(padded, 0, count), headBytes: consumed)
+            let bytes = ByteScan.part(padded, 0, count)
+            if !exchanges[exchange].marks.isEmpty {
+                return passMarkedHead(exchange, upstream, bytes, headBytes: consumed)
+            }
+            return consumed &+ passHead(exchange, upstream, bytes, headBytes: consumed)
         case .incomplete(let scanned):
             upstreams[upstream].headScanned = Int32(truncatingIfNeeded: scanned)
             return 0
@@ -205,19 +224,31 @@ extension Worker {
         return true
     }
 
+    /// The same as `passHead` for an exchange with marks; returns the bytes used, those of the head among them.
+    @inline(never)
+    private mutating func passMarkedHead(
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
+    ) -> Int {
+        if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) {
+            return bytes.count
+        }
+        if exchanges[exchange].isProcessed {
+            responseHead.keepBytes(of: bytes, upTo: headBytes)
+            showAnswer(exchange, upstream, bytes)
+            return headBytes
+        }
+        if exchanges[exchange].upgrades { refuseEarlyBytes(exchange) }
+        return headBytes &+ passHead(exchange, upstream, bytes, headBytes: headBytes)
+    }
+
     /// Sends the final answer's head, which are the first bytes of `bytes`, with what of its content has come;
     /// returns the content bytes used.
     @inline(always)
     private mutating func passHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
-        if exchanges[exchange].isProcessed {
-            responseHead.keepBytes(of: bytes, upTo: headBytes)
-            showAnswer(exchange, upstream, bytes)
-            return 0
-        }
-        let plan = decideAnswer(exchange, upstream, bytes)
         responseHead.removeConnectionFields()
+        let plan = decideAnswer(exchange, upstream, bytes)
         if plan.hasFilters {
             responseHead.keepBytes(of: bytes, upTo: headBytes)
             if !applyResponseFilters(exchange) {
@@ -227,18 +258,18 @@ extension Worker {
         }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
-        let downstream = exchanges[exchange].downstream
+        let downstream = plan.downstream
         // A sender may have ended the head with a bare LF, which is never sent on.
         guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
             downstreams[downstream].link.stream == nil
         else {
             return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
         }
-        release(generation: exchanges[exchange].beginAnswering())
-        if plan.holdsMuch { forgetReplay(exchange) }
-        let (part, result) = Self.passInPlace(
+        let (part, result, released) = Self.passInPlace(
             &exchanges[exchange], to: &downstreams[downstream].link, bytes, headBytes: headBytes,
             end: end, &cipher, &buffers)
+        release(generation: released)
+        if plan.holdsMuch { forgetReplay(exchange) }
         return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
     }
 
@@ -258,7 +289,7 @@ extension Worker {
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }
         if plan.reframes { return reframe(exchange, upstream, rest, behindHead: true) }
-        let downstream = exchanges[exchange].downstream
+        let downstream = plan.downstream
         let (part, result) = Self.pass(
             &exchanges[exchange], to: &downstreams[downstream].link, output, rest, &cipher,
             &buffers)
@@ -271,7 +302,8 @@ extension Worker {
     private static func passInPlace(
         _ exchange: inout Exchange, to link: inout Link, _ bytes: Span<UInt8>, headBytes: Int,
         end: Int, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
-    ) -> (Relay.Part, LinkWrite) {
+    ) -> (Relay.Part, LinkWrite, released: Int32) {
+        let released = exchange.beginAnswering()
         // CR and LF, as the caller has seen.
         let emptyLine = headBytes &- 2
         let part = exchange.answerPart(
@@ -279,7 +311,7 @@ extension Worker {
         let result = link.send(
             ByteScan.part(bytes, 0, end),
             then: ByteScan.part(bytes, emptyLine, headBytes &+ part.upTo), &cipher, &buffers)
-        return (part, result)
+        return (part, result, released)
     }
 
     @inline(always)
@@ -296,7 +328,7 @@ extension Worker {
     @inline(never)
     mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
         Self.applyResponseFilters(
-            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.match.rule,
+            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.rule,
             backend: exchanges[exchange].decision.backend, &responseHead)
     }
 
@@ -317,7 +349,6 @@ extension Worker {
             status: responseHead.status, framing: responseHead.framing,
             keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
             now: nowNanoseconds)
-        if exchanges[id].upgrades { refuseEarlyBytes(id) }
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
@@ -331,7 +362,7 @@ extension Worker {
 
     /// A refused upgrade leaves a connection whose next bytes are a request, unless some have come already.
     @inline(never)
-    private mutating func refuseEarlyBytes(_ id: SlotID) {
+    mutating func refuseEarlyBytes(_ id: SlotID) {
         if exchanges[id].hasEarlyBytes(downstreams[exchanges[id].downstream]) {
             exchanges[id].keepsAlive = false
         }

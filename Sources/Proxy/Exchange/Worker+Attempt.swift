@@ -8,18 +8,18 @@ import Telemetry
 
 /// One attempt to have a backend answer: a connection, the head, the content as it comes.
 extension Worker {
-    /// Sends the request over a pooled connection or begins a new one; returns how many bytes of `rest` were used.
+    /// Sends the request over a pooled connection, with what of `rest` is its content, or begins a new one.
     ///
     /// Not inlined: a call costs less than what a larger caller could not hold in registers.
     @inline(never)
-    mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Int {
+    mutating func startAttempt(_ id: SlotID, endpoint row: Int32, _ rest: Span<UInt8>) -> Begun {
         let endpoint = clusters.endpoints[Int(row)].id
         let hasDeadline = exchanges[id].beginAttempt(
             endpoint: endpoint, now: now, nanoseconds: nowNanoseconds)
         if hasDeadline { updateDeadline(exchange: id) }
         guard let upstream = takeIdle(endpoint: endpoint, for: id) else {
             connect(id, row)
-            return 0
+            return Begun(used: 0)
         }
         shard.add(.upstreamReuses, 1)
         return sendRequest(id, upstream, rest, overPooled: true)
@@ -280,65 +280,102 @@ extension Worker {
 
     /// What a sending of the request came to.
     private struct Sent {
-        var part: Relay.Part
         var result: LinkWrite
         /// The wheel must get an entry for the connection's deadline.
-        var mustArm = false
+        var mustArm: Bool
         /// The content is to be kept for another attempt.
-        var holds = false
-        /// What the part means for the exchange, unless the link failed.
-        var step = Exchange.RequestStep.goesOn
+        var holds: Bool
+        /// The request is whole and sent.
+        var isSent: Bool
     }
 
     /// Sends the head, what content is kept from an earlier attempt, and what of `rest` belongs to the content.
     @inline(always)
     private mutating func sendRequest(
         _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, overPooled: Bool
-    ) -> Int {
-        exchanges[id].upstream = upstream
-        if overPooled { exchanges[id].usedPooled = true }
+    ) -> Begun {
+        // Counted before it is sent, so that less has to be remembered; whether that succeeds makes no difference.
+        let (part, isUsual) = Self.begin(&exchanges[id], upstream, rest, overPooled: overPooled)
+        if !isUsual { return sendUnusual(id, upstream, rest, part) }
         let sent = Self.send(
-            &exchanges[id], over: &upstreams[upstream], rest, now: now, &cipher, &buffers)
+            &exchanges[id], upTo: nil, over: &upstreams[upstream], rest,
+            part.upTo, now: now, &cipher, &buffers)
+        return finishSending(id, upstream, rest, part.upTo, sent)
+    }
+
+    /// Sends a request whose content is broken or too much as far as it is good, and refuses it then; of one without new
+    /// content the first slice.
+    @inline(never)
+    private mutating func sendUnusual(
+        _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, _ part: Relay.Part
+    ) -> Begun {
+        let end = rest.isEmpty ? Int(exchanges[id].record.head.start) + Scratch.tickBytes : nil
+        let sent = Self.send(
+            &exchanges[id], upTo: end, over: &upstreams[upstream], rest, part.upTo, now: now,
+            &cipher, &buffers)
+        if let end { exchanges[id].replayed = UInt32(truncatingIfNeeded: end) }
+        let begun = finishSending(id, upstream, rest, part.upTo, sent)
+        if !rest.isEmpty, sent.result != .failed { refuseContent(id, part) }
+        if exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
+        return begun
+    }
+
+    /// What follows after a sending.
+    @inline(always)
+    private mutating func finishSending(
+        _ id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>, _ upTo: Int, _ sent: Sent
+    ) -> Begun {
         if sent.mustArm {
             timers.schedule(
                 Token(kind: TokenKind.upstream, upstream), at: upstreams[upstream].timer.at)
         }
-        if sent.holds { hold(id, rest.extracting(0..<sent.part.upTo)) }
+        if sent.holds { hold(id, rest.extracting(0..<upTo)) }
         if sent.result == .failed {
-            tookUnsent(id, sent.part)
+            if exchanges[id].requestDone { endClientDeadline(id) }
             requestWriteFailed(id)
-        } else if sent.step == .malformed || sent.step == .tooLarge {
-            refuseContent(id, sent.part)
         }
-        if exchanges.contains(id), exchanges[id].isReplaying { continueReplay(id) }
         // Otherwise both deadlines stand: the client has none since its exchange began, the backend's has just moved.
-        return sent.part.upTo
+        return Begun(used: upTo, isSent: sent.isSent)
     }
 
+    /// An exchange has a connection: counts what of `rest` is its content; false where that may not be sent, or what is
+    /// kept goes in slices.
     @inline(always)
-    private static func send(
-        _ exchange: inout Exchange, over upstream: inout Upstream, _ rest: Span<UInt8>,
-        now: UInt64, _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
-    ) -> Sent {
+    private static func begin(
+        _ exchange: inout Exchange, _ upstream: SlotID, _ rest: Span<UInt8>, overPooled: Bool
+    ) -> (Relay.Part, isUsual: Bool) {
+        exchange.upstream = upstream
+        if overPooled { exchange.usedPooled = true }
         exchange.phase = .awaitingHead
         exchange.sentBytes = true
-        var sent = Sent(part: Relay.Part(upTo: 0), result: .taken)
-        if !rest.isEmpty, !exchange.requestDone, !exchange.requestReframes {
-            sent.part = Relay.part(&exchange.request, rest, from: 0)
+        exchange.replayed = .max
+        if rest.isEmpty {
+            let most = Int(exchange.record.head.start) &+ Scratch.tickBytes
+            return (Relay.Part(upTo: 0), exchange.buffer.count <= most)
         }
+        if exchange.requestDone || exchange.requestReframes { return (Relay.Part(upTo: 0), true) }
+        let part = Relay.part(&exchange.request, rest, from: 0)
+        let step = exchange.took(part)
+        return (part, step == .goesOn || step == .ended)
+    }
+
+    /// Sends the head and what is kept, up to `end` or all of it, and then `upTo` bytes of `rest`.
+    @inline(always)
+    private static func send(
+        _ exchange: inout Exchange, upTo end: Int?, over upstream: inout Upstream,
+        _ rest: Span<UInt8>, _ upTo: Int, now: UInt64, _ cipher: inout CipherBuffers,
+        _ buffers: inout BufferPool
+    ) -> Sent {
         let start = Int(exchange.record.head.start)
-        let end =
-            rest.isEmpty ? min(exchange.buffer.count, start &+ Scratch.tickBytes) : exchange.buffer.count
-        exchange.replayed = end == exchange.buffer.count ? .max : UInt32(truncatingIfNeeded: end)
-        sent.result = link(
-            exchange.buffer, start..<end, then: ByteScan.part(rest, 0, sent.part.upTo),
-            over: &upstream.link, &cipher, &buffers)
-        sent.holds = sent.part.upTo > 0 && exchange.judgeHolding()
+        let result = link(
+            exchange.buffer, start..<(end ?? exchange.buffer.count),
+            then: ByteScan.part(rest, 0, upTo), over: &upstream.link, &cipher, &buffers)
         exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
-        sent.mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
-        if !rest.isEmpty, sent.result != .failed { sent.step = exchange.took(sent.part) }
-        return sent
+        let mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
+        return Sent(
+            result: result, mustArm: mustArm, holds: upTo > 0 && exchange.judgeHolding(),
+            isSent: exchange.requestDone && result != .failed)
     }
 
     /// Sends a part of what stands in a buffer, and content behind it.
@@ -369,7 +406,12 @@ extension Worker {
     /// Counts a part of the request's content that was read and that the link did not take; it may be held.
     @inline(never)
     private mutating func tookUnsent(_ id: SlotID, _ part: Relay.Part) {
-        guard exchanges[id].took(part) == .ended else { return }
+        if exchanges[id].took(part) == .ended { endClientDeadline(id) }
+    }
+
+    /// The request has been read to its end: the client's time for it is over.
+    @inline(never)
+    private mutating func endClientDeadline(_ id: SlotID) {
         let downstream = exchanges[id].downstream
         if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
     }
@@ -388,9 +430,7 @@ extension Worker {
     private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break
-        case .ended:
-            let downstream = exchanges[id].downstream
-            if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
+        case .ended: endClientDeadline(id)
         case .malformed, .tooLarge:
             refuseContent(id, part)
             return

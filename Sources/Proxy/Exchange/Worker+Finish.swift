@@ -416,8 +416,19 @@ extension Worker {
     /// Frees an exchange's slot and what it holds.
     @inline(always)
     mutating func remove(_ id: SlotID) {
+        if exchanges[id].marks.isEmpty { free(id) } else { removeMarked(id) }
+    }
+
+    /// The same for an exchange with marks, which leaves its pool and its picker first.
+    @inline(never)
+    private mutating func removeMarked(_ id: SlotID) {
         if exchanges[id].poolRequest != .none { endPooled(id) }
         if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
+        free(id)
+    }
+
+    @inline(always)
+    private mutating func free(_ id: SlotID) {
         let held = exchanges[id].giveUp(to: &buffers)
         release(generation: held.generation)
         if held.isRetry { retriesRunning -= 1 }

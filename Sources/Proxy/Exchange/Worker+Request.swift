@@ -5,42 +5,50 @@ import Routing
 import Runtime
 import Telemetry
 
+/// How far a request has come with the bytes at hand.
+struct Begun {
+    /// Bytes that were used.
+    var used: Int
+    /// It was sent to its last byte: nothing of it is to be gone on with.
+    var isSent = false
+}
+
 /// From a parsed head to the first byte on a backend's connection.
 extension Worker {
-    /// Decides about the request in `requestHead` and begins it; returns how many bytes of `rest`, its content
-    /// and what follows, were used.
+    /// Decides about the request in `requestHead` and begins it; `rest` is its content and what follows.
     @inline(always)
     mutating func beginExchange(
-        _ id: SlotID, headBytes: Int, _ rest: Span<UInt8>
-    ) -> Int {
-        decide(id)
+        _ id: SlotID, from origin: RequestOrigin, headBytes: Int, _ rest: Span<UInt8>
+    ) -> Begun {
+        decide(origin)
         if decision.reply != nil {
             answerUnsent(id)
-            return 0
+            return Begun(used: 0)
         }
         guard let slot = newExchange(id, headBytes: headBytes) else {
             answerLocally(id, .overloaded, decision)
-            return 0
+            return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
         if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
             applyRequestFilters()
         }
-        if decision.isPooled, decision.reply == nil { return beginPooled(slot, rest) }
+        if decision.isPooled, decision.reply == nil {
+            return Begun(used: beginPooled(slot, rest))
+        }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
-            return 0
+            return Begun(used: 0)
         }
         return startAttempt(slot, endpoint: endpoint, rest)
     }
 
     @inline(always)
-    private mutating func decide(_ id: SlotID) {
+    private mutating func decide(_ origin: RequestOrigin) {
         if current == .max {
             decision = Decision()
             decision.reply = .noListener
         } else {
-            let origin = downstreams[id].origin
             Self.decide(&decision, requestHead, from: origin, generations, current, clusters, &random)
         }
     }

@@ -30,9 +30,7 @@ extension Worker {
     /// Writes the head of a client's request for an endpoint into the exchange's buffer; else `decision.reply` says why not.
     @inline(always)
     mutating func writeHead(_ slot: SlotID, of id: SlotID, endpoint: Int32) -> Bool {
-        var kept: KeptOptions = exchanges[slot].upgrades ? [.upgrade] : []
-        if requestHead.fields.names.contains(.te) { kept.insert(.trailers) }
-        guard requestHead.removeConnectionFields(keeping: kept) else {
+        guard !requestHead.hasConnectionFields || removeConnectionFields(slot) else {
             decision.reply = .headTooLargeAfterFilters
             return false
         }
@@ -46,18 +44,33 @@ extension Worker {
             additions.makeRequestID(
                 milliseconds: time.milliseconds, random: (time.fraction, random.next()))
         }
-        guard nameClient(id, exchanges[slot].version, &parts), nameHost(slot, endpoint: endpoint)
+        guard nameClient(id, requestHead.version, &parts), nameHost(slot, endpoint: endpoint)
         else {
             decision.reply = .headTooLargeAfterFilters
             return false
         }
-        repeat {
+        return Self.write(requestHead, decision, parts, additions, &exchanges[slot])
+            || writeLarge(slot, parts)
+    }
+
+    /// Writes a head that did not fit into a larger buffer; else `decision.reply` says why not.
+    @inline(never)
+    private mutating func writeLarge(_ slot: SlotID, _ parts: RequestAdditions.Parts) -> Bool {
+        while enlarge(slot) {
             if Self.write(requestHead, decision, parts, additions, &exchanges[slot]) {
                 return true
             }
-        } while enlarge(slot)
+        }
         decision.reply = .overloaded
         return false
+    }
+
+    /// Drops what belongs to the client's connection only; false when there is no room for what is told anew.
+    @inline(never)
+    private mutating func removeConnectionFields(_ slot: SlotID) -> Bool {
+        var kept: KeptOptions = exchanges[slot].upgrades ? [.upgrade] : []
+        if requestHead.fields.names.contains(.te) { kept.insert(.trailers) }
+        return requestHead.removeConnectionFields(keeping: kept)
     }
 
     /// Whether the client's own x-request-id is usable; then it is remembered.
@@ -175,7 +188,6 @@ extension Worker {
     }
 
     /// Takes a larger buffer for a head that did not fit; what stands before the head is kept.
-    @inline(never)
     private mutating func enlarge(_ slot: SlotID) -> Bool {
         let capacity = exchanges[slot].buffer.capacity * 4
         guard capacity <= 1 << 20, var larger = buffers.take(capacity: capacity) else {

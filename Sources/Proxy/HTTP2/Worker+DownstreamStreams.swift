@@ -214,9 +214,9 @@ extension Worker {
                 if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
                 return
             }
-            downstreams[id].tookHead()
+            let origin = downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
-            let used = consumed + beginExchange(id, headBytes: consumed, rest)
+            let used = consumed + beginExchange(id, from: origin, headBytes: consumed, rest).used
             keepDeadline(ofCall: id)
             if used < count, downstreams.contains(id) {
                 keep(downstream: id, padded.extracting(used..<count))

@@ -13,6 +13,7 @@ extension Worker {
     @inline(never)
     mutating func showAnswer(_ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>) {
         let call = exchanges[id].call
+        if exchanges[id].upgrades { refuseEarlyBytes(id) }
         let plan = decideAnswer(id, upstream, bytes)
         responseHead.removeConnectionFields()
         if plan.hasFilters, !applyResponseFilters(id) {

@@ -121,22 +121,33 @@ extension Worker {
     /// Puts a connection that is clean back, or hands it to an exchange that waits for one.
     @inline(always)
     mutating func release(upstream id: SlotID) {
-        let endpoint = Int(upstreams[id].endpointID)
-        endpoints[endpoint].active &-= 1
         if isDraining && exchanges.count <= 1 || upstreams[id].isIntroduced {
+            endpoints[Int(upstreams[id].endpointID)].active &-= 1
             upstreams[id].exchange = .none
             close(upstream: id)
             return
         }
-        let first = endpoints[endpoint].firstIdle
-        if first != .max { upstreams[first].previousIdle = id.slot }
-        endpoints[endpoint].firstIdle = id.slot
-        let pooled = upstreams[id].enterPool(
-            before: first, now: now, limit: timeouts.upstreamIdleMilliseconds)
+        let pooled = Self.pool(
+            &upstreams[id], id.slot, &endpoints, now: now, limit: timeouts.upstreamIdleMilliseconds)
+        if pooled.next != .max { upstreams[pooled.next].previousIdle = id.slot }
         if pooled.mustArm {
             timers.schedule(Token(kind: TokenKind.upstream, id), at: upstreams[id].timer.at)
         }
         serveWaiting(cluster: pooled.cluster)
+    }
+
+    /// Puts a connection before its endpoint's idle ones, of which `next` was the first.
+    @inline(always)
+    private static func pool(
+        _ upstream: inout Upstream, _ slot: UInt32, _ endpoints: inout UniqueArray<EndpointState>,
+        now: UInt64, limit: UInt32
+    ) -> (next: UInt32, cluster: UInt32, mustArm: Bool) {
+        let endpoint = Int(upstream.endpointID)
+        let next = endpoints[endpoint].firstIdle
+        endpoints[endpoint].active &-= 1
+        endpoints[endpoint].firstIdle = slot
+        let pooled = upstream.enterPool(before: next, now: now, limit: limit)
+        return (next, pooled.cluster, pooled.mustArm)
     }
 
     /// Frees a backend connection; the exchange that used it must have let go of it.
