@@ -89,11 +89,16 @@ let package = Package(
                 "CAres", "Yams",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        target(
+            "PickerService",
+            [
+                "Kernel", "HTTP", "HTTPCodec", "Inference", "Protocols", "Runtime", containers,
+            ]),
         // Level 6.
         program(
             "ai-gateway",
             [
-                "Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry",
+                "Kernel", "Runtime", "Proxy", "PickerService", "Control", "Peer", "Telemetry",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
         target("Simulator", ["Kernel", "HTTP", "Peer", containers]),

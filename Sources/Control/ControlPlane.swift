@@ -41,6 +41,8 @@ public struct ControlPlane: ~Copyable {
 
     private var documents = DocumentSet()
     private var compiled: Compiled?
+    /// Why there is no pool to pick for, where that is what the documents are read for.
+    private var choice: ConfigProblem?
     private var lastTable: TableDescription?
     private var lastParameters: [Parameters] = []
     private var lastCertificates: [TLSCertificateSet] = []
@@ -69,6 +71,7 @@ public struct ControlPlane: ~Copyable {
         let first = origin.poll() ?? DocumentSet()
         if !first.unreadPaths.isEmpty { throw StartRefused(problems: first.problems) }
         take(first)
+        if let choice { throw StartRefused(problems: [choice]) }
     }
 
     /// Follows the documents until it is told to stop.
@@ -122,7 +125,7 @@ public struct ControlPlane: ~Copyable {
         certificates = CertificateObservation.read(documents, keeping: known)
         keepUsablePairs(previous, before: known)
         let before = report()
-        let compiled = compile(before, &identities)
+        let compiled = compile(before)
         let opened = sockets.follow(compiled.sockets, log)
         nextListenTry =
             sockets.isComplete
@@ -132,6 +135,16 @@ public struct ControlPlane: ~Copyable {
         follow(compiled.dnsNames.map(\.name))
         show(report(), isGood: isGood)
         self.compiled = compiled
+    }
+
+    private mutating func compile(_ report: StatusReport) -> Compiled {
+        switch options.purpose {
+        case .gateway: return Control.compile(report, &identities)
+        case .picker(let pool):
+            let result = Control.compile(report, pool: pool, &identities)
+            choice = result.problem
+            return result.compiled
+        }
     }
 
     /// A pair that cannot be used does not replace one that can: that Secret's last good version stays.
@@ -235,13 +248,13 @@ public struct ControlPlane: ~Copyable {
     }
 
     private func show(_ report: StatusReport, isGood: Bool) {
-        let problems = documents.problems + report.problems
+        let problems = documents.problems + report.problems + (choice.map { [$0] } ?? [])
         let isWhole = isGood && documents.unreadPaths.isEmpty
             && !documents.problems.contains { $0.severity == .error }
         let old = published.withLock { Set($0.problems) }
         for problem in problems where !old.contains(problem) { tell(problem) }
         let names = identities.seriesNames
-        let isServing = sockets.isServing
+        let isServing = sockets.isServing && choice == nil
         let current = documents
         let generation = generation
         published.withLock { state in

@@ -1,7 +1,15 @@
 import Kernel
 
-/// What the command line of `run` says (`interface.md` §1).
+/// What the command line of `run` or `picker` says (`interface.md` §1).
 public struct RunOptions: Sendable {
+    /// What the documents are read for.
+    public enum Purpose: Sendable, Equatable {
+        /// To serve their Gateways.
+        case gateway
+        /// To pick endpoints of one pool for other gateways; nil: of the only one there is.
+        case picker(pool: String?)
+    }
+
     /// Files, folders, or `-` for standard input.
     public var paths: [String]
     public var workers: Int
@@ -17,6 +25,7 @@ public struct RunOptions: Sendable {
     /// Share ports that another process holds.
     public var takesOver: Bool
     public var accessLog: AccessLogTarget
+    public var purpose = Purpose.gateway
 
     public init(
         paths: [String], workers: Int, admin: SocketAddress? = nil, adminTokenFile: String? = nil,

@@ -67,50 +67,15 @@ struct Gateway {
             readers: readers, log: log)
         try plane.start()
         log.info("serving", metadata: ["workers": "\(options.workers)"])
-        let publisher = Publisher(mailboxes)
-        follow(signals, plane, publisher, published)
-        let ended = Lock<Bool>(false)
-        let waiting = try Thread.start(name: "joiner") { [workers] in
-            for worker in workers { worker.join() }
-            ended.withLock { $0 = true }
-        }
-        while !ended.withLock({ $0 }) {
-            if let signal = signals.wait(timeoutMilliseconds: 20), signal != SignalNumber.hangUp {
-                log.warning("a second signal: the end at once")
-                return 0
-            }
-        }
-        waiting.join()
-        plane.stop()
-        log.info("drained")
-        return 0
+        return try Draining(
+            options: options, plane: plane, publisher: Publisher(mailboxes), published: published,
+            log: log
+        ).wait(for: workers, signals)
     }
 
     /// Workers are pinned where there is one for each core that the process may use.
     private func core(of number: Int) -> Int? {
         let cores = Machine.allowedCores()
         return options.workers == cores.count && cores.count > 1 ? cores[number] : nil
-    }
-
-    /// Waits for signals: reload, drain, and a second one to end at once.
-    private func follow(
-        _ signals: borrowing SignalDescriptor, _ plane: Planes, _ publisher: Publisher,
-        _ published: PublishedState
-    ) {
-        while true {
-            guard let signal = signals.wait(timeoutMilliseconds: -1) else { continue }
-            if signal == SignalNumber.hangUp {
-                plane.reread()
-                continue
-            }
-            log.info("draining", metadata: ["timeoutMilliseconds": "\(options.drainTimeoutMilliseconds)"])
-            published.withLock {
-                $0.isReady = false
-                $0.isDraining = true
-            }
-            publisher.drain(
-                delay: options.drainDelayMilliseconds, timeout: options.drainTimeoutMilliseconds)
-            return
-        }
     }
 }

@@ -54,12 +54,7 @@ class Gateway:
 
     # -- life
     def start(self, ready=True):
-        command = [binary(), "run", self.folder]
-        if self.workers:
-            command += ["--workers", str(self.workers)]
-        command += ["--admin", f"{self.admin_host}:{self.admin_port}" if self.admin_host else "off"]
-        command += ["--access-log", self.access_path if self.access_log else "off"]
-        command += [str(f) for f in self.flags]
+        command = self.command_line()
         command = self.command = self.prefix + command
         with open(self.stderr_path, "ab") as err, open(os.path.join(self.scratch, "stdout"), "ab") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
@@ -73,6 +68,15 @@ class Gateway:
                 self.stop(kill=True, keep=True)
                 raise RuntimeError(f"the gateway did not become ready ({error}): {' '.join(command)}\n{self.messages()}") from None
         return self
+
+    def command_line(self):
+        command = [binary(), "run", self.folder]
+        if self.workers:
+            command += ["--workers", str(self.workers)]
+        command += ["--admin", f"{self.admin_host}:{self.admin_port}" if self.admin_host else "off"]
+        command += ["--access-log", self.access_path if self.access_log else "off"]
+        command += [str(f) for f in self.flags]
+        return command
 
     def is_ready(self):
         if self.process.poll() is not None:

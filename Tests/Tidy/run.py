@@ -26,7 +26,8 @@ ALLOWED = {
         "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols", "Runtime"},
     "Peer": {"Kernel", "HTTP", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer", "CAres"},
-    "ai-gateway": {"Kernel", "Runtime", "Proxy", "Control", "Peer", "Telemetry"},
+    "PickerService": {"Kernel", "HTTP", "HTTPCodec", "Inference", "Protocols", "Runtime"},
+    "ai-gateway": {"Kernel", "Runtime", "Proxy", "PickerService", "Control", "Peer", "Telemetry"},
     "Simulator": {"Kernel", "HTTP", "Peer"},
     "model-simulator": {"Kernel", "HTTP", "Peer", "Simulator"},
 }

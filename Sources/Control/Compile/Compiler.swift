@@ -20,6 +20,56 @@ public func compile(_ report: StatusReport, _ identities: inout Identities) -> C
     return compiled
 }
 
+/// Turns one pool into all that picking for other gateways needs: no listener, no route, one cluster.
+///
+/// - Parameters:
+///   - report: of the documents that have the pool.
+///   - wanted: its `namespace/name`; nil takes the only one, InferencePools before Backends.
+///   - identities: gives ids to what is new.
+/// - Returns: what was compiled, and what is wrong where there is no such pool or more than one.
+func compile(
+    _ report: StatusReport, pool wanted: String?, _ identities: inout Identities
+) -> (compiled: Compiled, problem: ConfigProblem?) {
+    let index = report.resolution.index
+    let backends = index.backends.filter { entry in
+        (entry.value.resource.spec.modelServer ?? ModelServer.none) != ModelServer.none
+    }
+    var known = index.pools.keys.sorted()
+    if let wanted { known = known.filter { $0.name.description == wanted } }
+    if known.isEmpty {
+        known = backends.keys.sorted().filter { wanted == nil || $0.description == wanted }
+            .map { PoolName(Groups.own, $0, kind: Backend.kind) }
+    }
+    var resolver = BackendResolver(index, observations: nil)
+    var compiler = Compiler(report.resolution, Identities())
+    swap(&compiler.identities, &identities)
+    defer { swap(&compiler.identities, &identities) }
+    guard known.count == 1, let blueprint = resolver.pickedHere(known[0]) else {
+        return (compiler.compile(pool: nil), problem(known, wanted, index))
+    }
+    return (compiler.compile(pool: blueprint), nil)
+}
+
+/// Why no pool can be picked for.
+private func problem(
+    _ known: [PoolName], _ wanted: String?, _ index: DocumentIndex
+) -> ConfigProblem {
+    let message: String
+    if let wanted, known.isEmpty {
+        let names = index.pools.keys.map(\.name.description).sorted()
+        message = "no InferencePool, and no Backend with a modelServer, is called \(wanted)"
+            + didYouMean(wanted, among: names)
+    } else if known.isEmpty {
+        message = "the documents have no InferencePool, and no Backend with a modelServer, to pick for"
+    } else if known.count > 1 {
+        message = "the documents have several pools, \(sentenceList(known.map(\.description), "and"));"
+            + " say which with --pool NAMESPACE/NAME"
+    } else {
+        message = "\(known[0]) cannot be picked for; its status says why"
+    }
+    return ConfigProblem(reason: "PoolNotFound", message: message)
+}
+
 private struct Compiler {
     /// A route as one listener has it.
     struct Attached {
@@ -93,15 +143,24 @@ private struct Compiler {
         return Compiled(
             table: TableDescription(ports: ports, rules: rules),
             parameters: parameters.isEmpty ? [Parameters()] : parameters,
-            certificates: certificates, sockets: sockets, dnsNames: dnsNames(),
-            blueprints: blueprints(), settings: settings())
+            certificates: certificates, sockets: sockets, dnsNames: dnsNames(resolution.clusters),
+            blueprints: blueprints(), settings: settings(resolution.clusters.compactMap(\.pool)))
+    }
+
+    /// One pool alone, or nothing.
+    mutating func compile(pool blueprint: ClusterBlueprint?) -> Compiled {
+        let clusters = blueprint.map { [$0] } ?? []
+        return Compiled(
+            table: TableDescription(ports: [], rules: []), parameters: [Parameters()],
+            certificates: [], sockets: [], dnsNames: dnsNames(clusters),
+            blueprints: clusters.map { (id: identities.cluster($0.identity), blueprint: $0) },
+            settings: settings(clusters.compactMap(\.pool)))
     }
 
     /// What holds for each pool: what the first of its Gateways says by name, and over it the Backend's own.
     ///
     /// An external picker sees answers unless all Gateways say that it does not.
-    private func settings() -> [PoolName: PickerSettings] {
-        let pools = resolution.clusters.compactMap(\.pool)
+    private func settings(_ pools: [ClusterBlueprint.Pool]) -> [PoolName: PickerSettings] {
         if pools.isEmpty { return [:] }
         let users = BackendUsers(resolution)
         var all: [PoolName: PickerSettings] = [:]
@@ -126,9 +185,9 @@ private struct Compiler {
             .map { (id: $0.0, blueprint: $0.1) }
     }
 
-    private func dnsNames() -> [DNSNameWanted] {
+    private func dnsNames(_ clusters: [ClusterBlueprint]) -> [DNSNameWanted] {
         var names: Set<DNSNameWanted> = []
-        for cluster in resolution.clusters {
+        for cluster in clusters {
             for endpoint in cluster.endpoints {
                 if case .name(let name, let port) = endpoint.host {
                     names.insert(DNSNameWanted(name: name, port: port))

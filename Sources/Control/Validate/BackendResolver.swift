@@ -217,6 +217,27 @@ struct BackendResolver {
                 pool: picking(name, picker)))
     }
 
+    /// A pool, or a Backend that is one, whose endpoints this process picks whoever else its documents name for it.
+    ///
+    /// A pool without a ready Pod is there all the same; nil for what cannot be picked in.
+    mutating func pickedHere(_ name: PoolName) -> ClusterBlueprint? {
+        guard name.kind == InferencePool.kind else {
+            let target = Target(
+                group: name.group, kind: name.kind, name: name.name, port: 0, use: .requests)
+            guard case .cluster(let number) = resolve(target) else { return nil }
+            return clusters[number].pool == nil ? nil : clusters[number]
+        }
+        guard let pool = index.pools[name],
+            case .success(let proto) = BackendProtocols.ofPool(
+                pool.resource.spec, for: .requests, place: name.description)
+        else { return nil }
+        return ClusterBlueprint(
+            key: name.description, name: "\(name.name)",
+            endpoints: PoolResolver(index: index).endpoints(of: pool), protocol: proto,
+            transport: .tcp, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
+            isModelServer: true, pool: picking(name, .builtIn))
+    }
+
     /// How the endpoints of a pool, or of a Backend that is one, are picked.
     private mutating func picking(
         _ name: PoolName, _ picker: ClusterBlueprint.Pool.Picker, own: PickerSpec? = nil

@@ -1,0 +1,17 @@
+import HTTPCodec
+import Kernel
+
+/// A gateway's connection: HTTP/2 whose streams are calls.
+struct GatewayConnection: ~Copyable {
+    let socket: Socket
+    var session: HTTP2Session
+    /// Bytes that the socket did not take.
+    var waiting = Buffer()
+    /// In the list of those that may have something to send.
+    var isListed = false
+
+    init(_ socket: consuming Socket, _ session: consuming HTTP2Session) {
+        self.socket = socket
+        self.session = session
+    }
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Control
+import Kernel
+
+struct PickerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "picker",
+        abstract: "Picks endpoints of an InferencePool for other gateways, as they ask over ext_proc.",
+        discussion: """
+            PATH is a file, a folder (its *.yaml, *.yml and *.json, recursively) or - for standard input. gRPC without TLS;
+            its health is asked on the same port. SIGTERM and SIGINT drain (a second one ends at once); SIGHUP reads all
+            documents again.
+            """)
+
+    @Argument(help: "Files, folders or -.")
+    var paths: [String]
+
+    @Option(help: "Where gateways ask: ADDR:PORT.")
+    var listen: ListenAddress
+
+    @Option(help: "The pool, as namespace/name; needed where the documents have several.")
+    var pool: String?
+
+    @Option(help: "Where the admin port listens, or off.")
+    var admin = ListenAddress(argument: "127.0.0.1:15000")!
+
+    @Option(help: "A file whose first line is the token that the admin port asks for.")
+    var adminTokenFile: String?
+
+    @Option(help: "Where the metrics port listens, or off.")
+    var metrics = ListenAddress(argument: "off")!
+
+    @Option(help: "How long new connections are still accepted after SIGTERM.")
+    var drainDelay = Milliseconds(argument: "0s")!
+
+    @Option(help: "How long running calls may go on after SIGTERM.")
+    var drainTimeout = Milliseconds(argument: "10m")!
+
+    @Option(help: "How much is said on standard error.")
+    var logLevel = LogLevel.info
+
+    @Option(help: "The form of messages on standard error.")
+    var output = OutputForm.text
+
+    func validate() throws {
+        if listen.address == nil {
+            throw ValidationError("--listen needs an address and a port.")
+        }
+        if let address = admin.address, !address.isLoopback, adminTokenFile == nil {
+            throw ValidationError(
+                "--admin \(address) is not a loopback address: it needs --admin-token-file.")
+        }
+    }
+
+    func run() throws {
+        guard let address = listen.address else { throw ExitCode(2) }
+        var options = RunOptions(
+            paths: paths, workers: 1, admin: admin.address, adminTokenFile: adminTokenFile,
+            metrics: metrics.address, drainDelayMilliseconds: drainDelay.value,
+            drainTimeoutMilliseconds: drainTimeout.value, accessLog: .off)
+        options.purpose = .picker(pool: pool)
+        let picker = Picker(
+            options, listen: address, logLevel: logLevel.rawValue, isJSON: output == .json)
+        throw ExitCode(picker.run())
+    }
+}
