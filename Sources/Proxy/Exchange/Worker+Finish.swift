@@ -142,7 +142,7 @@ extension Worker {
         }
         if exchanges[id].poolRequest != .none {
             beginRetry(id)
-            tryElsewhere(id, Self.result(of: reason), reason)
+            tryElsewhere(id, than: exchanges[id].endpointID, Self.result(of: reason))
             return
         }
         guard let row = nextEndpoint(id), nameEndpoint(id, row)

@@ -44,6 +44,8 @@ extension Worker {
             answerUnsent(downstream)
             return 0
         }
+        // What changes something at a server is never sent twice.
+        exchanges[slot].isInference = poolRequests[pooled].path.isInference
         exchanges[slot].phase = .holding
         if poolRequests[pooled].peek == nil {
             // Nothing of the content is read: it follows as it comes.

@@ -131,8 +131,8 @@ extension Worker {
         let row = clusters.row(
             ofEndpoint: lease.endpoint, cluster: exchanges[id].decision.clusterID)
         guard row >= 0, nameEndpoint(id, row) else {
-            // New addresses have taken it away since.
-            tryElsewhere(id, .connectFailed, .noEndpoint)
+            // This worker does not know it: new addresses are on their way, here or there.
+            tryElsewhere(id, than: lease.endpoint, .cancelled)
             return
         }
         beginAttempt(id, row)
@@ -195,13 +195,14 @@ extension Worker {
     }
 
     /// An attempt came to nothing before the first byte of an answer: the next endpoint, if one may still be asked.
-    mutating func tryElsewhere(
-        _ id: SlotID, _ result: LeaseResult, _ reason: UpstreamFailure
-    ) {
+    mutating func tryElsewhere(_ id: SlotID, than endpoint: UInt32, _ result: LeaseResult) {
         let pooled = exchanges[id].poolRequest
-        poolRequests[pooled].request.tried.append(exchanges[id].endpointID)
         leavePool(id, result)
-        pick(id)
+        if poolRequests[pooled].request.tried.append(endpoint) {
+            pick(id)
+        } else {
+            fail(id, .noEndpoint)
+        }
     }
 
     /// What an attempt's failure says of its endpoint.
