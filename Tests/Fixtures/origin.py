@@ -93,7 +93,8 @@ class Peer:
                           at=time.monotonic(), connection=self.number)
         request.complete = False
         with self.origin.lock:
-            self.origin.requests.append(request)
+            own = request.get("user-agent") == "ai-gateway"
+            (self.origin.probes if own else self.origin.requests).append(request)
         return request
 
     def pieces(self, request):
@@ -219,6 +220,7 @@ class Origin:
     def __init__(self, script=echo, host="127.0.0.1", port=0, tls=None, name="origin", backlog=1024, receive_buffer=None):
         self.script, self.tls, self.name, self.lock = script, tls, name, threading.Lock()
         self.requests, self.peers, self.errors = [], [], []
+        self.probes = []                      # the gateway's own questions, how a model server is
         self.host, self.stopped = host, False
         self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,8 +19,8 @@ MIB = 1 << 20
 
 
 def posts(gateway):
-    """How many requests of clients the servers saw; the gateway asks them how they are by GET."""
-    return sum(r.method == "POST" for o in gateway.origins for r in o.requests)
+    """How many requests the servers saw."""
+    return sum(len(o.requests) for o in gateway.origins)
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,8 @@ def test_what_a_vllm_tells_of_itself():
         assert (found["waiting"], found["running"], found["kvUsage"], found["loraRunning"]) == (3, 2, 0.25, ["sql"])
         assert found["state"] == "ready" and found["engine"] == "vllm" and found["ageMilliseconds"] < 3000
         assert gateway.get("/x").body == b"hello"
-        wait_until(lambda: [r.target for r in origin.requests].count("/metrics") >= 3, 6)
-        asked = [r for r in origin.requests if r.target in ("/metrics", "/health")]
+        wait_until(lambda: [r.target for r in origin.probes].count("/metrics") >= 3, 6)
+        asked = [r for r in origin.probes if r.target in ("/metrics", "/health")]
         assert len({r.connection for r in asked}) == 1, "each question has a connection of its own"
         assert {r.get("host") for r in asked} == {f"127.0.0.1:{origin.port}"}
 
@@ -68,7 +68,7 @@ def test_a_page_of_nonsense_does_no_harm(page, trouble):
     """Too large a page, and one that is none: nothing is learned, everything goes on."""
     with Origin(engine({"/metrics": page, "/health": b"", "/x": b"hello"})) as origin, \
             serving(origin, workers=1, backend={"modelServer": "vllm"}) as gateway:
-        wait_until(lambda: [r.target for r in origin.requests].count("/metrics") >= 2, 8)
+        wait_until(lambda: [r.target for r in origin.probes].count("/metrics") >= 2, 8)
         if trouble:
             wait_until(lambda: trouble in (endpoints(gateway)[0].get("trouble") or ""), 5)
         found = endpoints(gateway)[0]
@@ -87,7 +87,7 @@ def test_llama_cpp_without_metrics_is_ready():
     with Origin(script) as origin, serving(origin, workers=1, backend={"modelServer": "llama.cpp"}) as gateway:
         found = wait_until(lambda: (e := endpoints(gateway)) and e[0].get("disk") and e[0], 6)
         assert found["disk"] == ["tiny"] and found["state"] == "ready"
-        assert sum(r.target == "/metrics" for r in origin.requests) == 1
+        assert sum(r.target == "/metrics" for r in origin.probes) == 1
 
 
 @pytest.mark.skipif(not os.path.exists(SIMULATOR), reason=f"no model-simulator beside {binary()}")
