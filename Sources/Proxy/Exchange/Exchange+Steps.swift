@@ -12,7 +12,7 @@ struct AnswerFacts: BitwiseCopyable {
     /// The worker is draining: the client is to come back over a new connection.
     var isDraining: Bool
     /// The client's name of a model is put back into it.
-    var restores = false
+    let restores: Bool
     /// Its content type says that it tells its own end.
     var isStream: Bool
     /// When it came, worker nanoseconds.

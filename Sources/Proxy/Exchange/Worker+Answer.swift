@@ -238,17 +238,20 @@ extension Worker {
             return headBytes
         }
         if exchanges[exchange].upgrades { refuseEarlyBytes(exchange) }
-        return headBytes &+ passHead(exchange, upstream, bytes, headBytes: headBytes)
+        let restores = exchanges[exchange].poolRequest != .none && restoresModel(exchange, bytes)
+        return headBytes
+            &+ passHead(exchange, upstream, bytes, headBytes: headBytes, restores: restores)
     }
 
     /// Sends the final answer's head, which are the first bytes of `bytes`, with what of its content has come;
     /// returns the content bytes used.
     @inline(always)
     private mutating func passHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int,
+        restores: Bool = false
     ) -> Int {
         responseHead.removeConnectionFields()
-        let plan = decideAnswer(exchange, upstream, bytes)
+        let plan = decideAnswer(exchange, upstream, bytes, restores: restores)
         if plan.hasFilters {
             responseHead.keepBytes(of: bytes, upTo: headBytes)
             if !applyResponseFilters(exchange) {
@@ -343,16 +346,15 @@ extension Worker {
     /// Reads from `responseHead`, which begins `bytes`, what it decides.
     @inline(always)
     mutating func decideAnswer(
-        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, restores: Bool
     ) -> AnswerPlan {
         var facts = AnswerFacts(
             status: responseHead.status, framing: responseHead.framing,
-            keepsAlive: responseHead.keepsAlive, isDraining: isDraining, isStream: false,
-            now: nowNanoseconds)
+            keepsAlive: responseHead.keepsAlive, isDraining: isDraining, restores: restores,
+            isStream: false, now: nowNanoseconds)
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
-        if exchanges[id].poolRequest != .none { facts.restores = restoresModel(id, bytes) }
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
                 UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))

@@ -14,7 +14,8 @@ extension Worker {
     mutating func showAnswer(_ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>) {
         let call = exchanges[id].call
         if exchanges[id].upgrades { refuseEarlyBytes(id) }
-        let plan = decideAnswer(id, upstream, bytes)
+        let restores = exchanges[id].poolRequest != .none && restoresModel(id, bytes)
+        let plan = decideAnswer(id, upstream, bytes, restores: restores)
         responseHead.removeConnectionFields()
         if plan.hasFilters, !applyResponseFilters(id) {
             answerMalformed(id, upstream)
