@@ -145,7 +145,7 @@ def test_a_pools_pods_are_followed():
             assert gateway.get("/x").status == 503
             gateway.write("pods.yaml", [pod("a", "127.0.0.1", app="m"), pod("b", "127.0.0.2", app="other")])
             wait_until(lambda: gateway.get("/x").status == 200, 5)
-            assert [e["address"] for e in endpoints(gateway, "default/pool")] == [f"127.0.0.1:{origin.port}"]
+            wait_until(lambda: [e["address"] for e in endpoints(gateway, "default/pool")] == [f"127.0.0.1:{origin.port}"], 5)
             assert endpoints(gateway, "default/pool")[0]["engine"] == "vllm"
             gateway.write("pods.yaml", [pod("a", "127.0.0.1", app="m", **{"llm-d.ai/engine-type": "sglang"}), pod("b", "127.0.0.2", app="m")])
             wait_until(lambda: len(endpoints(gateway, "default/pool")) == 2, 5)
@@ -154,4 +154,4 @@ def test_a_pools_pods_are_followed():
             assert [c["status"] for c in status[0]["conditions"] if c["type"] == "Accepted"] == ["True"]
             gateway.write("pods.yaml", [])
             wait_until(lambda: gateway.get("/x").status == 503, 5)
-            assert endpoints(gateway, "default/pool") == []
+            wait_until(lambda: endpoints(gateway, "default/pool") == [], 5)
