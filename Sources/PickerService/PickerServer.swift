@@ -24,10 +24,14 @@ struct PickerServer: ~Copyable {
     static var heldBytesMax: Int { Limits().heldContentBytesMax }
     /// A message of ext_proc: content with what stands around it.
     static var messageBytesMax: Int { heldBytesMax + (1 << 20) }
+    /// A message of ext_proc that has no content: a head, trailers, a question about health.
+    static var headBytesMax: Int { 1 << 20 }
     /// From the first GOAWAY to the final one.
     static var goAwayMilliseconds: UInt64 { 500 }
     /// How long a call that was answered early may go on speaking.
     static var lingerMilliseconds: UInt64 { 5_000 }
+    /// How long a call may say nothing before its first word.
+    static var firstWordMilliseconds: UInt64 { 30_000 }
     /// How often is looked what is due.
     static var reviewMilliseconds: UInt64 { 250 }
 
@@ -54,8 +58,12 @@ struct PickerServer: ~Copyable {
     var output = Buffer(capacity: 128 << 10)
     var message = Buffer(capacity: 128 << 10)
     var words = Buffer(capacity: 256)
+    /// A piece of an answer with the client's name of the model in it.
+    var restored = Buffer(capacity: PickerServer.pieceBytesMax)
     var head = RequestHead()
     var hashes = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
+    /// For choices by weight.
+    var random = RandomSource()
 
     // The pool.
     var clusters = ClusterSet([])
@@ -160,8 +168,13 @@ struct PickerServer: ~Copyable {
         if now < nextReview { return }
         nextReview = now &+ Self.reviewMilliseconds
         for slot in 0..<calls.highWater where calls.isOccupied(slot) {
-            if calls[slot].overSince != 0, now &- calls[slot].overSince > Self.lingerMilliseconds {
+            if calls[slot].overSince != 0 {
+                if now &- calls[slot].overSince <= Self.lingerMilliseconds { continue }
                 leave(calls.id(of: slot), .finished)
+            } else if calls[slot].isSilent,
+                now &- calls[slot].began > Self.firstWordMilliseconds
+            {
+                end(calls.id(of: slot), .deadlineExceeded)
             }
         }
     }
@@ -187,6 +200,16 @@ struct PickerServer: ~Copyable {
             }
             return
         }
-        if hasGoneAway && requestCalls == 0 || now >= endsAt { isStopped = true }
+        if hasGoneAway && requestCalls == 0 || now >= endsAt {
+            isStopped = true
+            endCalls()
+        }
+    }
+
+    /// Ends what has not ended by itself, so that gateways need not guess.
+    private mutating func endCalls() {
+        for slot in 0..<calls.highWater where calls.isOccupied(slot) {
+            end(calls.id(of: slot), .unavailable)
+        }
     }
 }
