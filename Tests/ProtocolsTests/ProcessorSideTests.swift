@@ -106,7 +106,8 @@ import Testing
         let mutation = try #require(Self.mutation(bytes, message.mutation))
         #expect(text(bytes, mutation.destination) == "10.0.0.1:8000")
         #expect(mutation.contentLength == 77)
-        let head = "POST / HTTP/1.1\r\nx-gateway-inference-objective: o\r\naccept-encoding: br\r\n\r\n"
+        let head =
+            "POST / HTTP/1.1\r\nx-gateway-inference-objective: o\r\naccept-encoding: br\r\n\r\n"
         let changed = WireTests.written {
             mutation.append(Array(head.utf8).span, bytes.span, framing: .asItIs, into: &$0)
         }
