@@ -151,8 +151,10 @@ extension PickerServer {
         let fits = message.withFree { write(&$0) }
         precondition(fits, "A message of our own fits.")
         message.overwrite(hex: UInt32(message.count - start + content.count), at: line)
-        send(id, then: content)
-        message.removeAll()
+        if !content.isEmpty {
+            send(id, then: content)
+            message.removeAll()
+        }
         _ = message.append(ByteScan.bytes("\r\n"))
         send(id)
     }

@@ -28,6 +28,8 @@ struct PickerServer: ~Copyable {
     static var headBytesMax: Int { 1 << 20 }
     /// From the first GOAWAY to the final one.
     static var goAwayMilliseconds: UInt64 { 500 }
+    /// How long gateways may take to read the last words and to part: what closes first may cut those off.
+    static var partingMilliseconds: UInt64 { 250 }
     /// How long a call that was answered early may go on speaking.
     static var lingerMilliseconds: UInt64 { 5_000 }
     /// How long a call may say nothing before its first word.
@@ -77,6 +79,7 @@ struct PickerServer: ~Copyable {
     private var goesAwayAt: UInt64 = .max
     private var endsAt: UInt64 = .max
     private var hasGoneAway = false
+    private var stopsAt: UInt64 = .max
 
     init(options: PickerOptions, mailbox: Mailbox<WorkerMessage>) throws(SystemError) {
         let loop = try Loop(capacity: 256)
@@ -191,18 +194,22 @@ struct PickerServer: ~Copyable {
                 noteOutput(connections.id(of: slot))
             }
         }
-        if now >= goesAwayAt {
-            goesAwayAt = .max
-            hasGoneAway = true
-            for slot in 0..<connections.highWater where connections.isOccupied(slot) {
-                connections[slot].session.goAway()
-                noteOutput(connections.id(of: slot))
-            }
-            return
-        }
-        if hasGoneAway && requestCalls == 0 || now >= endsAt {
-            isStopped = true
+        if now >= goesAwayAt || now >= endsAt { goAway() }
+        if stopsAt == .max, hasGoneAway && requestCalls == 0 || now >= endsAt {
             endCalls()
+            stopsAt = now &+ Self.partingMilliseconds
+        }
+        if stopsAt != .max, connections.count == 0 || now >= stopsAt { isStopped = true }
+    }
+
+    /// Takes no calls any more.
+    private mutating func goAway() {
+        goesAwayAt = .max
+        if hasGoneAway { return }
+        hasGoneAway = true
+        for slot in 0..<connections.highWater where connections.isOccupied(slot) {
+            connections[slot].session.goAway()
+            noteOutput(connections.id(of: slot))
         }
     }
 
