@@ -99,6 +99,56 @@ def test_content_arrives_whole(proxy, three):
                 assert e["length"] == len(body) and e["sha256"] == hashlib.sha256(body).hexdigest(), (size, path)
 
 
+def test_many_clients(proxy, three):
+    """32 at once: nobody gets another's content, and nothing is left of them."""
+    failed = []
+
+    def one(number):
+        try:
+            with proxy.client(timeout=30) as client:
+                for turn in range(6):
+                    body = chat(f"{number} {turn} " * (1 + 4000 * (turn % 3)))
+                    assert echoed(client.request("POST", CHAT, JSON, body))["sha256"] == hashlib.sha256(body).hexdigest()
+        except BaseException as error:
+            failed.append((number, error))
+    with picking(proxy, docs.pool(three)) as service:
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not failed, failed[:3]
+        wait_until(lambda: not any(service.in_flight().values()), 5)
+
+
+def test_clients_that_go(proxy):
+    """In the middle of an answer, in the queue, and in the middle of what they send: their places are free again."""
+    def endless(peer):
+        while (request := peer.read_request()) is not None:
+            if request.method == "POST":
+                peer.head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
+                while True:
+                    peer.chunk(b"data: x\n\n")
+                    time.sleep(0.05)
+            peer.respond(200)
+    with Origin(endless) as origin, picking(proxy, [model_server(origin.port, concurrencyPerEndpoint=1)]) as service:
+        body = chat("x")
+        whole = request_bytes("POST", CHAT, JSON, body)
+        with proxy.client() as runs, proxy.client() as waits, proxy.client() as sends:
+            runs.send(whole)
+            assert runs.read_response().status == 200 and sum(service.in_flight().values()) == 1
+            waits.send(whole)
+            sends.send(whole[:-5])
+            wait_until(lambda: json.loads(service.admin("/endpoints").body)["pools"][0]["waiting"] == 1, 5)
+            waits.close()
+            sends.close()
+            wait_until(lambda: json.loads(service.admin("/endpoints").body)["pools"][0]["waiting"] == 0, 5)
+        wait_until(lambda: not any(service.in_flight().values()), 5)
+        with proxy.client() as client:
+            client.send(whole)
+            assert client.read_response().status == 200
+
+
 @pytest.mark.parametrize("mode", ["BUFFERED", "STREAMED"])
 def test_other_modes(three, mode):
     """Where Envoy buffers, prompts count; where it streams, content passes unseen."""
@@ -251,6 +301,19 @@ def test_a_picker_that_dies_and_comes_back(proxy, three):
             assert answer.status >= 500, answer
         assert time.monotonic() - began < 5 and not any(r.method == "POST" for o in three for r in o.requests)
         service.start()
+        proxy.ready()
+        assert echoed(client.request("POST", CHAT, JSON, chat("x")))["length"] == len(chat("x"))
+
+
+def test_a_picker_whose_pool_goes_and_comes_back(proxy, three):
+    """Envoy's own health check hears of it, and asks no more until there is a pool again."""
+    pool, pod = docs.pool(three)
+    with picking(proxy, [pool, pod]) as service, proxy.client() as client:
+        service.write("main.yaml", [pod])
+        wait_until(lambda: not proxy.has_picker(), 5)
+        assert client.request("POST", CHAT, JSON, chat("x")).status >= 500
+        assert not any(r.method == "POST" for o in three for r in o.requests)
+        service.write("main.yaml", [pool, pod])
         proxy.ready()
         assert echoed(client.request("POST", CHAT, JSON, chat("x")))["length"] == len(chat("x"))
 
