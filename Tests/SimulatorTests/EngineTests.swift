@@ -6,6 +6,9 @@ import Testing
 
 @testable import Simulator
 
+private let sglang =
+    "{engine_type=\"unified\",model_name=\"llama3\",pp_rank=\"0\",tp_rank=\"0\""
+
 @Suite struct EngineTests {
     @Test(arguments: [
         (Engine.vllm, "/health", 200), (.vllm, "/ping", 200), (.vllm, "/version", 200),
@@ -116,17 +119,21 @@ import Testing
                 "vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"llama3\"} 1",
                 "vllm:inter_token_latency_seconds_bucket{engine=\"0\",model_name=\"llama3\","
                     + "le=\"0.025\"} 31",
-                "block_size=\"16\",num_gpu_blocks=\"8192\"",
+                ",block_size=\"16\",", ",num_gpu_blocks=\"8192\"}", "enable_prefix_caching=\"True\"",
+                "vllm:prefix_cache_queries_total{engine=\"0\",model_name=\"llama3\"} 4",
+                "vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"llama3\"} 0",
             ]
         ),
         (
             .sglang,
             [
-                "sglang:num_running_reqs{model_name=\"llama3\"} 1",
-                "sglang:num_queue_reqs{model_name=\"llama3\"} 1",
-                "sglang:token_usage{model_name=\"llama3\"} 0.00",
-                "sglang:num_requests_total{model_name=\"llama3\"} 1",
-                "page_size=\"16\",num_pages=\"8192\"",
+                "sglang:num_running_reqs\(sglang)} 1",
+                "sglang:num_queue_reqs\(sglang)} 1",
+                "sglang:token_usage\(sglang)} 0.00",
+                "sglang:num_requests_total\(sglang)} 1",
+                "sglang:cache_hit_rate\(sglang)} 0\n",
+                "sglang:max_total_num_tokens\(sglang)} 131072\n",
+                "page_size=\"1\",num_pages=\"131072\"",
             ]
         ),
         (
@@ -134,7 +141,8 @@ import Testing
             [
                 "llamacpp:requests_processing 1", "llamacpp:requests_deferred 1",
                 "llamacpp:prompt_tokens_total 2", "llamacpp:tokens_predicted_total 32",
-                "llamacpp:n_tokens_max 34",
+                "llamacpp:n_tokens_max 34", "llamacpp:kv_cache_tokens 2\n",
+                "llamacpp:kv_cache_usage_ratio 0.000244",
             ]
         ),
     ])

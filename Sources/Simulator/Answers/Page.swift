@@ -31,7 +31,9 @@ enum Page {
             let runner = node.runners[index]
             // While it is in use the end is an estimate.
             let left = runner.expiresAt.map { $0 - min(now, $0) } ?? runner.keepAlive.length
-            rows.append((wall + min(left, UInt64(Int64.max)), index))
+            // The list is read by the clock.
+            let real = Double(left) / node.options.timeScale
+            rows.append((wall + UInt64(min(real, 9.2e18)), index))
         }
         rows.sort { $0.expires > $1.expires }
         text.add("{\"models\":[")
@@ -112,24 +114,29 @@ enum Page {
     // MARK: - OpenAI
 
     static func addModels(
-        _ catalog: borrowing Catalog, _ options: borrowing SimulatorOptions, created: UInt64,
-        to text: inout Text
+        _ catalog: borrowing Catalog, _ node: borrowing Node, created: UInt64, to text: inout Text
     ) {
+        let options = node.options
         text.add("{\"object\":\"list\",\"data\":[")
         for index in catalog.models.indices {
             if index > 0 { text.add(",") }
-            addModel(catalog, model: index, adapter: nil, options, created: created, to: &text)
+            let status = options.isRouter ? node.status(of: index) : nil
+            addModel(
+                catalog, model: index, adapter: nil, options, status: status, created: created,
+                to: &text)
         }
         for index in catalog.adapters.indices {
             text.add(",")
-            addModel(catalog, model: 0, adapter: index, options, created: created, to: &text)
+            addModel(
+                catalog, model: 0, adapter: index, options, status: nil, created: created, to: &text)
         }
         text.add("]}")
     }
 
     static func addModel(
         _ catalog: borrowing Catalog, model: Int, adapter: Int?,
-        _ options: borrowing SimulatorOptions, created: UInt64, to text: inout Text
+        _ options: borrowing SimulatorOptions, status: Node.ModelStatus?, created: UInt64,
+        to text: inout Text
     ) {
         let base = catalog.models[model]
         let name =
@@ -153,6 +160,11 @@ enum Page {
             text.add(",\"size\":")
             text.add(decimal: base.sizeBytes)
             text.add("}")
+            if let status {
+                text.add(",\"status\":{\"value\":\"")
+                text.add(text: status.rawValue)
+                text.add("\"}")
+            }
         case .vllm, .sglang:
             text.add(",\"root\":\"")
             text.add(escaped: name)
@@ -175,7 +187,7 @@ enum Page {
     static func addSlots(
         _ node: borrowing Node, _ options: borrowing SimulatorOptions, to text: inout Text
     ) {
-        let running = node.runners.first?.running ?? []
+        let running = node.runners.flatMap(\.running)
         text.add("[")
         for slot in 0..<options.slots {
             if slot > 0 { text.add(",") }
