@@ -114,7 +114,8 @@ struct Node: ~Copyable {
         var job = job
         job.submittedAt = now
         let model = job.model
-        var index = options.loadsOnDemand
+        var index =
+            options.loadsOnDemand
             ? runners.firstIndex { $0.model == model && $0.isReady } : 0
         if let hot = index, options.loadsOnDemand, !serves(hot, job) { index = nil }
         if index == nil {

@@ -71,8 +71,8 @@ extension Simulation {
         case .statistics:
             StatisticsPage.add(nodes[node], now: now, to: &text)
             type = OpenAIAnswer.type
-        case .tags, .model, .ask, .show, .loadModel, .unloadModel, .resetStatistics, .bytes, .chunks,
-            .sink, .unknown:
+        case .tags, .model, .ask, .show, .loadModel, .unloadModel, .resetStatistics, .bytes,
+            .chunks, .sink, .unknown:
             return nil
         }
         return (200, type)

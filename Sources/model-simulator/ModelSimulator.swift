@@ -32,7 +32,7 @@ struct ModelSimulator: ParsableCommand {
               vLLM          /health, /ping, /version, /load, /metrics
               SGLang        /health, /health_generate, /metrics
               llama.cpp     /health, /metrics, /slots, /props, /lora-adapters, /completion,
-                            /models and with --router /models/load and /models/unload
+                            /models, with --router also /models/load and unload
               all but Ollama: /v1/messages/count_tokens
 
             HOW IT COUNTS
@@ -101,7 +101,8 @@ struct ModelSimulator: ParsableCommand {
             valueName: "size"))
     var loadRate: String?
 
-    @Option(help: ArgumentHelp("Prompt tokens that a node computes in a second.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Prompt tokens that a node computes in a second.", valueName: "rate"))
     var prefillRate: Double = 2_000
 
     @Option(

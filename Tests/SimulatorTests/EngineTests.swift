@@ -119,7 +119,8 @@ private let sglang =
                 "vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"llama3\"} 1",
                 "vllm:inter_token_latency_seconds_bucket{engine=\"0\",model_name=\"llama3\","
                     + "le=\"0.025\"} 31",
-                ",block_size=\"16\",", ",num_gpu_blocks=\"8192\"}", "enable_prefix_caching=\"True\"",
+                ",block_size=\"16\",", ",num_gpu_blocks=\"8192\"}",
+                "enable_prefix_caching=\"True\"",
                 "vllm:prefix_cache_queries_total{engine=\"0\",model_name=\"llama3\"} 4",
                 "vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"llama3\"} 0",
             ]
@@ -264,6 +265,27 @@ extension String {
         simulator.stop()
         let wire = try Wire(to: simulator.addresses[0])
         #expect(wire.socket.connectResult() != 0 || wire.socket.peerAddress() == nil)
+    }
+
+    @Test func `simulated time may go faster than the clock`() throws {
+        var options = SimulatorOptions(listen: [.loopback(v6: false, port: 0)])
+        options.loadNanoseconds = 60_000_000_000
+        options.timeScale = 200
+        let simulator = try Simulator(options)
+        let wire = try Wire(to: simulator.addresses[0])
+        let body = #"{"model":"llama3","prompt":"hello","stream":false}"#
+        let began = Clock.monotonicNanoseconds()
+        wire.ask("POST", "/api/generate", body, host: "localhost")
+        while wire.answer == nil, Clock.monotonicNanoseconds() - began < 40_000_000_000 {
+            wire.receive()
+        }
+        let took = Double(Clock.monotonicNanoseconds() - began) / 1e9
+        let answer = try #require(wire.answer).json
+        #expect(answer["load_duration"] as? Double ?? 0 >= 60e9)
+        #expect((60..<62).contains((answer["total_duration"] as? Double ?? 0) / 1e9))
+        // A 200th of a minute; the upper bound is for busy machines.
+        #expect(took > 0.3 && took < 30)
+        simulator.stop()
     }
 
     @Test func `several threads share an address`() throws {

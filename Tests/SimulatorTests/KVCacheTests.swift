@@ -73,7 +73,7 @@ import Testing
         let taken = try #require(place)
         #expect(taken.matched == 15)
         let other = slots.take(one)
-        #expect(other?.matched == 0 && other?.slot != taken.slot, "The one that is like it is busy.")
+        #expect(other?.matched == 0 && other?.slot != taken.slot, "The likest one is busy.")
         let none = slots.take(one)
         #expect(none == nil)
     }

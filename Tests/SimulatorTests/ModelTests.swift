@@ -149,7 +149,8 @@ private func engine(
         #expect(try stage.count("cachedTokens") == (isOn ? 992 : 0))
         let page = try stage.answer("GET", "/metrics").content
         #expect(page.contains("enable_prefix_caching=\"\(isOn ? "True" : "False")\""))
-        #expect(page.contains("prefix_cache_hits_total{engine=\"0\",model_name=\"llama3\"} \(isOn ? 992 : 0)\n"))
+        let hits = "prefix_cache_hits_total{engine=\"0\",model_name=\"llama3\"}"
+        #expect(page.contains("\(hits) \(isOn ? 992 : 0)\n"))
     }
 
     @Test(arguments: [
@@ -166,7 +167,8 @@ private func engine(
         let start = String(repeating: "abcd", count: 101)
         for end in ["efgh", "ijkl"] {
             let prompt = start + String(repeating: end, count: 60)
-            let wire = try stage.ask("POST", "/v1/completions", #"{"model":"llama3","prompt":"\#(prompt)"}"#)
+            let body = #"{"model":"llama3","prompt":"\#(prompt)"}"#
+            let wire = try stage.ask("POST", "/v1/completions", body)
             #expect(stage.answer(wire).status == 200)
         }
         #expect(try stage.count("cachedTokens") == Double(cached))
@@ -191,7 +193,7 @@ private func engine(
         #expect(try stage.count("cachedTokens") == Double(known / grain * grain / 4))
     }
 
-    @Test func `conversations take a single slot from each other, or come back from main memory`() throws {
+    @Test func `conversations take a slot from each other, or come back from main memory`() throws {
         for (saved, cached) in [(0, 0), (4_096, 199)] {
             let stage = try engine(.llamaCpp) {
                 $0.isFast = true
@@ -225,7 +227,8 @@ private func engine(
         _ = try stage.answer("POST", "/completion", body)
         let answer = try stage.answer("POST", "/completion", body).json
         #expect(answer["tokens_cached"] as? Int == 9 && answer["tokens_evaluated"] as? Int == 4)
-        #expect(answer["stop_type"] as? String == "limit" && answer["tokens_predicted"] as? Int == 5)
+        #expect(answer["stop_type"] as? String == "limit")
+        #expect(answer["tokens_predicted"] as? Int == 5)
         let timings = answer["timings"] as? [String: Any]
         #expect(timings?["cache_n"] as? Int == 3 && timings?["prompt_n"] as? Int == 1)
         let stream = try stage.answer("POST", "/completion", body.dropLast() + #","stream":true}"#)
@@ -236,7 +239,7 @@ private func engine(
 }
 
 @Suite struct AdapterTests {
-    @Test func `an adapter that is not there holds the batch up, and the least used one goes`() throws {
+    @Test func `an adapter that is not there holds the batch up, and the oldest goes`() throws {
         let stage = try engine {
             $0.prefillRate = 0
             $0.adapters = ["a", "b", "c"]
@@ -244,7 +247,10 @@ private func engine(
             $0.adapterLoadNanoseconds = 200_000_000
         }
         // Ten tokens take 90 ms.
-        for (name, isThere) in [("a", false), ("a", true), ("b", false), ("a", true), ("c", false), ("a", true), ("b", false)] {
+        for (name, isThere) in [
+            ("a", false), ("a", true), ("b", false), ("a", true), ("c", false), ("a", true),
+            ("b", false),
+        ] {
             let took = stage.wait(try stage.complete("abcd", 1, model: name))
             #expect(isThere ? took < 120 : (280...310).contains(took), "\(name) \(took)")
         }
@@ -254,12 +260,13 @@ private func engine(
     @Test func `adapters are listed under their model`() throws {
         for kind in [Engine.vllm, .sglang] {
             let stage = try engine(kind) { $0.adapters = ["sql", "poems"] }
-            let models = try #require(try stage.answer("GET", "/v1/models").json["data"] as? [[String: Any]])
+            let list = try stage.answer("GET", "/v1/models").json["data"]
+            let models = try #require(list as? [[String: Any]])
             let adapters = models.filter { $0["parent"] is String }
             #expect(adapters.map { $0["id"] as? String } == ["sql", "poems"])
             #expect(adapters.allSatisfy { $0["parent"] as? String == "llama3" })
             let named = try stage.complete("abcd", 1, model: "llama3:poems")
-            #expect(named.hasHead == (kind == .vllm), "SGLang's way to say it; vLLM has no such model.")
+            #expect(named.hasHead == (kind == .vllm), "vLLM has no such model.")
             stage.pass(milliseconds: 500)
             #expect(stage.answer(named).status == (kind == .vllm ? 404 : 200))
         }
@@ -268,11 +275,13 @@ private func engine(
 
 @Suite struct EvictionTests {
     private func chat(_ stage: Stage, _ model: String, _ options: String = "") throws -> Wire {
-        try stage.chat(model, #","stream":false"# + (options.isEmpty ? "" : #","options":{\#(options)}"#))
+        let more = options.isEmpty ? "" : #","options":{\#(options)}"#
+        return try stage.chat(model, #","stream":false"# + more)
     }
 
     @Test(arguments: [
-        ("", "", 0), (#""num_ctx":8192"#, "", 0), (#""num_ctx":4096"#, "", 1), ("", #""num_batch":64"#, 1),
+        ("", "", 0), (#""num_ctx":8192"#, "", 0), (#""num_ctx":4096"#, "", 1),
+        ("", #""num_batch":64"#, 1),
         (#""num_batch":64,"num_gpu":1"#, #""num_gpu":1,"num_batch":64"#, 0),
         (#""num_batch":64"#, #""num_batch":65"#, 1), (#""use_mmap":true"#, #""use_mmap":false"#, 1),
         (#""temperature":1"#, #""temperature":0.5"#, 0), (#""num_thread":2"#, "", 1),
@@ -288,7 +297,9 @@ private func engine(
         #expect(try stage.count("modelLoads") == Double(1 + reloads))
     }
 
-    @Test func `a model in use that has to go, goes as soon as it is idle, whatever its time`() throws {
+    @Test func `a model in use that has to go, goes as soon as it is idle, whatever its time`()
+        throws
+    {
         let stage = try engine(.ollama) {
             $0.loadedMax = 2
             $0.loadNanoseconds = 1_000_000_000
@@ -298,7 +309,8 @@ private func engine(
         stage.pass(milliseconds: 1_050)
         let short = try stage.chat("mistral", #","keep_alive":"1m""#)
         stage.pass(milliseconds: 1_050)
-        _ = try stage.ask("POST", "/api/embed", #"{"model":"nomic-embed-text","input":"x"}"#)
+        let third = try stage.ask(
+            "POST", "/api/embed", #"{"model":"nomic-embed-text","input":"x"}"#)
         #expect(Set(try stage.resident()) == ["llama3:latest", "mistral:latest"])
         // llama3 ends first, and stays: the other one is marked.
         _ = stage.wait(long)
@@ -307,6 +319,7 @@ private func engine(
         stage.pass(milliseconds: 1_050)
         #expect(Set(try stage.resident()) == ["llama3:latest", "nomic-embed-text:latest"])
         #expect(try stage.count("evictions") == 1)
+        #expect(stage.answer(third).status == 200)
     }
 
     @Test func `a load takes its time by the model's size, if it is told to`() throws {
@@ -334,10 +347,12 @@ private func engine(
     }
 
     private func states(_ stage: Stage) throws -> [String: String] {
-        let data = try #require(try stage.answer("GET", "/models").json["data"] as? [[String: Any]])
+        let list = try stage.answer("GET", "/models").json["data"]
+        let data = try #require(list as? [[String: Any]])
         var states: [String: String] = [:]
         for model in data {
-            states[model["id"] as? String ?? ""] = (model["status"] as? [String: Any])?["value"] as? String
+            let status = model["status"] as? [String: Any]
+            states[model["id"] as? String ?? ""] = status?["value"] as? String
         }
         return states
     }
@@ -403,9 +418,10 @@ private func engine(
         for wire in wires { _ = stage.wait(wire) }
         let all = try stage.statistics()
         for (name, value) in [
-            ("requests", 5), ("finished", 5), ("refused", 0), ("aborted", 0), ("running", 0), ("waiting", 0),
-            ("peakRunning", 2), ("peakWaiting", 3), ("promptTokens", 320), ("cachedTokens", 0),
-            ("generatedTokens", 50), ("kvBlocks", 8_192), ("kvBlockTokens", 16), ("kvUsage", 0),
+            ("requests", 5), ("finished", 5), ("refused", 0), ("aborted", 0), ("running", 0),
+            ("waiting", 0), ("peakRunning", 2), ("peakWaiting", 3), ("promptTokens", 320),
+            ("cachedTokens", 0), ("generatedTokens", 50), ("kvBlocks", 8_192),
+            ("kvBlockTokens", 16), ("kvUsage", 0),
         ] as [(String, Double)] {
             #expect(all[name] as? Double == value, "\(name)")
         }
@@ -413,7 +429,10 @@ private func engine(
         #expect(abs((all["peakKvUsage"] as? Double ?? 0) - 10.0 / 8_192) < 1e-6)
         #expect(try stage.count("seconds") > 0.3)
         #expect(try stage.answer("POST", "/simulator/reset", "").json.isEmpty)
-        for name in ["requests", "promptTokens", "generatedTokens", "busySeconds", "peakWaiting", "seconds", "peakKvUsage"] {
+        for name in [
+            "requests", "promptTokens", "generatedTokens", "busySeconds", "peakWaiting", "seconds",
+            "peakKvUsage",
+        ] {
             #expect(try stage.count(name) == 0, "\(name)")
         }
         _ = stage.wait(try stage.complete("abc1", 64))
@@ -425,7 +444,8 @@ private func engine(
         let stage = try Stage(nodes: 2)
         _ = stage.answer(try stage.chat("llama3", node: 1))
         #expect(try stage.count("requests", node: 0) == 0 && stage.count("requests", node: 1) == 1)
-        #expect(try stage.count("modelLoads", node: 0) == 0 && stage.count("modelLoads", node: 1) == 1)
+        #expect(
+            try stage.count("modelLoads", node: 0) == 0 && stage.count("modelLoads", node: 1) == 1)
     }
 
     @Test func `who is refused is counted apart`() throws {

@@ -128,7 +128,8 @@ enum Page {
         for index in catalog.adapters.indices {
             text.add(",")
             addModel(
-                catalog, model: 0, adapter: index, options, status: nil, created: created, to: &text)
+                catalog, model: 0, adapter: index, options, status: nil, created: created, to: &text
+            )
         }
         text.add("]}")
     }
