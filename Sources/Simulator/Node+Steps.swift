@@ -240,7 +240,7 @@ extension Node {
         }
         // Models that work at the same time share the accelerator.
         let others = runners.indices.filter { $0 != index && runners[$0].isBusy }.count
-        return UInt64(sum * Double(1 + others))
+        return UInt64(min(sum * Double(1 + others), 1e15))
     }
 
     /// Lets a run of passes end with the present one.

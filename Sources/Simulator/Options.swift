@@ -143,6 +143,7 @@ public struct SimulatorOptions: Sendable {
     func loadNanoseconds(of model: Int) -> UInt64 {
         if isFast { return 0 }
         guard let loadRate, loadRate > 0 else { return loadNanoseconds }
-        return loadNanoseconds + UInt64(Double(models[model].sizeBytes) / loadRate * 1e9)
+        let bySize = Double(models[model].sizeBytes) / loadRate * 1e9
+        return loadNanoseconds + UInt64(min(bySize, 1e18))
     }
 }
