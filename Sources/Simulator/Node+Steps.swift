@@ -12,7 +12,6 @@ extension Node {
         var place = 0
         var hasJoined = false
         let slots = slotCount(index)
-        if runners[index].isTight { return }
         while runners[index].running.count < slots, place < runners[index].queue.count {
             let id = runners[index].queue[place]
             guard hasAdapterSlot(index, jobs[id].adapter) else {
@@ -85,7 +84,6 @@ extension Node {
             runners[index].slots.give(slot, known, now: now)
         }
         runners[index].holders -= 1
-        runners[index].isTight = false
     }
 
     /// After somebody has left: others come in, or nobody is there.
@@ -358,10 +356,9 @@ extension Node {
         return fits
     }
 
-    /// Sends the job that came last back to the head of the queue, until another one has ended.
+    /// Sends the job that came last back to the head of the queue.
     private mutating func preempt(_ index: Int, _ id: SlotID) {
         metrics.preemptions += 1
-        runners[index].isTight = true
         runners[index].running.removeAll { $0 == id }
         if var lease = jobs[id].lease.take() { runners[index].cache.end(&lease) }
         runners[index].queue.insert(id, at: 0)

@@ -40,8 +40,6 @@ struct Runner {
     var running: [SlotID] = []
     /// Jobs that wait for a slot, the first come first.
     var queue: [SlotID] = []
-    /// Whether a job had to give way and none has ended since.
-    var isTight = false
     var cache: KVCache
     var slots: SlotCache
     var keepAlive: KeepAlive

@@ -98,11 +98,29 @@ private func engine(
 
     @Test func `whoever comes in a run of steps waits for the end of one`() throws {
         let stage = try engine { $0.answerTokens = 100...100 }
-        _ = try stage.complete("abcd", 1)
+        let first = try stage.complete("abcd", 1)
         stage.pass(milliseconds: 28)
         let second = try stage.complete("efgh", 1, #","stream":true"#)
         stage.pass(milliseconds: 15)
         #expect(second.partialContent.contains("data: "), "The run of 16 steps was cut.")
+        #expect(!first.hasHead)
+    }
+
+    @Test func `nobody passes one that had to give way`() throws {
+        let stage = try engine {
+            $0.contextTokens = 800
+            $0.cacheTokens = 800
+            $0.answerTokens = 300...300
+        }
+        let wires = try ["abcd", "efgh"].map { try stage.complete($0, 300) }
+        while stage.simulation.nodes[0].metrics.preemptions == 0 { stage.pass(milliseconds: 10) }
+        let third = try stage.complete("ijkl", 10)
+        stage.pass(milliseconds: 500)
+        #expect(stage.simulation.nodes[0].runningCount == 1)
+        for wire in wires + [third] { _ = stage.wait(wire) }
+        // The third came last, and gave way to the second.
+        #expect(try stage.count("preemptions") <= 2 && stage.count("finished") == 3)
+        #expect(stage.simulation.nodes[0].runners[0].cache.usedCount == 0)
     }
 
     @Test func `models at work at the same time share the accelerator`() throws {
