@@ -96,6 +96,7 @@ private let sglang =
         let slots = try stage.answer("GET", "/slots").content
         #expect(slots.components(separatedBy: "\"is_processing\":true").count == 2)
         #expect(slots.components(separatedBy: "\"is_processing\":false").count == 4)
+        #expect(slots.contains(#""n_prompt_tokens":2,"n_prompt_tokens_processed":2,"#))
         stage.pass(milliseconds: 1_000)
         let timings = stage.answer(wire).json["timings"] as? [String: Any]
         #expect(timings?["prompt_n"] as? Int == 2 && timings?["predicted_n"] as? Int == 32)

@@ -185,31 +185,40 @@ enum Page {
 
     // MARK: - llama.cpp
 
+    /// The slots of all models in memory, one model after the other.
     static func addSlots(
         _ node: borrowing Node, _ options: borrowing SimulatorOptions, to text: inout Text
     ) {
-        let running = node.runners.flatMap(\.running)
         text.add("[")
-        for slot in 0..<options.slots {
-            if slot > 0 { text.add(",") }
-            text.add("{\"id\":")
-            text.add(decimal: slot)
-            text.add(",\"n_ctx\":")
-            text.add(decimal: options.contextTokens)
-            text.add(",\"is_processing\":")
-            text.add(slot < running.count ? "true" : "false")
-            if slot < running.count {
-                text.add(",\"n_prompt_tokens\":")
-                text.add(decimal: node.jobs[running[slot]].promptTokens)
-                text.add(",\"n_prompt_tokens_cache\":")
-                text.add(decimal: node.jobs[running[slot]].cachedTokens)
-                text.add(",\"next_token\":[{\"n_decoded\":")
-                text.add(decimal: node.jobs[running[slot]].generated)
-                text.add("}]")
+        var id = 0
+        for runner in node.runners {
+            for slot in 0..<options.slots {
+                if id > 0 { text.add(",") }
+                text.add("{\"id\":")
+                text.add(decimal: id)
+                text.add(",\"n_ctx\":")
+                text.add(decimal: runner.contextTokens)
+                let job = runner.running.first { node.jobs[$0].slot == slot }
+                text.add(",\"is_processing\":")
+                text.add(job == nil ? "false" : "true")
+                if let job { addWork(node.jobs[job], to: &text) }
+                text.add("}")
+                id += 1
             }
-            text.add("}")
         }
         text.add("]")
+    }
+
+    private static func addWork(_ job: borrowing Job, to text: inout Text) {
+        text.add(",\"n_prompt_tokens\":")
+        text.add(decimal: job.promptTokens)
+        text.add(",\"n_prompt_tokens_processed\":")
+        text.add(decimal: min(job.computedTokens, job.promptTokens) - job.cachedTokens)
+        text.add(",\"n_prompt_tokens_cache\":")
+        text.add(decimal: job.cachedTokens)
+        text.add(",\"next_token\":[{\"n_decoded\":")
+        text.add(decimal: job.generated)
+        text.add("}]")
     }
 
     static func addProperties(
