@@ -68,10 +68,10 @@ public struct Identities: Sendable {
 
     mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
         let key = ListenerKey(
-            gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS,
+            gateway: gateway, name: listener.nameInGateway, port: listener.port, isTLS: listener.isTLS,
             service: listener.service, transport: listener.transport)
         let (id, isNew) = listeners.idAndNews(key)
-        if isNew { listenerNames[id] = "\(gateway)/\(listener.name)" }
+        if isNew { listenerNames[id] = "\(gateway)/\(listener.nameInGateway)" }
         return id
     }
 
