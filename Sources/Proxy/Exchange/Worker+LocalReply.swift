@@ -21,10 +21,10 @@ struct LocalFacts: BitwiseCopyable {
 extension Worker {
     /// Refuses a head that breaks HTTP and ends the connection.
     @inline(never)
-    mutating func refuse(_ id: SlotID, _ problem: Malformed) {
+    mutating func refuse(_ id: SlotID, _ problem: Malformed, _ dialect: Dialect = .plain) {
         shard.add(.malformedRequests, 1)
         makeRequestID()
-        sendLocal(id, .malformed(problem), LocalFacts())
+        sendLocal(id, .malformed(problem), LocalFacts(dialect: dialect))
         observeUnmatched(id, LocalReply.malformed(problem), method: .other)
         if downstreams.contains(id) { end(downstream: id, .linger) }
     }

@@ -1,5 +1,6 @@
 import HTTP
 import HTTPCodec
+import Inference
 import Kernel
 import Runtime
 import Telemetry
@@ -226,7 +227,8 @@ extension Worker {
             }
             goOnWithContent(id)
         case .incomplete: endStream(id, .cut)
-        case .malformed(let problem): refuse(id, problem)
+        case .malformed(let problem):
+            refuse(id, problem, Dialect(head: padded.extracting(0..<count)))
         }
     }
 
