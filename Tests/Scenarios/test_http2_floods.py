@@ -6,7 +6,7 @@ import time
 import pytest
 
 from Fixtures.gateway import Peak, serving
-from Fixtures.http2_frames import (CONTINUATION, DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, LARGEST, PING, PRIORITY,
+from Fixtures.http2_frames import (ACK, CONTINUATION, DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, LARGEST, PING, PRIORITY,
                                    RST_STREAM, SETTINGS, Code, Over, credit, frame, settings)
 from Fixtures.limits import short
 from Fixtures.net import wait_until
@@ -337,6 +337,9 @@ def test_cheap_frames_without_end(flooded, figure, name):
 
 
 STRAY = {
+    "GOAWAY": (lambda client, n: (b"" if n else stream_of(client)[1]) + frame(GOAWAY, 0, 0, bytes(8)) * 10, "flood_unknown_frames"),
+    "answers to no PING": (lambda client, n: frame(PING, ACK, 0, b"12345678") * 10, "flood_pings"),
+    "PRIORITY_UPDATE": (lambda client, n: frame(0x10, 0, 0, b"\0\0\0\x01u=1") * 10, "flood_priorities"),
     "HEADERS of a closed stream": (lambda client, n: client.header_frames(1, client.fields()) * 10, "flood_unknown_frames"),
     "RST_STREAM of a closed stream": (lambda client, n: frame(RST_STREAM, 0, 1, b"\0\0\0\x08") * 10, "flood_resets"),
     "WINDOW_UPDATE of a closed stream": (lambda client, n: credit(1, 1) * 10, "flood_window_updates"),
@@ -346,7 +349,7 @@ STRAY = {
 
 @pytest.mark.parametrize("name", list(STRAY))
 def test_stray_frames_without_end(flooded, figure, name):
-    """Frames of a stream that is over: they end the connection at once, or by their number."""
+    """Frames of a stream that is over, and those that nobody waits for: they end the connection at once, or by their number."""
     def prepare(client):
         assert client.request("GET", "/x").status == 200
         settled(client)
