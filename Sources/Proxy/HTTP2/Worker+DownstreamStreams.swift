@@ -1,6 +1,5 @@
 import HTTP
 import HTTPCodec
-import Inference
 import Kernel
 import Runtime
 import Telemetry
@@ -228,7 +227,7 @@ extension Worker {
             goOnWithContent(id)
         case .incomplete: endStream(id, .cut)
         case .malformed(let problem):
-            refuse(id, problem, Dialect(head: padded.extracting(0..<count)))
+            refuse(id, problem, ofStream: padded.extracting(0..<count))
         }
     }
 
