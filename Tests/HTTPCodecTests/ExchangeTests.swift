@@ -209,7 +209,7 @@ import Testing
         let read = raw.server.read(stream)
         #expect(
             read.text == "POST / HTTP/1.1\r\nhost: a.example\r\n\(field.0): \(field.1)\r\n"
-                + "cookie: a=1\r\ntransfer-encoding: chunked\r\n\r\n"
+                + "transfer-encoding: chunked\r\ncookie: a=1\r\n\r\n"
                 + "5\r\nhello\r\n0\r\nx-sum: 9\r\n\r\n")
         #expect(read.last == .end)
         raw.send(.headers(3, head, end: false), .data(3, "four", end: true))
