@@ -17,6 +17,7 @@ enum TokenKind {
     static let drain: UInt8 = 7
     static let datagrams: UInt8 = 8
     static let session: UInt8 = 9
+    static let leases: UInt8 = 10
 }
 
 /// What a worker is made with.
@@ -110,6 +111,8 @@ public struct Worker: ~Copyable {
     var queues = UniqueArray<WaitingQueue>()
     /// State of pools that workers share, by the ids of the pools.
     var ledgers = UniqueArray<PoolLedger?>()
+    /// A moment is set at which leases are renewed.
+    var renewsLeases = false
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.

@@ -254,10 +254,11 @@ private struct Compiler {
             let id = identities.rule(
                 ruleName, of: name, kind: entry.kind, on: description.id)
             let index = rules.count
-            rules.append(
-                describe(
-                    rule.http, resolved.rules[number], id: id, labels, name.namespace,
-                    isSealed: listener.isPassthrough))
+            var row = describe(
+                rule.http, resolved.rules[number], id: id, labels, name.namespace,
+                isSealed: listener.isPassthrough)
+            row.editsAnswers = !gateway.parameters.answerFields.isEmpty
+            rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
                 var match = match

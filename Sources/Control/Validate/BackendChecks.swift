@@ -106,6 +106,11 @@ extension FieldChecks {
             }
         }
         check(spec.picker, at: "spec.picker", isGateway: true)
+        for (index, header) in (spec.answerHeaders ?? []).enumerated() {
+            require(
+                header.isKnown, "spec.answerHeaders[\(index)]",
+                "\"\(header)\" is not \(sentenceList(AnswerHeader.known.map(\.rawValue), "or"))")
+        }
         guard let proxies = spec.trustedProxies else { return }
         for (index, text) in (proxies.cidrs ?? []).enumerated() {
             require(
