@@ -158,6 +158,8 @@ public struct Worker: ~Copyable {
     /// Wall clock less the worker's clock, nanoseconds; renewed with each snapshot and every second.
     var wallOffset: UInt64
     var wallRead: UInt64 = 0
+    /// Matches of the current table's regular expressions that met a bound and are counted.
+    var patternLimits: UInt64 = 0
 
     // End.
     var isDraining = false
@@ -223,6 +225,17 @@ public struct Worker: ~Copyable {
     private mutating func readWall() {
         wallRead = now
         wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
+        countPatternLimits()
+        // Between connections that come and go, which tell it too.
+        shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+    }
+
+    /// Counts the matches of regular expressions that met a bound since it was last called for this table.
+    mutating func countPatternLimits() {
+        if current == .max { return }
+        let count = generations[current].snapshot.table.patternLimitCount
+        shard.add(.regexLimit, count &- patternLimits)
+        patternLimits = count
     }
 
     /// Milliseconds since 1970, as of this tick.

@@ -59,6 +59,7 @@ struct AdminPages: Sendable {
         PrometheusText.write(readers, names: state.names, facts: facts, into: &content)
         EndpointPages(endpoints.withLock { $0 }, now: Clock.monotonicMilliseconds())
             .metrics(wallSeconds: Int64(Clock.wallNanoseconds() / 1_000_000_000), into: &content)
+        ProcessMetrics.write(into: &content)
         return AdminReply(200, .metrics, content)
     }
 

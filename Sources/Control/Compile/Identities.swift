@@ -60,7 +60,7 @@ public struct Identities: Sendable {
     private var series = Interner<SeriesLabels>(first: 1)
     /// The labels of all series ever given, and the names of all listeners.
     private(set) var labels: [UInt32: SeriesLabels] = [:]
-    private(set) var listenerNames: [UInt32: String] = [:]
+    private(set) var listenerNames: [UInt32: SeriesLabels] = [:]
 
     public init() {}
 
@@ -71,7 +71,10 @@ public struct Identities: Sendable {
             gateway: gateway, name: listener.nameInGateway, port: listener.port, isTLS: listener.isTLS,
             service: listener.service, transport: listener.transport)
         let (id, isNew) = listeners.idAndNews(key)
-        if isNew { listenerNames[id] = "\(gateway)/\(listener.nameInGateway)" }
+        if isNew {
+            listenerNames[id] = SeriesLabels(
+                gateway: gateway.description, listener: listener.nameInGateway)
+        }
         return id
     }
 

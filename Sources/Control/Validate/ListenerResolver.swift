@@ -129,6 +129,25 @@ struct ListenerResolver {
                 if !note.isEmpty { listener.notes.append(note) }
             }
         }
+        if let hostname = listener.hostname, listener.unresolved.isEmpty,
+            listener.certificates.allSatisfy({ Self.isForOthers($0.names, than: hostname) })
+        {
+            let names = listener.certificates.flatMap(\.names).joined(separator: ", ")
+            listener.notes.append(
+                "no certificate is for \(hostname), only for \(names); clients will refuse it")
+        }
+    }
+
+    /// Whether certificates of these names, which are known, are of no use for a hostname.
+    private static func isForOthers(_ names: [String], than hostname: String) -> Bool {
+        !names.isEmpty
+            && !names.contains { name in
+                // In a certificate a wildcard stands for one label (RFC 9525 §6.3).
+                name == hostname
+                    || (Hostnames.isWildcard(name)
+                        && hostname.drop { $0 != "." }.elementsEqual(name.dropFirst()))
+                    || (Hostnames.isWildcard(hostname) && Hostnames.overlap(name, hostname))
+            }
     }
 
     /// Where clients' certificates are asked for on a port, or nil.
