@@ -127,7 +127,9 @@ struct Explainer {
         explainRequest(asHead, on: found, listeners, table, &report)
     }
 
-    private func listenerName(_ id: UInt32) -> String { names.listener(id) ?? "" }
+    private func listenerName(_ id: UInt32) -> String {
+        names.listener(id).map { "\($0.gateway)/\($0.listener)" } ?? ""
+    }
 
     // MARK: - Rule
 
