@@ -63,7 +63,8 @@ public struct Worker: ~Copyable {
     let mailbox: Mailbox<WorkerMessage>
     var timers: TimerWheel
     var random: RandomSource
-    /// The worker's clock, read once per wait.
+    var clock = MonotonicClock()
+    /// What the clock said after the last wait.
     var now: UInt64
     var nowNanoseconds: UInt64
 
@@ -213,12 +214,15 @@ public struct Worker: ~Copyable {
 
     @inline(always)
     private mutating func readClock() {
-        nowNanoseconds = Clock.monotonicNanoseconds()
+        nowNanoseconds = clock.nanoseconds()
         now = nowNanoseconds / 1_000_000
-        if now &- wallRead >= 1_000 {
-            wallRead = now
-            wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
-        }
+        if now &- wallRead >= 1_000 { readWall() }
+    }
+
+    @inline(never)
+    private mutating func readWall() {
+        wallRead = now
+        wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
     }
 
     /// Milliseconds since 1970, as of this tick.
