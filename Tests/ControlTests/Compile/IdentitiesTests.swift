@@ -1,5 +1,6 @@
 // Proves that ids stay with what they name through reloads, and that none is given twice.
 import Routing
+import Telemetry
 import Testing
 
 @testable import Control
