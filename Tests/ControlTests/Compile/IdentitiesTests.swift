@@ -86,7 +86,7 @@ import Testing
         #expect(names[rule.series].backend == "")
         #expect(names[rule.backends[0].series].backend == "default/ollama")
         let listener = compiled.table.ports[0].listeners[0].id
-        #expect(names.listener(listener) == "default/gw/http")
+        #expect(names.listener(listener) == SeriesLabels(gateway: "default/gw", listener: "http"))
     }
 
     @Test func `routes of one name and of two kinds are told apart`() {
