@@ -9,6 +9,10 @@ import machine
 import parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "picking"))
+
+import figures as picking  # noqa: E402
+
 OUT = os.path.join(HERE, "out")
 README = os.path.join(HERE, "README.md")
 RENDER = {}
@@ -111,7 +115,43 @@ def functions(results):
     return "\n\n".join(out)
 
 
-RENDER.update(measure=measured, instructions=counted)
+# ---- picking --------------------------------------------------------------------
+
+def picked(results):
+    """A row for each router in each workload; the best figures of the columns that the workload is about are bold."""
+    facts, out = results["environment"], []
+    rows = []
+    for name, routers in results["summary"].items():
+        about = results["workloads"][name]["about"]
+        taken = {router: figures for router, figures in routers.items() if "reason" not in figures}
+        for router, figures in routers.items():
+            title = results["workloads"][name]["title"]
+            if router not in taken:
+                rows.append([title, router, f"takes no part: {figures['reason']}", *[""] * (len(picking.COLUMNS) - 1)])
+                continue
+            cells = []
+            for column, (_, form, _) in picking.COLUMNS.items():
+                is_best = column in about and not any(
+                    picking.beaten(figures[column]["median"], other[column]["median"], column) for other in taken.values())
+                cell = told(figures[column], form, facts["rounds"])
+                cells.append(f"**{cell}**" if is_best else cell)
+            rows.append([title, router, *cells])
+    out.append(table(["workload", "router", *(title for title, _, _ in picking.COLUMNS.values())], rows))
+    late = max(figures["late_p99"]["max"] for routers in results["summary"].values() for figures in routers.values() if "late_p99" in figures)
+    rounds = "one round" if facts["rounds"] == 1 else f"medians (and least–most) of {facts['rounds']} rounds"
+    out.append(f"\n`{facts['command']}`: {rounds}; requests left at most {late:.1f} ms late (p99 of the worst run); {facts['disturbed_runs']} of "
+               f"{facts['runs']} runs were disturbed by others on the machine. {machine.summary(facts, ('haproxy', 'routers'))}")
+    return "\n".join(out)
+
+
+def told(figure, form, rounds):
+    """The median, and the spread where there is one; a time that is infinite is one that never came."""
+    write = lambda value: "never" if value == float("inf") else form.format(value)
+    median, low, high = (write(figure[key]) for key in ("median", "min", "max"))
+    return median if rounds == 1 or low == high else f"{median} ({low}–{high})"
+
+
+RENDER.update(measure=measured, instructions=counted, picking=picked)
 
 
 def main():
