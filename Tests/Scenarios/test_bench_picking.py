@@ -108,7 +108,7 @@ def test_a_small_run(monkeypatch):
     shown = report.picked({"environment": {key: "" for key in report.machine.environment()} | {
         "rounds": 1, "command": "", "disturbed_runs": 0, "runs": 2, "routers": ""},
         "summary": compare.summarise([run for of in summary.values() for run in of]), "workloads": {"chat": {"title": "chat", "about": ["p50"]}}})
-    assert "| chat | ai-gateway |" in shown and "| chat | round robin |" in shown
+    assert "| chat | ai-gateway" in shown and "| chat | round robin" in shown
 
 
 def test_a_router_that_refuses_says_why(monkeypatch):

@@ -62,6 +62,16 @@ def figures(asks, results, seconds, statistics_of_nodes):
     }
 
 
+def disturbance(run):
+    """How much others on the machine spoiled a run; more than 1: requests left later than 20 ms (p99), or router or nodes waited longer
+    than 2 ms each time for a core (mean)."""
+    return max(run["late_p99"] / 20, run["waited"] / 2)
+
+
+def is_disturbed(run):
+    return disturbance(run) > 1
+
+
 def middle(runs, key):
     """Median, least and greatest of one column over the rounds; None when there is nothing."""
     values = [run[key] for run in runs if run.get(key) is not None]

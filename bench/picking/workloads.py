@@ -122,11 +122,11 @@ LOADED = ["--models", ",".join(f"{name}=4GiB" for name in MANY), "--vram", "13Gi
 BATCHED = ["--models", "llama3", "--prefill-rate", "16000", "--decode-rate", "50", "--answer-tokens", "64", "--parallel", "32"]
 
 WORKLOADS = {workload.name: workload for workload in (
-    Workload("chat", "shared-prefix chat", "vllm", 8, [*BATCHED, "--cache-tokens", "49152"], None, ["llama3"], [], 24, chat,
+    Workload("chat", "shared-prefix chat", "vllm", 8, [*BATCHED, "--cache-tokens", "49152"], None, ["llama3"], [], 15, chat,
              ("p50", "p90", "p99", "tokens", "hits")),
-    Workload("models", "mixed models", "ollama", 4, LOADED, "13Gi", MANY, [], 24, models, ("p50", "p90", "p99", "tokens", "loads")),
-    Workload("bursts", "bursts of cold models", "ollama", 4, LOADED, "13Gi", MANY, [], 24, bursts, ("p50", "p90", "p99", "loads")),
+    Workload("models", "mixed models", "ollama", 4, LOADED, "13Gi", MANY, [], 15, models, ("p50", "p90", "p99", "tokens", "loads")),
+    Workload("bursts", "bursts of cold models", "ollama", 4, LOADED, "13Gi", MANY, [], 15, bursts, ("p50", "p90", "p99", "loads")),
     Workload("long", "long prompts among short ones", "vllm", 8, [*BATCHED, "--cache-tokens", "131072", "--context", "40960"], None, ["llama3"], [],
-             24, long, ("p50", "p90", "p99", "tokens", "hits")),
-    Workload("tenants", "a greedy and a modest caller", "ollama", 4, LOADED, "13Gi", MANY[:1], MANY[:1], 20, tenants, ("fairness",)),
+             15, long, ("p50", "p90", "p99", "tokens", "hits")),
+    Workload("tenants", "a greedy and a modest caller", "ollama", 4, LOADED, "13Gi", MANY[:1], MANY[:1], 15, tenants, ("fairness",)),
 )}
