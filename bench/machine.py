@@ -62,6 +62,16 @@ def spent(pids):
     return total
 
 
+def waited(pids):
+    """(nanoseconds that threads were ready to run but had no core, how often they got one), by the same account."""
+    total, times = 0, 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            fields = read(path).split() or ["0", "0", "0"]
+            total, times = total + int(fields[1]), times + int(fields[2])
+    return total, times
+
+
 def memory(pids):
     """(resident, anonymous) MiB: resident of the largest process, anonymous of all together."""
     resident, anonymous = 0, 0
@@ -135,17 +145,18 @@ def first(*command):
     return (output(*command).splitlines() or [""])[0]
 
 
-def build():
-    """Makes the release binary, unless AI_GATEWAY names one; ends the program where that cannot be."""
+def build(*products):
+    """Makes the release binary (and the simulator's, when named), unless AI_GATEWAY names one; ends the program where that cannot be."""
     if "AI_GATEWAY" not in os.environ:
         if not shutil.which("swift"):
             raise stop("swift is missing: install Swift 6.3 for Debian 12 from https://www.swift.org/install/linux/ "
                        "and put its usr/bin into PATH")
         print("building (the first time takes some minutes) ...", file=sys.stderr, flush=True)
-        command = ["swift", "build", "-c", "release", "--product", "ai-gateway"]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise stop(f"{done.stdout[-3000:]}\n{' '.join(command)} failed")
+        for product in products or ("ai-gateway",):
+            command = ["swift", "build", "-c", "release", "--product", product]
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if done.returncode:
+                raise stop(f"{done.stdout[-3000:]}\n{' '.join(command)} failed")
         os.environ["AI_GATEWAY"] = os.path.join(output(*command, "--show-bin-path"), "ai-gateway")
         os.environ["BENCH_BUILT"] = "1"
     if not os.access(os.environ["AI_GATEWAY"], os.X_OK):

@@ -9,6 +9,11 @@ import machine
 import parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "picking"))
+
+import contestants  # noqa: E402
+import figures as picking  # noqa: E402
+
 OUT = os.path.join(HERE, "out")
 README = os.path.join(HERE, "README.md")
 RENDER = {}
@@ -33,15 +38,19 @@ def save(results, raw):
     return folder
 
 
-def latest(kind):
-    """The newest results of a kind; None when there are none."""
+def kept(kind):
+    """All results of a kind, the newest first."""
     names = sorted(name for name in (os.listdir(OUT) if os.path.isdir(OUT) else []) if name.endswith(f"-{kind}"))
     for name in reversed(names):
         path = os.path.join(OUT, name, "results.json")
         if os.path.exists(path):
             with open(path) as file:
-                return json.load(file)
-    return None
+                yield json.load(file)
+
+
+def latest(kind):
+    """The newest results of a kind; None when there are none."""
+    return next(kept(kind), None)
 
 
 def table(head, rows):
@@ -111,7 +120,58 @@ def functions(results):
     return "\n\n".join(out)
 
 
-RENDER.update(measure=measured, instructions=counted)
+# ---- picking --------------------------------------------------------------------
+
+def picked(results):
+    """A row for each router in each workload; the best figures of the columns that the workload is about are bold."""
+    facts, out = results["environment"], []
+    rows = []
+    for name, routers in results["summary"].items():
+        about = results["workloads"][name]["about"]
+        taken = {router: figures for router, figures in routers.items() if "reason" not in figures}
+        for router, figures in routers.items():
+            title = results["workloads"][name]["title"]
+            if router not in taken:
+                rows.append([title, router, f"takes no part: {figures['reason']}", *[""] * (len(picking.COLUMNS) - 1)])
+                continue
+            mark = " (disturbed)" if picking.is_disturbed({key: figures[key]["max"] for key in ("late_p99", "waited")}) else ""
+            cells = []
+            for column, (_, form, _) in picking.COLUMNS.items():
+                is_best = column in about and not any(
+                    picking.beaten(figures[column]["median"], other[column]["median"], column) for other in taken.values())
+                cell = told(figures[column], form, facts["rounds"])
+                cells.append(f"**{cell}**" if is_best else cell)
+            rows.append([title, router + mark, *cells])
+    out.append(table(["workload", "router", *(title for title, _, _ in picking.COLUMNS.values())], rows))
+    late = max(figures["late_p99"]["max"] for routers in results["summary"].values() for figures in routers.values() if "late_p99" in figures)
+    rounds = "one round" if facts["rounds"] == 1 else f"medians (and least–most) of {facts['rounds']} rounds"
+    out.append(f"\n`{facts['command']}`: {rounds}; requests left at most {late:.1f} ms late (p99 of the worst run); {facts['disturbed_runs']} of "
+               f"{facts['runs']} runs were disturbed by others on the machine. {machine.summary(facts, ('haproxy', 'routers'))}")
+    return "\n".join(out)
+
+
+def picked_latest():
+    """Of each workload the newest whole run, since each may be made again alone; None when there is none."""
+    newest = {}
+    for results in kept("picking"):
+        for name, routers in results["summary"].items():
+            if not results["environment"]["quick"] and set(routers) == set(contestants.ROUTERS):
+                newest.setdefault(name, results)
+    tables = []
+    for results in [results for number, results in enumerate(newest.values()) if results not in list(newest.values())[:number]]:
+        own = {name: routers for name, routers in results["summary"].items() if newest.get(name) is results}
+        tables.append(picked(results | {"summary": own}))
+    return "\n\n".join(tables) or None
+
+
+def told(figure, form, rounds):
+    """The median, and the spread where there is one; a time that is infinite is one that never came."""
+    write = lambda value: "never" if value == float("inf") else form.format(value)
+    median, low, high = (write(figure[key]) for key in ("median", "min", "max"))
+    return median if rounds == 1 or low == high else f"{median} ({low}–{high})"
+
+
+RENDER.update(measure=measured, instructions=counted, picking=picked)
 
 
 def main():
@@ -119,12 +179,11 @@ def main():
         text = file.read()
     found = False
     for kind, render in RENDER.items():
-        results = latest(kind)
-        if not results:
+        shown = picked_latest() if kind == "picking" else render(latest(kind)) if latest(kind) else None
+        if not shown:
             print(f"no results of `{kind}` in {os.path.relpath(OUT)}", file=sys.stderr)
             continue
         found = True
-        shown = render(results)
         print(shown + "\n")
         text = re.sub(rf"(<!-- {kind}: begin -->\n).*?(<!-- {kind}: end -->)",
                       lambda match: f"{match.group(1)}{shown}\n{match.group(2)}", text, flags=re.S)

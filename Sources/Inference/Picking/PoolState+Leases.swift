@@ -42,6 +42,7 @@ extension PoolState {
         rows[slot].inFlight += 1
         rows[slot].unstarted += 1
         rows[slot].freshWaiting += 1
+        rows[slot].freshBytes += Int64(row.newBytes)
         rows[slot].bytesInFlight += Int64(request.promptBytes)
         models.rows[model].inFlight += 1
         models.places[at].inFlight += 1
@@ -169,6 +170,7 @@ extension PoolState {
         if !row.isStarted { rows[slot].unstarted -= 1 }
         if row.serial == rows[slot].serial {
             if row.isStarted { rows[slot].freshRunning -= 1 } else { rows[slot].freshWaiting -= 1 }
+            rows[slot].freshBytes -= Int64(row.newBytes)
         }
         if row.isLoading && row.loadSerial == models.places[at].loadSerial && !row.isStarted {
             models.places[at].loading -= 1

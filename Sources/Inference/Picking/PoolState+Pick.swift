@@ -180,7 +180,7 @@ extension PoolState {
                 waiting = Float(rows[slot].waiting + max(0, rows[slot].freshWaiting))
                 running = Float(max(0, rows[slot].running + rows[slot].freshRunning))
             }
-            let kvUsage = isFresh ? rows[slot].kvUsage : .nan
+            let kvUsage = isFresh ? kvUsageNow(slot) : .nan
             tally.ready += 1
             if needsSaturation {
                 let kv = kvUsage.isNaN ? 0 : kvUsage / configuration.kvThreshold
@@ -250,6 +250,15 @@ extension PoolState {
                     ttft: 0))
         }
         return tally
+    }
+
+    /// How full a KV cache is: as observed, and what prompts took of it since. Without the second all prompts that
+    /// nobody holds would go to the one that was the emptiest a second ago.
+    @inline(__always)
+    private func kvUsageNow(_ slot: Int) -> Float {
+        let row = rows[slot]
+        if row.kvBytes == 0 { return row.kvUsage }
+        return min(1, row.kvUsage + Float(row.freshBytes) / Float(row.kvBytes))
     }
 
     @inline(__always)

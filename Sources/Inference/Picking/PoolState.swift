@@ -14,11 +14,15 @@ struct EndpointRow: BitwiseCopyable {
     var waiting: Int32 = 0
     var running: Int32 = 0
     var kvUsage: Float = .nan
+    /// Bytes of prompts that its KV cache holds, four for a token; 0 unknown.
+    var kvBytes: Int64 = 0
     /// Counts observations, so that a lease knows whether it was made before the last one.
     var serial: UInt32 = 0
     /// Leases made since the last observation: without a byte yet, and with one.
     var freshWaiting: Int32 = 0
     var freshRunning: Int32 = 0
+    /// Of their prompts, the bytes that the endpoint probably did not hold.
+    var freshBytes: Int64 = 0
     /// Leases: all of them, and those without a byte yet.
     var inFlight: Int32 = 0
     var unstarted: Int32 = 0
@@ -270,8 +274,10 @@ public struct PoolState: ~Copyable {
             rows[slot].serial &+= 1
             rows[slot].freshWaiting = 0
             rows[slot].freshRunning = 0
+            rows[slot].freshBytes = 0
         }
         rows[slot].kvUsage = new.known.contains(.kvUsage) ? new.kvUsage : .nan
+        rows[slot].kvBytes = Int64(all.blockCount) * Int64(all.blockSize) * 4
         rows[slot].loraLimit = all.loraLimit
         rows[slot].loraCount = all.loraRunning.count + all.loraWaiting.count
         if new.blockCount > 0 { prefix.setBound(Int(new.blockCount), of: slot) }

@@ -266,6 +266,32 @@ import Testing
         #expect(used.values.allSatisfy { $0 == 10 } && used.count == 4)
     }
 
+    @Test func `prompts that nobody holds spread by what they take of the caches, between two scrapes`() {
+        var pool = PoolState.make(.vllm, 2)
+        for (id, kv) in [(0, 0.1), (1, 0.12)] as [(UInt32, Float)] {
+            var seen = EndpointObservation(observedAt: 1)
+            seen.known = [.load, .kvUsage]
+            seen.kvUsage = kv
+            seen.blockSize = 16
+            seen.blockCount = 1_000
+            pool.observe(id, seen, now: 1)
+        }
+        var large = request(1)
+        large.promptBytes = 6_400
+        var taken: [UInt32] = []
+        var leases: [Lease] = []
+        for _ in 0..<4 {
+            guard let lease = pool.take(large, at: 2) else { continue }
+            pool.started(lease.id, now: 2)
+            taken.append(lease.endpoint)
+            leases.append(lease)
+        }
+        #expect(taken == [0, 1, 0, 1])
+        // What is given back before the next scrape counts no longer.
+        for lease in leases { pool.finished(lease.id, .done(RequestTimings()), now: 3) }
+        #expect(pool.take(large, at: 3)?.endpoint == 0)
+    }
+
     @Test func `a session goes where its token says, if the profile asks`() {
         var pool = PoolState.make(.vllm, 4) { $0.profile[.sessionAffinity] = 10 }
         var mine = request(1)

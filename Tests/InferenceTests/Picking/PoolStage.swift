@@ -73,6 +73,7 @@ extension PoolState {
         for slot in 0..<slotCount {
             good = good && rows[slot].inFlight == 0 && rows[slot].unstarted == 0
             good = good && rows[slot].bytesInFlight == 0 && rows[slot].loadingCount == 0
+            good = good && rows[slot].freshBytes == 0
             good = good && rows[slot].reservedBytes == 0 && !rows[slot].breaker.isProbing
             for model in 0..<models.count {
                 let place = models.places[models.at(model, slot)]
