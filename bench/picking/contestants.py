@@ -12,8 +12,7 @@ import machine
 import parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CACHE = os.path.expanduser(os.environ.get("AI_GATEWAY_BENCH_CACHE", "~/.cache/ai-gateway-bench"))
-PYTHON = os.path.join(CACHE, "venv", "bin", "python")
+PYTHON = os.path.join(machine.CACHE, "venv", "bin", "python")
 PACKAGES = {"vllm-router": "0.1.17", "sglang-router": "0.3.2"}
 OWN = "ai-gateway"
 BALANCES = {"round robin": "roundrobin", "random": "random(1)", "least request": "leastconn"}
@@ -34,13 +33,13 @@ def simulator():
 
 def install():
     """Puts the routers of PyPI into a folder of the bench's own; what cannot be had is told with its reason later."""
-    stamp = os.path.join(CACHE, "installed.txt")
+    stamp = os.path.join(machine.CACHE, "installed.txt")
     wanted = "".join(f"{name}=={version}\n" for name, version in PACKAGES.items())
     if machine.read(stamp) == wanted:
         return
     print(f"installing {', '.join(wanted.split())} into {os.path.dirname(os.path.dirname(PYTHON))} ...", file=sys.stderr, flush=True)
-    os.makedirs(CACHE, exist_ok=True)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", os.path.join(CACHE, "venv")], check=True)
+    os.makedirs(machine.CACHE, exist_ok=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", os.path.join(machine.CACHE, "venv")], check=True)
     whole = True
     for line in wanted.split():
         done = subprocess.run([PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", line], stdin=subprocess.DEVNULL)
