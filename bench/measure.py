@@ -50,7 +50,7 @@ def arguments():
 def over_http1(bench, part, scenario, seconds):
     """One run of wrk; its figures."""
     done = subprocess.run(
-        ["taskset", "-c", str(bench.load_core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency",
+        [*parts.BATCH, "taskset", "-c", str(bench.load_core), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency",
          "-s", os.path.join(parts.HERE, "load.lua"), f"http://127.0.0.1:{part.port}{parts.PATHS[scenario]}",
          "--", scenario, bench.question],
         capture_output=True, text=True, timeout=seconds + 60)
@@ -63,7 +63,7 @@ def over_http1(bench, part, scenario, seconds):
 def over_http2(bench, part, scenario, seconds):
     """One run of h2load; its figures, which have no percentiles."""
     done = subprocess.run(
-        ["taskset", "-c", str(bench.load_core), "h2load", "-t1", f"-c{CONNECTIONS_H2}", f"-m{STREAMS}", f"-D{max(1, round(seconds))}",
+        [*parts.BATCH, "taskset", "-c", str(bench.load_core), "h2load", "-t1", f"-c{CONNECTIONS_H2}", f"-m{STREAMS}", f"-D{max(1, round(seconds))}",
          f"https://127.0.0.1:{part.tls_port}{parts.PATHS[scenario]}"],
         capture_output=True, text=True, timeout=seconds + 60)
     found = re.search(r"^finished in ([0-9.]+)(m?s), ", done.stdout, re.M)

@@ -6,6 +6,8 @@ public enum Check {
     public static func report(paths: [String]) -> CheckReport {
         var origin = ManifestFolder(paths: paths, kinds: KindRegistry.all, isWatching: false)
         let documents = Admission.admit(origin.poll() ?? DocumentSet())
-        return CheckReport(documents, status(documents, observations: .ofDocuments(documents)))
+        let today = Int64(Clock.wallNanoseconds() / 1_000_000_000)
+        return CheckReport(
+            documents, status(documents, observations: .ofDocuments(documents, today: today)))
     }
 }

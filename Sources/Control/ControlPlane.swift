@@ -18,6 +18,8 @@ public struct StartRefused: Error {
 public struct ControlPlane: ~Copyable {
     /// How long a port that could not be had rests before it is tried again.
     private static let listenRetryMilliseconds: UInt64 = 5_000
+    /// How long workers still know a cluster that no document names any more: as long as a connection may take to be made.
+    private static let leavingMilliseconds: UInt64 = 5_000
 
     private let options: RunOptions
     private let publisher: Publisher
@@ -48,6 +50,12 @@ public struct ControlPlane: ~Copyable {
     private var lastCertificates: [TLSCertificateSet] = []
     private var generation: UInt64 = 0
     private var nextListenTry: UInt64 = 0
+    /// What the documents name; sent to workers with those that leave.
+    private var clusters: [ClusterDescription] = []
+    /// Clusters whose requests were decided by a table that is no more, until when workers know them; in the order of their time.
+    private var leaving: [(cluster: ClusterDescription, until: UInt64)] = []
+    /// The workers have the table of the documents that were read last.
+    private var isTableTaken = true
 
     /// A control plane that publishes to workers and shows what it did in `published`.
     public init(
@@ -91,16 +99,21 @@ public struct ControlPlane: ~Copyable {
             if let changed = origin.poll() { take(changed) }
             let now = Clock.monotonicMilliseconds()
             if nextListenTry != 0, now >= nextListenTry { take(documents) }
+            if let compiled, isTableTaken, let first = leaving.first, now >= first.until {
+                publishClusters(compiled)
+            }
             _ = ticketKeys.rotate(now: UInt64(Date().timeIntervalSince1970))
         }
     }
 
     private func delay() -> Int32 {
         var delay = origin.delayMilliseconds()
-        if nextListenTry != 0 {
-            let now = Clock.monotonicMilliseconds()
-            delay = min(delay, Int32(clamping: nextListenTry > now ? nextListenTry - now : 0))
+        let now = Clock.monotonicMilliseconds()
+        var next = nextListenTry
+        if isTableTaken, let first = leaving.first {
+            next = next == 0 ? first.until : min(next, first.until)
         }
+        if next != 0 { delay = min(delay, Int32(clamping: next > now ? next - now : 0)) }
         return max(min(delay, 60_000), 0)
     }
 
@@ -177,8 +190,13 @@ public struct ControlPlane: ~Copyable {
         return status(documents, placement: options.placement, observations: observations)
     }
 
-    /// Clusters first, so that no table names one that a worker does not know.
+    /// Clusters first, so that no table names one that a worker does not know; those that the table before names stay for a while.
     private mutating func publish(_ compiled: Compiled) -> Bool {
+        isTableTaken = publishTable(compiled)
+        return isTableTaken
+    }
+
+    private mutating func publishTable(_ compiled: Compiled) -> Bool {
         publishClusters(compiled)
         if compiled.table == lastTable, compiled.parameters == lastParameters,
             compiled.certificates == lastCertificates
@@ -215,9 +233,24 @@ public struct ControlPlane: ~Copyable {
             guard let id = result.clusters[row].pool?.id else { continue }
             result.clusters[row].pool?.ledger = ledgers[id]
         }
-        if !publisher.publish(ClusterSet(result.clusters)) {
+        keepLeaving(result.clusters)
+        if !publisher.publish(ClusterSet(clusters + leaving.map(\.cluster))) {
             log.error("a worker does not take new addresses; they are tried again at the next change")
         }
+    }
+
+    /// Takes note of the clusters that are named now, and of those that no longer are.
+    ///
+    /// A worker may still decide by the old table when it has these clusters, and requests that were decided before may have
+    /// to connect or to be tried again: to them nothing must be missing.
+    private mutating func keepLeaving(_ present: [ClusterDescription]) {
+        let now = Clock.monotonicMilliseconds()
+        let ids = Set(present.map(\.id))
+        leaving.removeAll { ids.contains($0.cluster.id) || (isTableTaken && $0.until <= now) }
+        for cluster in clusters where !ids.contains(cluster.id) {
+            leaving.append((cluster, now + Self.leavingMilliseconds))
+        }
+        clusters = present
     }
 
     /// Each pool that is picked here has a ledger, which knows its endpoints before workers ask it.

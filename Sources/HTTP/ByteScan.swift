@@ -711,9 +711,7 @@ public enum ByteScan {
 
     /// The row of the name at `at`, of whose bytes `first` are eight, which will be the one that
     /// follows `previous`; nil where the name is not in the table.
-    ///
-    /// Inlined: a call would take registers from the loop around it.
-    @inline(__always)
+    @inline(never)
     private static func otherRow(
         _ bytes: Span<UInt8>, at: Int, first: UInt64,
         after previous: UnsafeMutablePointer<NameTable.Row>,

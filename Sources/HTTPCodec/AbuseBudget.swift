@@ -53,6 +53,8 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
     private var left = InlineArray<7, Int32>(repeating: 0)
     /// Content that peers may have sent before they heard of their streams' resets, in bytes.
     private var lateBytes: UInt64 = 0
+    /// Heads and resets that may cross the resets which were sent.
+    private var lateFrames: UInt64 = 0
     /// Streams over the limit whose refusal is not counted while the peer cannot know the limit.
     private var refusalsLeft: UInt32
     private var filledAt: UInt64
@@ -88,10 +90,24 @@ struct AbuseBudget: BitwiseCopyable, Sendable {
         return true
     }
 
+    /// What a peer may say of one stream before it hears of its reset: two interim heads, or an answer's and its
+    /// trailers, and a reset of its own.
+    private static var lateFramesPerReset: UInt64 { 3 }
+
     /// A stream was reset from this side: its peer may have used the window up by then.
     mutating func allowLate(window: Int32) {
         // Resets times a window of 31 bits: no overflow in any time that passes.
         lateBytes &+= UInt64(max(window, 0))
+        lateFrames &+= Self.lateFramesPerReset
+    }
+
+    /// Takes the price of a server's head or reset for a stream that is over; false when it is too much.
+    mutating func spendLateFrame(now: UInt64) -> Bool {
+        if lateFrames > 0 {
+            lateFrames -= 1
+            return true
+        }
+        return spend(.unknownFrame, now: now)
     }
 
     /// Takes the price of content for a stream that is over; false when it is too much.

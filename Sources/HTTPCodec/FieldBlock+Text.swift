@@ -47,15 +47,13 @@ extension FieldBlock {
         if path[0] == 0x2A, !isOptions || path.count != 1 { return .refused(.malformed) }
         if endsStream, let contentLength, contentLength != 0 { return .refused(.malformed) }
         var content = ContentKind.none
-        if !endsStream { content = contentLength.map { .length($0) } ?? .chunked }
+        if !endsStream { content = contentKind }
         output.withFree { text in
             _ = ByteScan.append(value(.method), " ", to: &text)
             _ = ByteScan.append(path, " HTTP/1.1\r\n", to: &text)
             appendHost(to: &text)
-            appendFields(to: &text)
-            if case .chunked = content {
-                _ = ByteScan.append("transfer-encoding: chunked\r\n", to: &text)
-            }
+            appendFields(of: content, to: &text)
+            appendCookies(to: &text)
             _ = ByteScan.append("\r\n", to: &text)
         }
         let isHEAD = ByteScan.equal(value(.method), ByteScan.bytes("HEAD"))
@@ -94,7 +92,8 @@ extension FieldBlock {
             _ = ByteScan.append("sec-websocket-key: ", to: &text)
             WebSocketKey.appendKey(to: &text)
             _ = ByteScan.append("\r\n", to: &text)
-            appendFields(withoutHandshake: true, to: &text)
+            appendFields(without: .secWebSocketKey, to: &text)
+            appendCookies(to: &text)
             _ = ByteScan.append("\r\n", to: &text)
         }
         return .head(Head(content: .tunnel))
@@ -108,28 +107,42 @@ extension FieldBlock {
         _ = ByteScan.append(value(.authority), "\r\n", to: &text)
     }
 
-    private func appendFields(
-        withoutHandshake: Bool = false, to text: inout OutputSpan<UInt8>
-    ) {
-        let fields = lines.span.extracting(lineRange)
-        if withoutHandshake {
-            appendWithoutKey(fields, to: &text)
-        } else {
-            _ = ByteScan.append(fields, to: &text)
-        }
+    private func appendCookies(to text: inout OutputSpan<UInt8>) {
         if !cookies.isEmpty { _ = ByteScan.append(cookies.span, "\r\n", to: &text) }
     }
 
-    /// Appends the lines but those that say the key, which HTTP/2 has none of.
-    private func appendWithoutKey(_ fields: Span<UInt8>, to text: inout OutputSpan<UInt8>) {
+    /// Appends the lines and how the content is framed; chunks and a length exclude each other.
+    private func appendFields(of content: ContentKind, to text: inout OutputSpan<UInt8>) {
+        guard case .chunked = content else {
+            _ = ByteScan.append(lines.span.extracting(lineRange), to: &text)
+            return
+        }
+        if contentLength == nil {
+            _ = ByteScan.append(lines.span.extracting(lineRange), to: &text)
+        } else {
+            appendFields(without: .contentLength, to: &text)
+        }
+        _ = ByteScan.append("transfer-encoding: chunked\r\n", to: &text)
+    }
+
+    /// Appends the lines but those of one name.
+    private func appendFields(without name: FieldName, to text: inout OutputSpan<UInt8>) {
+        let fields = lines.span.extracting(lineRange)
         var walker = LineWalker(at: 0)
         var start = 0
         while let line = walker.next(fields) {
-            if line.id != .secWebSocketKey {
+            if line.id != name {
                 _ = ByteScan.append(fields.extracting(start..<walker.at), to: &text)
             }
             start = walker.at
         }
+    }
+
+    /// How content that follows is framed: by its length, unless trailers may follow it, for which only chunks have
+    /// a place. The library compares content with the length in any case.
+    private var contentKind: ContentKind {
+        guard let contentLength, !expectsTrailers else { return .chunked }
+        return .length(contentLength)
     }
 
     @_lifetime(borrow self)
@@ -160,14 +173,12 @@ extension FieldBlock {
             return .head(Head(content: .tunnel, status: 101))
         }
         var content = ContentKind.none
-        var isChunked = false
         if !toHEAD && !Status.hasNoContent(status) {
-            if let contentLength {
-                if endsStream && contentLength != 0 { return .refused(.malformed) }
+            if endsStream, let contentLength {
+                if contentLength != 0 { return .refused(.malformed) }
                 content = .length(contentLength)
             } else {
-                content = .chunked
-                isChunked = true
+                content = contentKind
             }
         }
         output.withFree { text in
@@ -175,8 +186,7 @@ extension FieldBlock {
             _ = ByteScan.append(value(.status), " ", to: &text)
             _ = ByteScan.append(Status.reason(status), to: &text)
             _ = ByteScan.append("\r\n", to: &text)
-            _ = ByteScan.append(lines.span.extracting(lineRange), to: &text)
-            if isChunked { _ = ByteScan.append("transfer-encoding: chunked\r\n", to: &text) }
+            appendFields(of: content, to: &text)
             _ = ByteScan.append("\r\n", to: &text)
         }
         return .head(Head(content: content, status: status))

@@ -60,6 +60,8 @@ struct FieldBlock: ~Copyable {
     private var fieldCount = 0
     private var hasHost = false
     private(set) var contentLength: UInt64?
+    /// Trailers are announced, or the message is gRPC's, which ends with them.
+    private(set) var expectsTrailers = false
 
     // MARK: - Taking fields
 
@@ -73,6 +75,7 @@ struct FieldBlock: ~Copyable {
         fieldCount = 0
         hasHost = false
         contentLength = nil
+        expectsTrailers = false
     }
 
     /// Gives the buffers back; what was received is gone.
@@ -134,6 +137,8 @@ struct FieldBlock: ~Copyable {
                 return .malformed
             }
             contentLength = length
+        case .trailer: expectsTrailers = true
+        case .contentType where FieldBlock.isCall(value): expectsTrailers = true
         case .cookie where purpose == .request:
             let isFirst = cookies.isEmpty
             return FieldBlock.append(
@@ -143,6 +148,14 @@ struct FieldBlock: ~Copyable {
         if !lines.makeRoom(name.count, &pool) { return .noMemory }
         _ = lines.append(name)
         return FieldBlock.append(ByteScan.bytes(": "), value, "\r\n", to: &lines, &pool)
+    }
+
+    /// Whether a content type is gRPC's, of which no message is whole without its trailers.
+    private static func isCall(_ type: Span<UInt8>) -> Bool {
+        let prefix = ByteScan.bytes("application/grpc")
+        return type.count >= prefix.count
+            && ByteScan.equalFolding(type.extracting(first: prefix.count), prefix)
+            && (type.count == prefix.count || type[prefix.count] != 0x2D)
     }
 
     static func equalFolding(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {

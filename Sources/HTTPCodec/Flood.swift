@@ -11,7 +11,7 @@ public enum Flood: UInt8, CaseIterable, BitwiseCopyable, Sendable {
     /// DATA on streams that are over, beyond what their windows had allowed when they were reset.
     case lateData
     case windowUpdate
-    /// Frames of no known type, and heads of streams that are over.
+    /// Frames of no known type, and heads (a server's resets too) of streams that are over.
     case unknownFrame
     /// Answers to control frames that the peer does not read.
     case outboundQueue

@@ -26,6 +26,8 @@ struct FrameScanner: BitwiseCopyable, Sendable {
     /// Whether the field block of a head or of trailers has begun and not ended.
     private(set) var isInBlock = false
     private var isBlockPayload = false
+    /// Field blocks that have begun, which is the number of the one that may be incomplete.
+    private(set) var blocks: UInt32 = 0
 
     /// A scanner at the beginning of what a client sends, with its preface, or of what a server does.
     init(hasPreface: Bool) { skipped = hasPreface ? Self.prefaceBytes : 0 }
@@ -60,7 +62,10 @@ struct FrameScanner: BitwiseCopyable, Sendable {
         skipped = Int(length)
         // HEADERS, PUSH_PROMISE and CONTINUATION carry field blocks.
         isBlockPayload = header.type == 1 || header.type == 5 || header.type == 9
-        if isBlockPayload { isInBlock = !header.endsHeaders }
+        if isBlockPayload {
+            isInBlock = !header.endsHeaders
+            if header.type != 9 { blocks &+= 1 }
+        }
         return header
     }
 }

@@ -14,8 +14,8 @@ import Kernel
 /// HTTP/1.1. A client does the same the other way round. A WebSocket is a `GET` with `upgrade` on
 /// both sides and an extended CONNECT in between (RFC 8441).
 ///
-/// Trailers are carried by chunked messages only: text with a length has no place for them, and
-/// they are dropped there.
+/// Trailers are carried by chunked messages only, since text with a length has no place for them:
+/// what `trailer` announces makes a message chunked, and so does gRPC; others are dropped.
 public struct HTTP2Session: ~Copyable {
     var library: Library
     /// The library is of no more use, or the connection has gone.
@@ -214,6 +214,9 @@ public struct HTTP2Session: ~Copyable {
 
     /// Whether a head or trailers have begun to come and are incomplete: a deadline must hold.
     public var isReceivingHead: Bool { library.core.scanner.isReceivingBlock }
+
+    /// Heads and trailers that have begun to come: the number of the one that may be incomplete.
+    public var headsBegun: UInt32 { library.core.scanner.blocks }
 
     /// Asks the peer to open no more streams; those that it opens before it hears of it are taken.
     ///

@@ -96,6 +96,13 @@ struct SessionCore: ~Copyable {
 
     private mutating func judge(_ header: FrameScanner.Header, known: UInt32) -> Flood? {
         let kind: Flood
+        if role == .client, header.type == 1 || header.type == 3 {
+            continuations = 0
+            // A server may end the streams of a client as it likes; they cost it something. What it says of streams that
+            // are over does not, and a head must be decoded all the same.
+            if streams.find(number: Int32(clamping: header.stream)) != nil { return nil }
+            return budget.spendLateFrame(now: now) ? nil : .unknownFrame
+        }
         switch header.type {
         case 0:
             if header.length > 0 {
@@ -113,9 +120,7 @@ struct SessionCore: ~Copyable {
             continuations &+= 1
             return continuations > limits.continuationsMax ? .continuation : nil
         case 3:
-            // A server may end the streams of a client as it likes; they cost it something.
-            if role == .client || budget.countEarly(now: now) { return nil }
-            return .reset
+            return budget.countEarly(now: now) ? nil : .reset
         case 4:
             if header.isAcknowledgement { return nil }
             kind = .settings
@@ -129,7 +134,7 @@ struct SessionCore: ~Copyable {
         return budget.spend(kind, now: now) ? nil : kind
     }
 
-    /// Whether a head belongs to a stream that is over: the library passes over it without a word.
+    /// Whether a client's head belongs to a stream that is over: the library passes over it without a word.
     ///
     /// `known`: as for `isLate`. Trailers that come with their request are no stray ones: if it is refused or reset,
     /// that is counted.

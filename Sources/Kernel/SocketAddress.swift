@@ -94,6 +94,54 @@ extension SocketAddress {
             port: port, isIPv6: true)
     }
 
+    /// A numeric address without interface, as bytes that somebody else sent; allocates nothing.
+    ///
+    /// A port behind it and brackets around it are left out.
+    public init?(told text: Span<UInt8>) {
+        var start = 0
+        var end = text.count
+        if end > 0, text[0] == UInt8(ascii: "[") {
+            start = 1
+            end = 1
+            while end < text.count, text[end] != UInt8(ascii: "]") { end += 1 }
+            if end == text.count { return nil }
+        } else {
+            var colons = 0
+            var first = end
+            for at in text.indices where text[at] == UInt8(ascii: ":") {
+                colons += 1
+                first = min(first, at)
+            }
+            if colons == 1 { end = first }
+        }
+        guard end - start <= SocketAddress.hostBytesMax + 6 else { return nil }
+        // Longer than any address, with its end.
+        var host = InlineArray<64, CChar>(repeating: 0)
+        for at in start..<end { host[at - start] = CChar(bitPattern: text[at]) }
+        var v4 = in_addr()
+        var v6 = in6_addr()
+        let characters = host.span
+        // Sound: a terminated string and room for the four bytes of the result.
+        let isIPv4 = unsafe characters.withUnsafeBufferPointer { buffer in
+            unsafe inet_pton(AF_INET, buffer.baseAddress!, &v4) == 1
+        }
+        if isIPv4 {
+            let word = UInt32(bigEndian: v4.s_addr)
+            self.init(upper: 0, lower: UInt64(word), scope: 0, port: 0, isIPv6: false)
+            return
+        }
+        // Sound: a terminated string and room for the sixteen bytes of the result.
+        let isIPv6 = unsafe characters.withUnsafeBufferPointer { buffer in
+            unsafe inet_pton(AF_INET6, buffer.baseAddress!, &v6) == 1
+        }
+        guard isIPv6 else { return nil }
+        // Sound: any 16 bytes are two words.
+        let words = unsafe unsafeBitCast(v6, to: (UInt64, UInt64).self)
+        self.init(
+            upper: UInt64(bigEndian: words.0), lower: UInt64(bigEndian: words.1), scope: 0, port: 0,
+            isIPv6: true)
+    }
+
     /// An address with a port: `127.0.0.1:80` or `[::1]:80`.
     public init?(parsing text: String) {
         guard let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")) else { return nil }

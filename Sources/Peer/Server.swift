@@ -113,7 +113,7 @@ public struct Server: ~Copyable {
     private mutating func accept(_ index: Int, on loop: borrowing Loop) {
         guard index < listeners.count, !listeners[index].isPaused else { return }
         for _ in 0..<ServerSettings.acceptBatch {
-            if answers.connections.isFull { return pause(index, on: loop) }
+            if answers.connections.isFull, !makeRoom() { return pause(index, on: loop) }
             switch listeners[index].socket.accept() {
             case .accepted(let fd, let peer):
                 take(Socket(adopting: fd), listeners[index].tag, peer, on: loop)
@@ -125,6 +125,25 @@ public struct Server: ~Copyable {
                 return pause(index, on: loop)
             }
         }
+    }
+
+    /// Closes the connection whose time is up first among those that owe us a request; false when there is none.
+    ///
+    /// So a client that opens connections and says nothing, or says it slowly, keeps nobody else out.
+    private mutating func makeRoom() -> Bool {
+        guard answers.settings.makesRoom else { return false }
+        var first = SlotID.none
+        var due = UInt64.max
+        for slot in 0..<answers.connections.highWater where answers.connections.isOccupied(slot) {
+            let at = answers.connections[slot].deadline.at
+            if at < due, !answers.connections[slot].isOpen {
+                due = at
+                first = answers.connections.id(of: slot)
+            }
+        }
+        if first == .none { return false }
+        answers.remove(first)
+        return true
     }
 
     private mutating func take(

@@ -4,6 +4,8 @@ import HTTP
 public struct ServerSettings: Sendable {
     /// Connections open at once; further ones wait in the listener's queue.
     public var connections: Int
+    /// Where all are open, the one that owes a request for the longest makes room for a new one.
+    public var makesRoom: Bool
     /// Bounds of a request head.
     public var head: HeadLimits
     /// From the first byte of a head to its last; then 408.
@@ -25,6 +27,7 @@ public struct ServerSettings: Sendable {
 
     public init(
         connections: Int = 1_024,
+        makesRoom: Bool = false,
         head: HeadLimits = .request,
         headMilliseconds: UInt64 = 10_000,
         idleMilliseconds: UInt64 = 75_000,
@@ -36,6 +39,7 @@ public struct ServerSettings: Sendable {
         keepAlive: StaticString? = nil
     ) {
         self.connections = connections
+        self.makesRoom = makesRoom
         self.head = head
         self.headMilliseconds = headMilliseconds
         self.idleMilliseconds = idleMilliseconds

@@ -35,12 +35,23 @@ struct Call: ~Copyable {
         case leased(Lease)
     }
 
+    /// Which model is asked for in place of the one that the client names.
+    struct Renaming {
+        let asked: ModelName
+        let served: ModelName
+        /// Where content behind the name has moved to, by how many bytes.
+        let moved: (behind: Int, by: Int)
+    }
+
     let connection: SlotID
     let stream: StreamID
+    let began: UInt64
     var method = Method.unknown
     var stage = Stage.fresh
     /// Its head was read.
     var hasHead = false
+    /// No message has come.
+    var isSilent = true
     /// Our answer's head was sent.
     var isAnswered = false
     /// Takes gRPC's frames out of the stream's text.
@@ -57,6 +68,10 @@ struct Call: ~Copyable {
     var tellsAtBody = false
     /// Reads the content as it comes; nil when nothing is read of it.
     var peek: RequestPeek?
+    /// Another model's name in the place of the client's own.
+    var renaming: Renaming?
+    /// Puts the client's name back into the answer.
+    var restore: ModelNameRestore?
     /// Content that waits for the pick, and the messages that it came in.
     var held = Buffer()
     var heldPieces = 0
@@ -77,12 +92,18 @@ struct Call: ~Copyable {
     var isKnownService = false
     var isLiveness = false
 
-    init(connection: SlotID, stream: StreamID) {
+    init(connection: SlotID, stream: StreamID, began: UInt64) {
         self.connection = connection
         self.stream = stream
+        self.began = began
         request = PickRequest(model: 0, asker: Asker(worker: 0, exchange: 0))
     }
 
     var echoesRequest: Bool { modes.request == .fullDuplexStreamed }
     var echoesAnswer: Bool { modes.answer == .fullDuplexStreamed }
+
+    /// Whether other content can take the place of what was held.
+    var mayChangeRequest: Bool { echoesRequest || tellsAtBody }
+    /// Whether the answer's content comes whole or can be held up, so that a name can be put back into it.
+    var mayChangeAnswer: Bool { echoesAnswer || modes.answer == .buffered }
 }

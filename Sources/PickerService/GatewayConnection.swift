@@ -9,6 +9,8 @@ struct GatewayConnection: ~Copyable {
     var waiting = Buffer()
     /// In the list of those that may have something to send.
     var isListed = false
+    /// All is said, and the gateway closes it.
+    var isParting = false
 
     init(_ socket: consuming Socket, _ session: consuming HTTP2Session) {
         self.socket = socket

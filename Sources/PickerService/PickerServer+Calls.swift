@@ -9,6 +9,7 @@ extension PickerServer {
     enum CallStatus: UInt8 {
         case ok = 0
         case invalidArgument = 3
+        case deadlineExceeded = 4
         case notFound = 5
         case resourceExhausted = 8
         case unimplemented = 12
@@ -19,7 +20,7 @@ extension PickerServer {
 
     /// A stream was opened: a call begins.
     mutating func open(_ connection: SlotID, _ stream: StreamID) {
-        guard let id = calls.insert(Call(connection: connection, stream: stream)) else {
+        guard let id = calls.insert(Call(connection: connection, stream: stream, began: now)) else {
             connections[connection].session.close(stream, .refused, &buffers)
             noteOutput(connection)
             return
@@ -123,6 +124,7 @@ extension PickerServer {
     }
 
     private mutating func hear(_ id: SlotID, _ bytes: Span<UInt8>, _ range: Range<Int>) {
+        calls[id].isSilent = false
         switch calls[id].method {
         case .process: process(id, bytes, range)
         case .healthCheck, .healthWatch: answerHealth(id, bytes, range)
@@ -132,8 +134,11 @@ extension PickerServer {
 
     // MARK: - Saying
 
-    /// Says one message, which `write` appends with gRPC's frame in front.
-    mutating func say(_ id: SlotID, _ write: (inout OutputSpan<UInt8>) -> Bool) {
+    /// Says one message, which `write` appends with gRPC's frame in front; `content` is the end of it.
+    mutating func say(
+        _ id: SlotID, then content: Span<UInt8> = Span(),
+        _ write: (inout OutputSpan<UInt8>) -> Bool
+    ) {
         guard calls.contains(id), calls[id].stage != .over else { return }
         message.removeAll()
         if !calls[id].isAnswered {
@@ -145,7 +150,11 @@ extension PickerServer {
         let start = message.count
         let fits = message.withFree { write(&$0) }
         precondition(fits, "A message of our own fits.")
-        message.overwrite(hex: UInt32(message.count - start), at: line)
+        message.overwrite(hex: UInt32(message.count - start + content.count), at: line)
+        if !content.isEmpty {
+            send(id, then: content)
+            message.removeAll()
+        }
         _ = message.append(ByteScan.bytes("\r\n"))
         send(id)
     }
@@ -154,13 +163,15 @@ extension PickerServer {
         "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n"
     }
 
-    /// Gives `message` to the call's stream.
-    private mutating func send(_ id: SlotID) {
+    /// Gives `message`, and what follows it, to the call's stream.
+    ///
+    /// A stream that there is no memory for ends by an event.
+    private mutating func send(_ id: SlotID, then content: Span<UInt8> = Span()) {
         let connection = calls[id].connection
         let stream = calls[id].stream
         var bytes = Buffer()
         swap(&bytes, &message)
-        _ = connections[connection].session.send(stream, bytes.span, &buffers)
+        _ = connections[connection].session.send(stream, bytes.span, then: content, &buffers)
         swap(&bytes, &message)
         noteOutput(connection)
     }

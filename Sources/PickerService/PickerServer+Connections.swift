@@ -62,6 +62,7 @@ extension PickerServer {
         for _ in 0..<Self.readsPerTurn {
             bytes.removeAll()
             switch connections[id].socket.read(into: &bytes) {
+            case .bytes where connections[id].isParting: continue
             case .bytes:
                 let goesOn = connections[id].session.receive(bytes.span, &buffers, now: now)
                 noteOutput(id)
@@ -69,7 +70,7 @@ extension PickerServer {
                 guard connections.contains(id) else { return }
                 if !goesOn {
                     sendFrames(of: id)
-                    close(connection: id)
+                    if connections.contains(id) { part(id) }
                     return
                 }
                 if bytes.freeCapacity > 0 { return }
@@ -117,9 +118,18 @@ extension PickerServer {
             if connections.contains(id), connections[id].session.isOver,
                 connections[id].waiting.isEmpty
             {
-                close(connection: id)
+                part(id)
             }
         }
+    }
+
+    /// Ends a connection on which all is said; in a drain the gateway closes it, for what closes first may cut off the last
+    /// words.
+    private mutating func part(_ id: SlotID) {
+        if !isDraining { return close(connection: id) }
+        if connections[id].isParting { return }
+        connections[id].isParting = true
+        connections[id].socket.shutdownWrite()
     }
 
     private mutating func sendFrames(of id: SlotID) {

@@ -31,7 +31,7 @@ extension PickerServer {
     /// Fills in what the content said.
     private mutating func describe(_ id: SlotID, engine: EngineKind) {
         guard calls[id].request.model == 0, let facts = calls[id].peek?.facts else { return }
-        if let model = facts.model {
+        if let model = calls[id].renaming?.served ?? facts.model {
             calls[id].request.model = PickingHash.model(model.span, engine: engine)
         }
         calls[id].request.options = UInt32(clamping: facts.contextLength ?? 0)
@@ -44,16 +44,20 @@ extension PickerServer {
     private mutating func hashPrompt(_ id: SlotID, blockBytes: Int) {
         hashes.removeAll()
         guard let facts = calls[id].peek?.facts, facts.prompts.count > 0,
-            calls[id].peek?.isEncoded == false, let model = facts.model
+            calls[id].peek?.isEncoded == false,
+            let model = calls[id].renaming?.served ?? facts.model
         else { return }
+        let moved = calls[id].renaming?.moved ?? (behind: Int.max, by: 0)
         var blocks = PrefixBlocks(model: model, blockBytes: blockBytes)
         var held = Buffer()
         swap(&held, &calls[id].held)
         hashes.edit { output in
             for at in 0..<facts.prompts.count where !blocks.isFull {
                 let range = facts.prompts[at]
+                let by = range.lowerBound >= moved.behind ? moved.by : 0
                 blocks.update(
-                    ByteScan.part(held.span, range.lowerBound, range.upperBound), into: &output)
+                    ByteScan.part(held.span, range.lowerBound + by, range.upperBound + by),
+                    into: &output)
             }
             blocks.finish(into: &output)
         }
@@ -96,16 +100,20 @@ extension PickerServer {
         words.removeAll()
         words.withFree { Self.write(address, into: &$0) }
         let endpointCount = words.count
+        let isRenamed = calls[id].renaming != nil
         let isWhole = calls[id].requestEnded && !calls[id].hasTrailers && calls[id].heldPieces > 0
-        if calls[id].echoesRequest, isWhole {
+        if isWhole, calls[id].echoesRequest || isRenamed {
             _ = words.withFree { HeadWriter.append(decimal: UInt64(held.count), into: &$0) }
         }
-        let place: ProcessingAnswer.Place = calls[id].tellsAtBody ? .body : .head
-        say(id) { output in
+        let replaced = calls[id].tellsAtBody && isRenamed ? held.count : 0
+        let choice = ProcessingAnswer.Choice(
+            at: replaced > 0 ? .replacement(replaced) : calls[id].tellsAtBody ? .body : .head,
+            readsAnswer: isRenamed && calls[id].mayChangeAnswer)
+        say(id, then: held.span.extracting(first: replaced)) { output in
             let texts = words.span
             return ProcessingAnswer.append(
                 endpoint: texts.extracting(0..<endpointCount),
-                length: texts.extracting(endpointCount...), at: place, into: &output)
+                length: texts.extracting(endpointCount...), choice, into: &output)
         }
         swap(&words, &self.words)
         passHeld(id, held.span)
@@ -192,6 +200,35 @@ extension PickerServer {
         }
         swap(&words, &self.words)
         end(id, .ok)
+    }
+
+    // MARK: - The answer
+
+    /// Somebody else may have answered than was told: the gateway found the endpoint out of reach, or went on to another.
+    ///
+    /// The endpoint that was told takes the blame, and the request counts where it runs.
+    mutating func takeServed(_ id: SlotID, _ name: Span<UInt8>) {
+        guard case .leased(let lease) = calls[id].pick, let served = endpoint(named: name),
+            served != lease.endpoint, let ledger = calls[id].ledger
+        else { return }
+        giveBack(id, .connectFailed)
+        var request = calls[id].request
+        request.hasSubset = true
+        request.subset = EndpointList()
+        request.subset.append(served)
+        request.tried = EndpointList()
+        request.mayWait = false
+        hashes.removeAll()
+        let outcome = ledger.pick(request, prefix: hashes.span, now: nowNanoseconds)
+        if case .chosen(let lease) = outcome { calls[id].pick = .leased(lease) }
+    }
+
+    /// The answer has begun; one that says that the endpoint is busy or broken is no sign of life.
+    mutating func noteStart(_ id: SlotID) {
+        guard case .leased(let lease) = calls[id].pick, calls[id].status != 429,
+            calls[id].status < 500
+        else { return }
+        calls[id].ledger?.started(lease.id, now: nowNanoseconds)
     }
 
     // MARK: - Giving back

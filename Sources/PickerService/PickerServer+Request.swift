@@ -11,6 +11,9 @@ extension PickerServer {
         guard let message = ProcessingMessage(bytes, range) else {
             return end(id, .invalidArgument)
         }
+        if message.body.isEmpty, range.count > Self.headBytesMax {
+            return end(id, .resourceExhausted)
+        }
         // Nobody waits for an answer, and nothing is sent where we choose.
         if message.isObserved { return }
         if !calls[id].hasModes {
@@ -27,9 +30,7 @@ extension PickerServer {
         case .requestTrailers: takeTrailers(id)
         case .answerHeaders: beginAnswer(id, message, bytes)
         case .answerBody: passAnswer(id, message, bytes)
-        case .answerTrailers:
-            say(id) { ProcessingAnswer.append(trailersKept: .answer, into: &$0) }
-            finishByStatus(id)
+        case .answerTrailers: endAnswer(id)
         case .other: break
         }
     }
@@ -73,7 +74,7 @@ extension PickerServer {
     }
 
     @_lifetime(copy bytes)
-    private func value(
+    func value(
         _ name: StaticString, _ message: ProcessingMessage, _ bytes: Span<UInt8>
     ) -> Span<UInt8> {
         bytes.extracting(HeaderMapFields.first(name, message.fields, bytes) ?? 0..<0)
@@ -103,18 +104,18 @@ extension PickerServer {
         calls[id].request.hasSubset = true
         var texts = ListTexts(subset)
         while let text = texts.next(bytes) {
-            guard let place = try? UTF8Span(validating: bytes.extracting(text)),
-                let address = SocketAddress(parsing: String(copying: place)),
-                let endpoint = endpoint(at: address),
+            guard let endpoint = endpoint(named: bytes.extracting(text)),
                 !calls[id].request.subset.contains(endpoint)
             else { continue }
-            calls[id].request.subset.append(endpoint)
+            if !calls[id].request.subset.append(endpoint) { return }
         }
     }
 
-    /// The pool's endpoint with this address.
-    private func endpoint(at address: SocketAddress) -> UInt32? {
-        if poolRow < 0 { return nil }
+    /// The pool's endpoint with this address, written as `ip:port`.
+    func endpoint(named name: Span<UInt8>) -> UInt32? {
+        guard poolRow >= 0, let text = try? UTF8Span(validating: name),
+            let address = SocketAddress(parsing: String(copying: text))
+        else { return nil }
         let cluster = clusters.clusters[poolRow]
         for row in cluster.firstEndpoint..<(cluster.firstEndpoint + cluster.endpointCount)
         where clusters.endpoints[Int(row)].address == address {
@@ -177,7 +178,7 @@ extension PickerServer {
             let isPartial = calls[id].modes.request == .bufferedPartial && !calls[id].requestEnded
             if !isPartial || error != .truncated { return refuse(id, error) }
         }
-        pick(id)
+        if rewriteModel(id) { pick(id) }
     }
 
     /// Sends a piece on as it is: in full duplex it has to be said again, otherwise that it stays.
@@ -213,19 +214,33 @@ extension PickerServer {
             calls[id].status = calls[id].status * 10 + Int(status[at] &- 0x30) % 10
         }
         if calls[id].stage == .passing { calls[id].stage = .answering }
-        if case .leased(let lease) = calls[id].pick {
-            calls[id].ledger?.started(lease.id, now: nowNanoseconds)
+        if let served = message.served { takeServed(id, bytes.extracting(served)) }
+        noteStart(id)
+        if !message.ends, restoresModel(id, message, bytes) {
+            say(id) { ProcessingAnswer.appendUnmeasuredAnswer(into: &$0) }
+        } else {
+            say(id) { ProcessingAnswer.append(headKept: .answer, into: &$0) }
         }
-        say(id) { ProcessingAnswer.append(headKept: .answer, into: &$0) }
         if message.ends { finishByStatus(id) }
     }
 
     private mutating func passAnswer(
         _ id: SlotID, _ message: ProcessingMessage, _ bytes: Span<UInt8>
     ) {
-        pass(
-            id, bytes.extracting(message.body), .answer, isEchoed: calls[id].echoesAnswer,
-            ends: message.ends)
+        let piece = bytes.extracting(message.body)
+        if calls[id].restore != nil {
+            passRestored(id, piece, ends: message.ends)
+        } else {
+            pass(id, piece, .answer, isEchoed: calls[id].echoesAnswer, ends: message.ends)
+        }
         if message.ends { finishByStatus(id) }
+    }
+
+    private mutating func endAnswer(_ id: SlotID) {
+        if calls[id].restore != nil, calls[id].echoesAnswer {
+            passRestored(id, Span(), ends: true, inTrailers: true)
+        }
+        say(id) { ProcessingAnswer.append(trailersKept: .answer, into: &$0) }
+        finishByStatus(id)
     }
 }

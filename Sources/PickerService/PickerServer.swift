@@ -24,10 +24,16 @@ struct PickerServer: ~Copyable {
     static var heldBytesMax: Int { Limits().heldContentBytesMax }
     /// A message of ext_proc: content with what stands around it.
     static var messageBytesMax: Int { heldBytesMax + (1 << 20) }
+    /// A message of ext_proc that has no content: a head, trailers, a question about health.
+    static var headBytesMax: Int { 1 << 20 }
     /// From the first GOAWAY to the final one.
     static var goAwayMilliseconds: UInt64 { 500 }
+    /// How long gateways may take to read the last words and to part: what closes first may cut those off.
+    static var partingMilliseconds: UInt64 { 250 }
     /// How long a call that was answered early may go on speaking.
     static var lingerMilliseconds: UInt64 { 5_000 }
+    /// How long a call may say nothing before its first word.
+    static var firstWordMilliseconds: UInt64 { 30_000 }
     /// How often is looked what is due.
     static var reviewMilliseconds: UInt64 { 250 }
 
@@ -54,8 +60,12 @@ struct PickerServer: ~Copyable {
     var output = Buffer(capacity: 128 << 10)
     var message = Buffer(capacity: 128 << 10)
     var words = Buffer(capacity: 256)
+    /// A piece of an answer with the client's name of the model in it.
+    var restored = Buffer(capacity: PickerServer.pieceBytesMax)
     var head = RequestHead()
     var hashes = RigidArray<UInt64>(capacity: PrefixBlocks.countDefault)
+    /// For choices by weight.
+    var random = RandomSource()
 
     // The pool.
     var clusters = ClusterSet([])
@@ -69,6 +79,7 @@ struct PickerServer: ~Copyable {
     private var goesAwayAt: UInt64 = .max
     private var endsAt: UInt64 = .max
     private var hasGoneAway = false
+    private var stopsAt: UInt64 = .max
 
     init(options: PickerOptions, mailbox: Mailbox<WorkerMessage>) throws(SystemError) {
         let loop = try Loop(capacity: 256)
@@ -160,8 +171,13 @@ struct PickerServer: ~Copyable {
         if now < nextReview { return }
         nextReview = now &+ Self.reviewMilliseconds
         for slot in 0..<calls.highWater where calls.isOccupied(slot) {
-            if calls[slot].overSince != 0, now &- calls[slot].overSince > Self.lingerMilliseconds {
+            if calls[slot].overSince != 0 {
+                if now &- calls[slot].overSince <= Self.lingerMilliseconds { continue }
                 leave(calls.id(of: slot), .finished)
+            } else if calls[slot].isSilent,
+                now &- calls[slot].began > Self.firstWordMilliseconds
+            {
+                end(calls.id(of: slot), .deadlineExceeded)
             }
         }
     }
@@ -178,15 +194,29 @@ struct PickerServer: ~Copyable {
                 noteOutput(connections.id(of: slot))
             }
         }
-        if now >= goesAwayAt {
-            goesAwayAt = .max
-            hasGoneAway = true
-            for slot in 0..<connections.highWater where connections.isOccupied(slot) {
-                connections[slot].session.goAway()
-                noteOutput(connections.id(of: slot))
-            }
-            return
+        if now >= goesAwayAt || now >= endsAt { goAway() }
+        if stopsAt == .max, hasGoneAway && requestCalls == 0 || now >= endsAt {
+            endCalls()
+            stopsAt = now &+ Self.partingMilliseconds
         }
-        if hasGoneAway && requestCalls == 0 || now >= endsAt { isStopped = true }
+        if stopsAt != .max, connections.count == 0 || now >= stopsAt { isStopped = true }
+    }
+
+    /// Takes no calls any more.
+    private mutating func goAway() {
+        goesAwayAt = .max
+        if hasGoneAway { return }
+        hasGoneAway = true
+        for slot in 0..<connections.highWater where connections.isOccupied(slot) {
+            connections[slot].session.goAway()
+            noteOutput(connections.id(of: slot))
+        }
+    }
+
+    /// Ends what has not ended by itself, so that gateways need not guess.
+    private mutating func endCalls() {
+        for slot in 0..<calls.highWater where calls.isOccupied(slot) {
+            end(calls.id(of: slot), .unavailable)
+        }
     }
 }

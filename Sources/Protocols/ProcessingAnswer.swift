@@ -20,6 +20,9 @@ public enum ProcessingAnswer {
     }
 
     private static var destinationName: StaticString { "x-gateway-destination-endpoint" }
+    private static var lengthName: StaticString { "content-length" }
+    /// What a client takes encodings of content by.
+    private static var codingName: StaticString { "accept-encoding" }
 
     // MARK: - Going on
 
@@ -57,55 +60,141 @@ public enum ProcessingAnswer {
     ) -> Bool {
         let streamed = WireWriter.count(ofField: count) + (ends ? 2 : 0)
         let mutation = WireWriter.count(ofField: streamed)
-        let common = WireWriter.count(ofField: mutation)
-        let answer = WireWriter.count(ofField: common)
-        return GRPCFrame.begin(WireWriter.count(ofField: answer), into: &output)
-            && WireWriter.begin(direction == .request ? 3 : 4, answer, into: &output)
-            && WireWriter.begin(1, common, into: &output)
-            && WireWriter.begin(3, mutation, into: &output)
+        return begin(direction, mutation: mutation, into: &output)
             && WireWriter.begin(3, streamed, into: &output)
             && (!ends || WireWriter.append(2, number: 1, into: &output))
             && WireWriter.begin(1, count, into: &output)
     }
 
+    /// What stands before content that takes the place of a piece that was shown; it follows as it is.
+    public static func begin(
+        _ direction: Direction, replacement count: Int, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let mutation = replacementCount(count)
+        return begin(direction, mutation: mutation, into: &output)
+            && beginReplacement(count, into: &output)
+    }
+
+    /// What stands before a BodyMutation that a BodyResponse has alone.
+    private static func begin(
+        _ direction: Direction, mutation count: Int, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let common = WireWriter.count(ofField: count)
+        let answer = WireWriter.count(ofField: common)
+        return GRPCFrame.begin(WireWriter.count(ofField: answer), into: &output)
+            && WireWriter.begin(direction == .request ? 3 : 4, answer, into: &output)
+            && WireWriter.begin(1, common, into: &output)
+            && WireWriter.begin(3, count, into: &output)
+    }
+
+    /// Bytes of a BodyMutation with other content.
+    ///
+    /// No content at all is a mutation of another kind: an empty one would change nothing.
+    private static func replacementCount(_ count: Int) -> Int {
+        count == 0 ? 2 : WireWriter.count(ofField: count)
+    }
+
+    private static func beginReplacement(
+        _ count: Int, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        count == 0
+            ? WireWriter.append(2, number: 1, into: &output)
+            : WireWriter.begin(1, count, into: &output)
+    }
+
+    /// An answer's head goes on without a length, since content will change.
+    public static func appendUnmeasuredAnswer(into output: inout OutputSpan<UInt8>) -> Bool {
+        let name = ByteScan.bytes(lengthName)
+        let mutation = WireWriter.count(ofField: name.count)
+        let common = WireWriter.count(ofField: mutation)
+        let answer = WireWriter.count(ofField: common)
+        return GRPCFrame.begin(WireWriter.count(ofField: answer), into: &output)
+            && WireWriter.begin(2, answer, into: &output)
+            && WireWriter.begin(1, common, into: &output)
+            && WireWriter.begin(2, mutation, into: &output)
+            && WireWriter.append(2, name, into: &output)
+    }
+
     // MARK: - Choosing
 
-    /// What the choice of an endpoint is an answer to.
-    public enum Place: Sendable, BitwiseCopyable {
-        case head, body
+    /// What is told with an endpoint.
+    public struct Choice: BitwiseCopyable, Sendable {
+        /// What it is an answer to.
+        public enum Place: BitwiseCopyable, Sendable {
+            case head
+            case body
+            /// To content, in whose place stand so many other bytes, which follow as they are.
+            case replacement(Int)
+        }
+
+        public var place: Place
+        /// The answer's content will be read, and so must not be encoded.
+        public var readsAnswer: Bool
+
+        public init(at place: Place, readsAnswer: Bool = false) {
+            self.place = place
+            self.readsAnswer = readsAnswer
+        }
     }
 
     /// The endpoint that was chosen, as a header and as metadata, and the length of content where it is known.
     ///
     /// `endpoint` and `length` are texts, `length` may be empty; the route is to be chosen again.
     public static func append(
-        endpoint: Span<UInt8>, length: Span<UInt8>, at place: Place,
+        endpoint: Span<UInt8>, length: Span<UInt8>, _ choice: Choice,
         into output: inout OutputSpan<UInt8>
     ) -> Bool {
-        let destination = ByteScan.bytes(destinationName)
-        let lengthName = ByteScan.bytes("content-length")
-        var mutation = optionCount(destination, endpoint)
-        if !length.isEmpty { mutation += optionCount(lengthName, length) }
-        let consumed = consumed
-        for at in consumed.indices {
-            mutation += WireWriter.count(ofField: consumed[at].utf8CodeUnitCount)
-        }
-        let common = WireWriter.count(ofField: mutation) + 2
-        let answer = WireWriter.count(ofField: common)
         let metadata = Destination(endpoint)
+        let mutation = mutationCount(endpoint: endpoint, length: length, choice)
+        var common = WireWriter.count(ofField: mutation) + 2
+        if case .replacement(let count) = choice.place {
+            common += WireWriter.count(ofField: replacementCount(count))
+        }
+        let answer = WireWriter.count(ofField: common)
         let message = WireWriter.count(ofField: answer) + WireWriter.count(ofField: metadata.count)
+        var field: UInt64 = 3
+        if case .head = choice.place { field = 1 }
         guard GRPCFrame.begin(message, into: &output),
-            WireWriter.begin(place == .head ? 1 : 3, answer, into: &output),
+            WireWriter.begin(8, metadata.count, into: &output), metadata.append(into: &output),
+            WireWriter.begin(field, answer, into: &output),
             WireWriter.begin(1, common, into: &output),
             WireWriter.begin(2, mutation, into: &output),
-            appendOption(destination, endpoint, into: &output),
-            length.isEmpty || appendOption(lengthName, length, into: &output)
+            appendMutation(endpoint: endpoint, length: length, choice, into: &output),
+            WireWriter.append(5, number: 1, into: &output)
         else { return false }
+        guard case .replacement(let count) = choice.place else { return true }
+        return WireWriter.begin(3, replacementCount(count), into: &output)
+            && beginReplacement(count, into: &output)
+    }
+
+    /// Bytes of the HeaderMutation that tells a choice.
+    private static func mutationCount(
+        endpoint: Span<UInt8>, length: Span<UInt8>, _ choice: Choice
+    ) -> Int {
+        var count = optionCount(ByteScan.bytes(destinationName), endpoint)
+        if !length.isEmpty { count += optionCount(ByteScan.bytes(lengthName), length) }
+        let consumed = consumed
+        for at in consumed.indices {
+            count += WireWriter.count(ofField: consumed[at].utf8CodeUnitCount)
+        }
+        if choice.readsAnswer {
+            count += WireWriter.count(ofField: codingName.utf8CodeUnitCount)
+        }
+        return count
+    }
+
+    private static func appendMutation(
+        endpoint: Span<UInt8>, length: Span<UInt8>, _ choice: Choice,
+        into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        guard appendOption(ByteScan.bytes(destinationName), endpoint, into: &output),
+            length.isEmpty || appendOption(ByteScan.bytes(lengthName), length, into: &output)
+        else { return false }
+        let consumed = consumed
         for at in consumed.indices
         where !WireWriter.append(2, ByteScan.bytes(consumed[at]), into: &output) { return false }
-        return WireWriter.append(5, number: 1, into: &output)
-            && WireWriter.begin(8, metadata.count, into: &output)
-            && metadata.append(into: &output)
+        return !choice.readsAnswer
+            || WireWriter.append(2, ByteScan.bytes(codingName), into: &output)
     }
 
     // MARK: - Refusing

@@ -43,6 +43,10 @@ public struct ProcessingMessage: Sendable {
     ///
     /// `filter_metadata["envoy.lb.subset_hint"]["x-gateway-destination-endpoint-subset"]`.
     public private(set) var subset: Range<Int>?
+    /// Who answered, with a port; nil: nothing is said of it.
+    ///
+    /// `filter_metadata["envoy.lb"]["x-gateway-destination-endpoint-served"]`.
+    public private(set) var served: Range<Int>?
     /// Nobody waits for what the processor says (`observability_mode`).
     public private(set) var isObserved = false
 
@@ -89,10 +93,12 @@ public struct ProcessingMessage: Sendable {
     private mutating func readMetadata(_ bytes: Span<UInt8>, _ range: Range<Int>) {
         var entries = WireFields(range)
         while let entry = entries.next(bytes) {
-            guard entry.isBytes(1),
-                let hint = MapEntry.value(bytes, entry.range, of: "envoy.lb.subset_hint")
-            else { continue }
-            subset = Struct.list(bytes, hint, "x-gateway-destination-endpoint-subset")
+            guard entry.isBytes(1) else { continue }
+            if let hint = MapEntry.value(bytes, entry.range, of: "envoy.lb.subset_hint") {
+                subset = Struct.find(bytes, hint, "x-gateway-destination-endpoint-subset", .list)
+            } else if let told = MapEntry.value(bytes, entry.range, of: "envoy.lb") {
+                served = Struct.find(bytes, told, "x-gateway-destination-endpoint-served", .text)
+            }
         }
     }
 }
@@ -109,43 +115,6 @@ extension ProcessingMessage.Modes {
             if field.isNumber(3) { sendsBodyEarly = field.value != 0 }
         }
         if fields.isMalformed { return nil }
-    }
-}
-
-/// An entry of a map, whose keys are texts.
-private enum MapEntry {
-    /// The value that stands in an entry, where its key is the wanted one.
-    static func value(
-        _ bytes: Span<UInt8>, _ entry: Range<Int>, of key: StaticString
-    ) -> Range<Int>? {
-        var isWanted = false
-        var value = 0..<0
-        var fields = WireFields(entry)
-        while let field = fields.next(bytes) {
-            if field.isBytes(1) {
-                isWanted = ByteScan.equal(bytes.extracting(field.range), ByteScan.bytes(key))
-            }
-            if field.isBytes(2) { value = field.range }
-        }
-        return isWanted && !fields.isMalformed ? value : nil
-    }
-}
-
-extension Struct {
-    /// The ListValue that stands under a key.
-    fileprivate static func list(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, _ key: StaticString
-    ) -> Range<Int>? {
-        var entries = WireFields(range)
-        while let entry = entries.next(bytes) {
-            guard entry.isBytes(1), let value = MapEntry.value(bytes, entry.range, of: key)
-            else { continue }
-            var kinds = WireFields(value)
-            while let field = kinds.next(bytes) {
-                if field.isBytes(6) { return field.range }
-            }
-        }
-        return nil
     }
 }
 

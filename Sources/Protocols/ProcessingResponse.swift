@@ -44,10 +44,10 @@ public struct ProcessingResponse: Sendable {
                 kind = Kind(rawValue: UInt8(field.number)) ?? .other
                 if !readAnswer(bytes, field.range) { return nil }
             case 8 where field.kind == .bytes:
-                guard let found = Struct.find(bytes, field.range, "envoy.lb", isText: false)
+                guard let found = Struct.find(bytes, field.range, "envoy.lb", .fields)
                 else { continue }
                 destination = Struct.find(
-                    bytes, found, "x-gateway-destination-endpoint", isText: true)
+                    bytes, found, "x-gateway-destination-endpoint", .text)
             default: continue
             }
         }
@@ -122,28 +122,45 @@ public struct ProcessingResponse: Sendable {
 
 /// `google.protobuf.Struct`.
 enum Struct {
-    /// The text, or the Struct, that stands under a key.
+    /// What a Value holds.
+    enum Kind: UInt64 {
+        case text = 3
+        case fields = 5
+        case list = 6
+    }
+
+    /// What stands under a key, where it is of this kind.
     static func find(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, _ key: StaticString, isText: Bool
+        _ bytes: Span<UInt8>, _ range: Range<Int>, _ key: StaticString, _ kind: Kind
     ) -> Range<Int>? {
         var entries = WireFields(range)
         while let entry = entries.next(bytes) {
-            guard entry.isBytes(1) else { continue }
-            var isWanted = false
-            var value = 0..<0
-            var fields = WireFields(entry.range)
-            while let field = fields.next(bytes) {
-                if field.isBytes(1) {
-                    isWanted = ByteScan.equal(bytes.extracting(field.range), ByteScan.bytes(key))
-                }
-                if field.isBytes(2) { value = field.range }
-            }
-            if !isWanted || fields.isMalformed { continue }
+            guard entry.isBytes(1), let value = MapEntry.value(bytes, entry.range, of: key)
+            else { continue }
             var kinds = WireFields(value)
             while let field = kinds.next(bytes) {
-                if field.isBytes(isText ? 3 : 5) { return field.range }
+                if field.isBytes(kind.rawValue) { return field.range }
             }
         }
         return nil
+    }
+}
+
+/// An entry of a map, whose keys are texts.
+enum MapEntry {
+    /// The value that stands in an entry, where its key is the wanted one.
+    static func value(
+        _ bytes: Span<UInt8>, _ entry: Range<Int>, of key: StaticString
+    ) -> Range<Int>? {
+        var isWanted = false
+        var value = 0..<0
+        var fields = WireFields(entry)
+        while let field = fields.next(bytes) {
+            if field.isBytes(1) {
+                isWanted = ByteScan.equal(bytes.extracting(field.range), ByteScan.bytes(key))
+            }
+            if field.isBytes(2) { value = field.range }
+        }
+        return isWanted && !fields.isMalformed ? value : nil
     }
 }

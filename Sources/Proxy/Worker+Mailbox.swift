@@ -27,6 +27,8 @@ extension Worker {
     private mutating func install(_ snapshot: consuming Snapshot) {
         let previous = current
         guard let id = generations.insert(Generation(snapshot)) else { return }
+        countPatternLimits()
+        patternLimits = 0
         current = id.slot
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
@@ -51,7 +53,7 @@ extension Worker {
         takesIntroductions = false
         for row in 0..<generations[current].snapshot.parameters.count {
             let trusted = generations[current].snapshot.parameters[row].trustedProxies
-            if !trusted.blocks.isEmpty { trustsPeers = true }
+            if !trusted.blocks.isEmpty || trusted.source != .xForwardedFor { trustsPeers = true }
             if generations[current].snapshot.parameters[row].acceptsProxyProtocol {
                 takesIntroductions = true
             }

@@ -47,6 +47,12 @@ extension Worker {
             line.client = downstreams[downstream].peer
             line.isTLS = downstreams[downstream].isTLS
         }
+        let before = exchanges[id].record.path.start
+        // What stands before the path is whom a proxy speaks for (`keepToldClient`).
+        if before > 0, !exchanges[id].record.path.isNone {
+            let told = exchanges[id].buffer.span.extracting(first: Int(before))
+            line.client = SocketAddress(told: told)
+        }
         line.endpoint = address(ofEndpoint: exchanges[id].endpointID, exchanges[id].decision.clusterID)
         let method = exchanges[id].method
         let texts = exchanges[id].record
@@ -121,7 +127,7 @@ extension Worker {
         line.status = status
         line.version = requestHead.version.rawValue
         line.ended = .localReply
-        line.client = downstreams[id].peer
+        line.client = clientOfRequest(id, decision.parameters)
         line.isTLS = downstreams[id].isTLS
         Self.write(line, requestHead, requestID, ByteScan.bytes(reason), into: &record)
         deliver()

@@ -72,6 +72,7 @@ extension Worker {
                 }
             case TokenKind.acceptPause: resumeAccepting()
             case TokenKind.drain: drainStep()
+            case TokenKind.leases: renewLeases()
             default: break
             }
         }

@@ -17,6 +17,7 @@ enum TokenKind {
     static let drain: UInt8 = 7
     static let datagrams: UInt8 = 8
     static let session: UInt8 = 9
+    static let leases: UInt8 = 10
 }
 
 /// What a worker is made with.
@@ -62,7 +63,8 @@ public struct Worker: ~Copyable {
     let mailbox: Mailbox<WorkerMessage>
     var timers: TimerWheel
     var random: RandomSource
-    /// The worker's clock, read once per wait.
+    var clock = MonotonicClock()
+    /// What the clock said after the last wait.
     var now: UInt64
     var nowNanoseconds: UInt64
 
@@ -109,6 +111,8 @@ public struct Worker: ~Copyable {
     var queues = UniqueArray<WaitingQueue>()
     /// State of pools that workers share, by the ids of the pools.
     var ledgers = UniqueArray<PoolLedger?>()
+    /// A moment is set at which leases are renewed.
+    var renewsLeases = false
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
@@ -154,6 +158,8 @@ public struct Worker: ~Copyable {
     /// Wall clock less the worker's clock, nanoseconds; renewed with each snapshot and every second.
     var wallOffset: UInt64
     var wallRead: UInt64 = 0
+    /// Matches of the current table's regular expressions that met a bound and are counted.
+    var patternLimits: UInt64 = 0
 
     // End.
     var isDraining = false
@@ -210,12 +216,26 @@ public struct Worker: ~Copyable {
 
     @inline(always)
     private mutating func readClock() {
-        nowNanoseconds = Clock.monotonicNanoseconds()
+        nowNanoseconds = clock.nanoseconds()
         now = nowNanoseconds / 1_000_000
-        if now &- wallRead >= 1_000 {
-            wallRead = now
-            wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
-        }
+        if now &- wallRead >= 1_000 { readWall() }
+    }
+
+    @inline(never)
+    private mutating func readWall() {
+        wallRead = now
+        wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
+        countPatternLimits()
+        // Between connections that come and go, which tell it too.
+        shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+    }
+
+    /// Counts the matches of regular expressions that met a bound since it was last called for this table.
+    mutating func countPatternLimits() {
+        if current == .max { return }
+        let count = generations[current].snapshot.table.patternLimitCount
+        shard.add(.regexLimit, count &- patternLimits)
+        patternLimits = count
     }
 
     /// Milliseconds since 1970, as of this tick.

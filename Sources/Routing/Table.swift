@@ -115,30 +115,20 @@ public struct Table: ~Copyable, Sendable {
     /// Hosts are tried from the most specific on; within a host Exact paths, then regular
     /// expressions, then prefixes from the longest on; within one path by `Rank`. A host none of
     /// whose rules match leaves the request to the next less specific one.
-    @inlinable @inline(always)
     public func match(listener: Int32, head: borrowing RequestHead) -> RouteMatch {
-        Self.match(in: self, listener: listener, head)
-    }
-
-    /// The same; a method would take the register of the caller's own `self`.
-    @usableFromInline @inline(never)
-    static func match(
-        in table: borrowing Table, listener: Int32, _ head: borrowing RequestHead
-    ) -> RouteMatch {
         if listener < 0 { return .none }
-        let only = table.listeners[Int(listener)].only
-        if only >= 0, table.matches[Int(only)].isUnconditional {
+        let only = listeners[Int(listener)].only
+        if only >= 0, matches[Int(only)].isUnconditional {
             return RouteMatch(
-                rule: table.matches[Int(only)].rule, prefixCount: 0,
-                match: table.matches[Int(only)].match)
+                rule: matches[Int(only)].rule, prefixCount: 0, match: matches[Int(only)].match)
         }
-        if let found = table.prefixes.quick(
-            table.listeners[Int(listener)].prefixes, head.bytes, Int(head.path.start),
+        if let found = prefixes.quick(
+            listeners[Int(listener)].prefixes, head.bytes, Int(head.path.start),
             count: Int(head.path.count))
         {
             return found
         }
-        return table.search(listener: Int(listener), head)
+        return search(listener: Int(listener), head)
     }
 
     /// The rule for a request whose host, path or fields matter.

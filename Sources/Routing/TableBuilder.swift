@@ -343,7 +343,7 @@ public struct TableBuilder {
             id: rule.id, series: rule.series,
             requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
             backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds,
-            flags: compiled.flags,
+            flags: rule.editsAnswers ? compiled.flags.union(.responseFilters) : compiled.flags,
             onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response)

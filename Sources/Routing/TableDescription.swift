@@ -145,6 +145,8 @@ public struct RuleDescription: Sendable, Equatable {
     public var backendTimeoutMilliseconds: UInt32
     /// Whether a filter cannot be processed: such requests are answered 500, never passed on.
     public var hasFailedFilter: Bool
+    /// Whether answers are edited, whatever the filters are.
+    public var editsAnswers: Bool
     /// The metric series of exchanges that did not reach a backend.
     public var series: UInt32
 
@@ -152,8 +154,9 @@ public struct RuleDescription: Sendable, Equatable {
     public init(
         id: UInt32, filters: [FilterDescription] = [], backends: [BackendDescription] = [],
         requestTimeoutMilliseconds: UInt32 = 0, backendTimeoutMilliseconds: UInt32 = 0,
-        hasFailedFilter: Bool = false, series: UInt32 = 0
+        hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
     ) {
+        self.editsAnswers = editsAnswers
         self.id = id
         self.filters = filters
         self.backends = backends

@@ -42,8 +42,14 @@ public struct EndpointDescription: Sendable, Equatable {
     public var authority: String
     /// 0 is used first; a higher group only while no lower one has a usable endpoint.
     public var priority: UInt8
+    /// The session token that names it, which answers bring where the pool looks at it; empty for none.
+    public var session: String
 
-    public init(id: UInt32, address: SocketAddress, authority: String, priority: UInt8 = 0) {
+    public init(
+        id: UInt32, address: SocketAddress, authority: String, priority: UInt8 = 0,
+        session: String = ""
+    ) {
+        self.session = session
         self.id = id
         self.address = address
         self.authority = authority
@@ -121,6 +127,8 @@ public struct EndpointRow: BitwiseCopyable, Sendable {
     public let address: SocketAddress
     /// Into `ClusterSet.arena`.
     public let authority: ByteRange
+    /// Into `ClusterSet.arena`, `.none` where answers bring no token.
+    public let session: ByteRange
     public let priority: UInt8
 }
 
@@ -166,7 +174,9 @@ public struct ClusterSet: ~Copyable, Sendable {
                 endpoints.append(
                     EndpointRow(
                         id: endpoint.id, address: endpoint.address,
-                        authority: store(endpoint.authority), priority: endpoint.priority))
+                        authority: store(endpoint.authority),
+                        session: endpoint.session.isEmpty ? .none : store(endpoint.session),
+                        priority: endpoint.priority))
             }
             var tlsRow: Int32 = -1
             if let configuration = description.tls, description.protocol.isTLS {

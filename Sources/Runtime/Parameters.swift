@@ -134,6 +134,19 @@ extension TrustedProxies {
     }
 }
 
+/// What answers say of how they came about (`GatewayParameters.spec.answerHeaders`); nothing by default.
+public struct AnswerFields: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// `x-gateway-endpoint`: the address that answered.
+    public static var endpoint: AnswerFields { AnswerFields(rawValue: 1) }
+    /// `x-gateway-attempts`: how many endpoints were asked.
+    public static var attempts: AnswerFields { AnswerFields(rawValue: 2) }
+    /// `x-gateway-decision`: why this endpoint of a pool, with its scores and who would have been next.
+    public static var decision: AnswerFields { AnswerFields(rawValue: 4) }
+}
+
 /// What one Gateway's `GatewayParameters` say, with defaults filled in.
 public struct Parameters: Sendable, Equatable {
     public var limits = Limits()
@@ -143,6 +156,7 @@ public struct Parameters: Sendable, Equatable {
     public var allowsHalfClose = false
     /// Connections to the Gateway's ports begin with a header of the PROXY protocol, version 1 or 2.
     public var acceptsProxyProtocol = false
+    public var answerFields = AnswerFields()
 
     public init() {}
 }

@@ -9,8 +9,12 @@ import Synchronization
 /// itself.
 public final class PoolLedger: Sendable {
     public let engine: EngineKind
+    /// The scorers with their weights.
+    public let profile: Profile
     /// How long a request waits for an endpoint at the most.
     public let queueDeadlineMilliseconds: UInt64
+    /// After which a lease ends that is not renewed.
+    public let leaseMilliseconds: UInt64
     private let state: Lock<Guarded>
     private let blockBytes: Atomic<Int>
     private let publisher: Publisher
@@ -34,7 +38,9 @@ public final class PoolLedger: Sendable {
         _ configuration: PoolConfiguration, seed: UInt64, publisher: Publisher = Publisher([])
     ) {
         engine = configuration.engine
+        profile = configuration.profile
         queueDeadlineMilliseconds = configuration.queueDeadlineMilliseconds
+        leaseMilliseconds = configuration.leaseMilliseconds
         let fresh = PoolState(configuration, seed: seed)
         blockBytes = Atomic(fresh.prefixBlockBytes)
         state = Lock(Guarded(fresh))
@@ -122,10 +128,25 @@ public final class PoolLedger: Sendable {
     }
 
     /// The last decisions, the newest first; not for the request's path.
-    public func decisions(limit: Int) -> [Decision] {
-        state.withLock { state in
-            (0..<min(limit, state.pool.decisionCount)).map { state.pool.decision($0) }
+    public func decisions(limit: Int) -> [ToldDecision] {
+        var told: [ToldDecision] = []
+        var next = state.withLock { $0.pool.decisionsMade }
+        // A few at a time: requests wait for the lock.
+        while told.count < limit, next > 0 {
+            let first = next - min(next, 32)
+            let some = state.withLock { state in
+                (first..<next).reversed().compactMap { state.pool.decision($0) }
+            }
+            if some.isEmpty { break }
+            told += some.prefix(limit - told.count)
+            next = first
         }
+        return told
+    }
+
+    /// What decided a lease; nil when that is no longer kept.
+    public func story(of lease: LeaseID) -> LeaseStory? {
+        state.withLock { $0.pool.story(of: lease) }
     }
 
     /// The state of a member; nil for others.

@@ -25,7 +25,10 @@ struct Agenda<Item> {
     }
 
     /// The earliest item that is due.
-    mutating func popDue(now: UInt64) -> Item? {
+    mutating func popDue(now: UInt64) -> Item? { popTimed(now: now)?.item }
+
+    /// The earliest item that is due, and since when.
+    mutating func popTimed(now: UInt64) -> (at: UInt64, item: Item)? {
         guard let first = entries.first, first.at <= now else { return nil }
         let last = entries.count - 1
         if last > 0 { entries.swapAt(0, last) }
@@ -40,7 +43,7 @@ struct Agenda<Item> {
             entries.swapAt(child, parent)
             parent = child
         }
-        return first.item
+        return (first.at, first.item)
     }
 
     private func isEarlier(_ left: Int, _ right: Int) -> Bool {

@@ -25,6 +25,8 @@ struct Ask: ~Copyable {
     private(set) var tokensMax: Int?
     private(set) var tokensMin: Int?
     private(set) var contextTokens: Int?
+    /// Of the options that Ollama cannot change in a loaded model, but for the context; 0: there are none.
+    private(set) var optionsHash: UInt64 = 0
     private(set) var keepAlive: KeepAlive?
     private(set) var inputs: [Input] = []
     private var scratch = Text()
@@ -67,6 +69,7 @@ struct Ask: ~Copyable {
         tokensMax = nil
         tokensMin = nil
         contextTokens = nil
+        optionsHash = 0
         keepAlive = nil
         inputs.removeAll(keepingCapacity: true)
         reader = JSONReader()
@@ -112,7 +115,7 @@ struct Ask: ~Copyable {
             try input(token, bytes, dialect)
         } else if isKey("options") || isKey("stream_options") {
             try options(token, bytes)
-        } else if isKey("max_tokens") || isKey("max_completion_tokens") {
+        } else if isKey("max_tokens") || isKey("max_completion_tokens") || isKey("n_predict") {
             tokensMax = try Self.integer(token, bytes, "max_tokens")
         } else if isKey("min_tokens") {
             tokensMin = try Self.integer(token, bytes, "min_tokens")
@@ -149,10 +152,37 @@ struct Ask: ~Copyable {
                 contextTokens = try Self.integer(value, bytes, "num_ctx")
             } else if JSONText.equals(bytes, key, "include_usage") {
                 includesUsage = value == .bool(true)
+            } else if Self.isLoadOption(key, bytes) {
+                let start = reader.position
+                try skip(value, bytes)
+                addOption(key, value, start..<reader.position, bytes)
             } else {
                 try skip(value, bytes)
             }
         }
+    }
+
+    /// Options that a model is loaded with, and with others loaded again.
+    private static func isLoadOption(_ key: Range<Int>, _ bytes: Span<UInt8>) -> Bool {
+        let names: [StaticString] = [
+            "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict",
+        ]
+        return names.contains { JSONText.equals(bytes, key, $0) }
+    }
+
+    /// Mixes an option in, so that their order does not matter.
+    private mutating func addOption(
+        _ key: Range<Int>, _ token: JSONReader.Token, _ rest: Range<Int>, _ bytes: Span<UInt8>
+    ) {
+        let name = PromptHash.mix(1, of: bytes, key)
+        let value =
+            switch token {
+            case .number(let range), .string(let range): PromptHash.mix(name, of: bytes, range)
+            case .bool(let isTrue): PromptHash.mix(name, isTrue ? 1 : 2)
+            case .null: UInt64(0)
+            default: PromptHash.mix(name, of: bytes, rest)
+            }
+        optionsHash ^= value
     }
 
     private mutating func messages(

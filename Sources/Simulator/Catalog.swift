@@ -22,9 +22,11 @@ struct Catalog {
     let adapters: [[UInt8]]
     let adapterNames: [String]
     private let engine: Engine
+    private let isRouter: Bool
 
     init(_ options: SimulatorOptions) {
         engine = options.engine
+        isRouter = options.isRouter
         models = options.models.map(Catalog.model)
         adapterNames = options.adapters
         adapters = options.adapters.map { Array($0.utf8) }
@@ -42,8 +44,22 @@ struct Catalog {
             let bytes = adapters[index]
             if ByteScan.equal(name, bytes.span) { return (0, index) }
         }
-        // llama.cpp serves one model, whatever a request calls it.
-        return engine == .llamaCpp ? (0, nil) : nil
+        if engine == .sglang, let adapter = adapter(behind: name) { return (0, adapter) }
+        // A lone llama.cpp serves one model, whatever a request calls it.
+        return engine == .llamaCpp && !isRouter ? (0, nil) : nil
+    }
+
+    /// SGLang's other way to name an adapter, `MODEL:ADAPTER`.
+    private func adapter(behind name: Span<UInt8>) -> Int? {
+        let base = models[0].bytes
+        guard name.count > base.count, name[base.count] == UInt8(ascii: ":"),
+            ByteScan.equal(name.extracting(0..<base.count), base.span)
+        else { return nil }
+        let rest = name.extracting((base.count + 1)..<name.count)
+        return adapters.indices.first { index in
+            let bytes = adapters[index]
+            return ByteScan.equal(rest, bytes.span)
+        }
     }
 
     /// The part of an Ollama name that counts: host, `library/` and `:latest` are what is meant
@@ -72,7 +88,7 @@ struct Catalog {
         var name = options.name
         if name.hasSuffix(":latest") { name = String(name.dropLast(7)) }
         let bytes = Array(name.utf8)
-        let isEmbedding = name.contains("embed")
+        let isEmbedding = options.isEmbedding
         // Four bits a weight and some more; embedding models come with 16 bits.
         let weights = Double(options.sizeBytes) / (isEmbedding ? 2 : 0.58)
         var digest = Text()

@@ -3,8 +3,12 @@ enum Dialect: UInt8 {
     case ollamaGenerate, ollamaChat, ollamaEmbed, ollamaEmbeddings, ollamaShow
     case chatCompletions, completions, embeddings
     case messages, countTokens
+    /// llama.cpp's own.
+    case completion
 
     var isOllama: Bool { rawValue <= Dialect.ollamaShow.rawValue }
+    /// Whether the request is a list of messages.
+    var isChat: Bool { self == .ollamaChat || self == .chatCompletions || self == .messages }
     var isAnthropic: Bool { self == .messages || self == .countTokens }
 
     /// The name of the structure that Ollama reads the request into, for its error texts.
@@ -19,6 +23,7 @@ enum Dialect: UInt8 {
         case .completions: "CompletionRequest"
         case .embeddings: "EmbedRequest"
         case .messages, .countTokens: "MessagesRequest"
+        case .completion: "Completion"
         }
     }
 }

@@ -31,12 +31,16 @@ struct Job: ~Copyable {
     let targetTokens: Int
     /// Whether a bound, and not the answer itself, ends it.
     let isCut: Bool
-    /// Context that the request asks for; another one than the loaded model's means a reload.
-    var contextTokens: Int?
+    /// Context that the request means; another one than the loaded model's means a reload.
+    var contextTokens = 0
+    /// Of the request's other options that a loaded model cannot change, 0 when it has none.
+    var optionsHash: UInt64 = 0
     /// How long the model shall stay afterwards; nil: as before.
     var keepAlive: KeepAlive?
-    /// Hashes of the prompt's blocks.
-    let hashes: [UInt64]
+    /// The prompt's blocks, as far as they fit the context.
+    let chain: PromptHash.Chain
+    /// What of the prompt follows its last whole block.
+    var tail: [UInt8] = []
     /// What the answer's text follows from.
     let seed: UInt64
     /// How and to whom it is answered.
@@ -44,15 +48,18 @@ struct Job: ~Copyable {
 
     var phase = Phase.queued
     var runner: UInt32 = 0
+    /// What it holds of a cache in blocks.
     var lease: KVCache.Lease?
-    /// Prompt tokens that were in the cache.
+    /// The slot that it has, where slots have caches of their own.
+    var slot: Int?
+    /// Prompt tokens that were in the cache when its prefill first began.
     var cachedTokens = 0
+    /// Tokens that are in the cache, for it or by it; all that is to be computed comes after them.
+    var computedTokens = 0
+    /// Tokens that the present step computes of the prompt.
+    var chunkTokens = 0
     /// Tokens made so far.
     var generated = 0
-    /// Which of its timers counts: the one with this number.
-    var serial: UInt32 = 0
-    /// Tokens made before the present decoding began; more than 0 after a preemption.
-    var generatedBefore = 0
 
     // Nanoseconds of the monotonic clock; 0 before it has happened.
     var submittedAt: UInt64 = 0
@@ -62,23 +69,25 @@ struct Job: ~Copyable {
     var startedAt: UInt64 = 0
     /// The first token was made.
     var firstAt: UInt64 = 0
-    /// The present decoding began.
-    var decodingAt: UInt64 = 0
     var finishedAt: UInt64 = 0
 
     init(
         work: Work, model: Int, promptTokens: Int, targetTokens: Int, isCut: Bool,
-        hashes: [UInt64], seed: UInt64, reply: consuming Reply
+        chain: PromptHash.Chain, seed: UInt64, reply: consuming Reply
     ) {
         self.work = work
         self.model = model
         self.promptTokens = promptTokens
         self.targetTokens = targetTokens
         self.isCut = isCut
-        self.hashes = hashes
+        self.chain = chain
         self.seed = seed
         self.reply = reply
     }
+
+    /// Tokens that have to be computed before the next one can be made; after a preemption also the
+    /// answer's so far.
+    var prefillTokens: Int { promptTokens + generated }
 }
 
 /// How long a model stays in memory after its last request.

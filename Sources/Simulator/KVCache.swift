@@ -4,15 +4,16 @@
 /// A block of a prompt is known by the hash of everything up to its end, so equal beginnings share
 /// blocks. Blocks that nobody holds stay until the room is needed, the least recently used first.
 struct KVCache {
-    /// Tokens in a block.
-    static var blockTokens: Int { 16 }
-
     /// What one request holds.
     struct Lease {
+        /// Known blocks: those that were there, and those that the request has computed since.
         fileprivate(set) var shared: [Int32] = []
+        /// Blocks that nobody else can find.
         fileprivate(set) var own = 0
         /// Leading blocks of the prompt that were there already.
         fileprivate(set) var matched = 0
+        /// Leading blocks of the prompt that are computed.
+        fileprivate(set) var computed = 0
 
         var blocks: Int { shared.count + own }
     }
@@ -25,6 +26,8 @@ struct KVCache {
     }
 
     let blockCount: Int
+    /// Tokens in a block.
+    let blockTokens: Int
     private var blocks: [Block] = []
     private var byHash: [UInt64: Int32] = [:]
     /// Places in `blocks` that hold nothing.
@@ -36,10 +39,11 @@ struct KVCache {
     /// Blocks held by running requests.
     private(set) var usedCount = 0
 
-    /// A cache for so many tokens, rounded up to whole blocks, at least one.
-    init(tokens: Int) { self.init(blocks: Self.blocks(forTokens: tokens)) }
-
-    init(blocks: Int) { blockCount = max(1, blocks) }
+    /// A cache of so many blocks, at least one.
+    init(blocks: Int, blockTokens: Int) {
+        blockCount = max(1, blocks)
+        self.blockTokens = max(1, blockTokens)
+    }
 
     /// The part of the cache that running requests hold, from 0 to 1.
     var usage: Double { Double(usedCount) / Double(blockCount) }
@@ -47,11 +51,14 @@ struct KVCache {
     /// Blocks that running requests or earlier prompts fill.
     var filledCount: Int { usedCount + idleCount }
 
-    static func blocks(forTokens tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
+    /// Blocks that a running request could get.
+    var freeCount: Int { blockCount - usedCount }
+
+    func blocks(forTokens tokens: Int) -> Int { (tokens + blockTokens - 1) / blockTokens }
 
     /// Takes the blocks for a request of `tokens` tokens, the first of which have these hashes.
     ///
-    /// Nil when there is not enough room; nothing is changed then.
+    /// What of them is known is shared. Nil when there is not enough room; nothing is changed then.
     mutating func lease(_ hashes: [UInt64], tokens: Int) -> Lease? {
         var matched = 0
         var matchedIdle = 0
@@ -59,35 +66,48 @@ struct KVCache {
             if blocks[Int(index)].holders == 0 { matchedIdle += 1 }
             matched += 1
         }
-        let total = max(Self.blocks(forTokens: tokens), hashes.count)
+        let total = max(blocks(forTokens: tokens), hashes.count)
         guard total - matched + matchedIdle <= blockCount - usedCount else { return nil }
         var lease = Lease()
         lease.matched = matched
+        lease.computed = matched
         for hash in hashes.prefix(matched) {
             if let index = byHash[hash] { hold(index, &lease) }
         }
-        for hash in hashes.dropFirst(matched) {
-            // A later block can be known although an earlier one is not: it is held all the same.
-            hold(byHash[hash] ?? insert(hash), &lease)
-        }
-        grow(&lease, by: total - hashes.count)
+        grow(&lease, by: total - matched)
         return lease
+    }
+
+    /// Makes the blocks of a lease known that are computed by now, the first `count` of the prompt's.
+    mutating func publish(_ lease: inout Lease, _ hashes: [UInt64], upTo count: Int) {
+        let end = min(count, hashes.count)
+        while lease.computed < end {
+            let hash = hashes[lease.computed]
+            lease.computed += 1
+            // Another one has computed it meanwhile: both keep their copy.
+            if byHash[hash] != nil || lease.own == 0 { continue }
+            lease.own -= 1
+            usedCount -= 1
+            hold(insert(hash), &lease)
+        }
     }
 
     /// Extends a lease to so many tokens; false, and no change, when there is no room.
     mutating func extend(_ lease: inout Lease, tokens: Int) -> Bool {
-        let more = Self.blocks(forTokens: tokens) - lease.blocks
+        let more = blocks(forTokens: tokens) - lease.blocks
         if more <= 0 { return true }
         if usedCount + more > blockCount { return false }
         grow(&lease, by: more)
         return true
     }
 
-    /// Gives everything back; the prompt's blocks stay known.
-    mutating func end(_ lease: inout Lease) {
+    /// Gives everything back; what is known stays so, and with it the blocks that the answer filled.
+    mutating func end(_ lease: inout Lease, answer: [UInt64] = []) {
         usedCount -= lease.own
         lease.own = 0
         // The end of a prompt is forgotten first: its beginning is what others share.
+        let room = blockCount - usedCount
+        for hash in answer.prefix(room).reversed() where byHash[hash] == nil { _ = insert(hash) }
         for index in lease.shared.reversed() {
             blocks[Int(index)].holders -= 1
             if blocks[Int(index)].holders == 0 {
@@ -158,60 +178,5 @@ struct KVCache {
             newest = block.previous
         }
         idleCount -= 1
-    }
-}
-
-/// Hashes of a prompt's blocks.
-enum PromptHash {
-    /// Bytes that stand for one token.
-    static var tokenBytes: Int { 4 }
-
-    /// How many tokens so many bytes are.
-    static func tokens(bytes: Int) -> Int { max(1, (bytes + tokenBytes - 1) / tokenBytes) }
-
-    /// Mixes a value in (the finaliser of SplitMix64, so that every bit counts).
-    static func mix(_ hash: UInt64, _ value: UInt64) -> UInt64 {
-        var mixed = hash ^ value &* 0x9E37_79B9_7F4A_7C15
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
-    /// The hash of each whole block with all before it, and of the whole text.
-    ///
-    /// With `withTail` the last, shorter block is in the list as well.
-    static func blocks(
-        _ bytes: Span<UInt8>, from start: UInt64, withTail: Bool
-    ) -> (blocks: [UInt64], whole: UInt64) {
-        let blockBytes = KVCache.blockTokens * tokenBytes
-        var hashes: [UInt64] = []
-        hashes.reserveCapacity(bytes.count / blockBytes + 1)
-        var hash = start
-        var at = 0
-        while at < bytes.count {
-            let end = min(at + blockBytes, bytes.count)
-            hash = mix(hash, of: bytes, at..<end)
-            if end - at == blockBytes || withTail { hashes.append(hash) }
-            at = end
-        }
-        return (hashes, hash)
-    }
-
-    /// Mixes bytes in, eight at a time; the last group carries its length.
-    static func mix(_ hash: UInt64, of bytes: Span<UInt8>, _ range: Range<Int>) -> UInt64 {
-        var hash = hash
-        var at = range.lowerBound
-        while at + 8 <= range.upperBound {
-            var word: UInt64 = 0
-            for offset in 0..<8 { word = word << 8 | UInt64(bytes[at + offset]) }
-            hash = mix(hash, word)
-            at += 8
-        }
-        var rest = UInt64(range.upperBound - at)
-        while at < range.upperBound {
-            rest = rest << 8 | UInt64(bytes[at])
-            at += 1
-        }
-        return mix(hash, rest)
     }
 }

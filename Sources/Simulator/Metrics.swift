@@ -1,22 +1,40 @@
 /// Counters and distributions of one node, from which each engine's page is written.
 struct Metrics {
-    /// Monotonic nanoseconds.
+    /// Monotonic nanoseconds, of the simulated time.
     let startedAt: UInt64
+    /// When the statistics last began anew.
+    var resetAt: UInt64
+    /// Requests taken, and those that were refused because too many wait or nothing is loaded yet.
+    var requests: UInt64 = 0
+    var refused: UInt64 = 0
+    /// Of requests that are done.
     var promptTokens: UInt64 = 0
-    /// Prompt tokens that were in the cache.
+    /// Prompt tokens that were in the cache, of requests that are done.
     var cachedTokens: UInt64 = 0
     var generatedTokens: UInt64 = 0
+    /// Prompt tokens of requests that have begun, and those of them that were in the cache.
     var cacheQueries: UInt64 = 0
     var cacheHits: UInt64 = 0
+    /// The part of the last prompt that was in the cache.
+    var lastHitRate = 0.0
     var stopped: UInt64 = 0
     var cut: UInt64 = 0
     var aborted: UInt64 = 0
     var preemptions: UInt64 = 0
     var loads: UInt64 = 0
     var evictions: UInt64 = 0
+    /// Models put out because they were wanted with other options.
+    var reloads: UInt64 = 0
+    var adapterLoads: UInt64 = 0
     var longestTokens: UInt64 = 0
     var prefillNanoseconds: UInt64 = 0
     var decodeNanoseconds: UInt64 = 0
+    /// Time of all steps.
+    var busyNanoseconds: UInt64 = 0
+    var peakRunning = 0
+    var peakWaiting = 0
+    /// 0 to 1.
+    var peakUsage = 0.0
 
     var firstToken = Histogram(Histogram.firstTokenBounds)
     var betweenTokens = Histogram(Histogram.tokenBounds)
@@ -27,10 +45,20 @@ struct Metrics {
     var decodeTime = Histogram(Histogram.requestBounds)
     var inferenceTime = Histogram(Histogram.requestBounds)
 
-    init(startedAt: UInt64) { self.startedAt = startedAt }
+    init(startedAt: UInt64) {
+        self.startedAt = startedAt
+        resetAt = startedAt
+    }
 
     /// Requests that were finished.
     var finished: UInt64 { stopped + cut }
+
+    /// Counts a job whose prefill begins for the first time.
+    mutating func countStart(promptTokens: Int, cachedTokens: Int) {
+        cacheQueries += UInt64(promptTokens)
+        cacheHits += UInt64(cachedTokens)
+        lastHitRate = promptTokens > 0 ? Double(cachedTokens) / Double(promptTokens) : 0
+    }
 
     /// Counts a job that is done.
     mutating func count(_ job: borrowing Job) {

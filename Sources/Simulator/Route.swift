@@ -10,6 +10,10 @@ enum Route: Equatable {
     /// The name is a range of the path.
     case model(Range<Int>)
     case ask(Dialect)
+    /// A llama.cpp router's, which bring a model into memory and out of it.
+    case loadModel, unloadModel
+    // The simulator's own.
+    case statistics, resetStatistics
     // Aids for benchmarks.
     case bytes(UInt64)
     case chunks(count: UInt64, size: Int, milliseconds: UInt64)
@@ -22,9 +26,9 @@ enum Route: Equatable {
         switch self {
         case .root, .version, .tags, .bytes, .chunks: .getOrHead
         case .running, .health, .ping, .engineVersion, .load, .metrics, .slots, .properties,
-            .adapters, .models, .model:
+            .adapters, .models, .model, .statistics:
             .get
-        case .show, .ask, .sink: .post
+        case .show, .ask, .sink, .loadModel, .unloadModel, .resetStatistics: .post
         case .administration, .unknown: .any
         }
     }
@@ -87,6 +91,9 @@ enum Route: Equatable {
         if equal(path, "/slots") { return .slots }
         if equal(path, "/props") { return .properties }
         if equal(path, "/lora-adapters") { return .adapters }
+        if equal(path, "/completion") { return .ask(.completion) }
+        if equal(path, "/models/load") { return .loadModel }
+        if equal(path, "/models/unload") { return .unloadModel }
         return equal(path, "/models") ? .models : .unknown
     }
 
@@ -105,9 +112,11 @@ enum Route: Equatable {
             ? .model(prefix..<path.count) : .unknown
     }
 
-    /// `/bytes/N`, `/chunks/N/SIZE/MS`, `/sink`.
+    /// `/bytes/N`, `/chunks/N/SIZE/MS`, `/sink`, and what the simulator tells of itself.
     private static func aid(_ path: Span<UInt8>) -> Route? {
         if equal(path, "/sink") { return .sink }
+        if equal(path, "/simulator/statistics") { return .statistics }
+        if equal(path, "/simulator/reset") { return .resetStatistics }
         if has(path, "/bytes/") {
             return FieldValue.decimal(path.extracting(7..<path.count)).map { .bytes($0) }
         }

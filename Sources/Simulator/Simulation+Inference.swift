@@ -25,7 +25,7 @@ extension Simulation {
         if isNative, !ask.hasPrompt, ask.keepAlive == .nanoseconds(0) {
             return unload(found.model, dialect, node, exchange, &answers)
         }
-        let job = makeJob(dialect, found.model, found.adapter, exchange)
+        let job = makeJob(dialect, found.model, found.adapter, exchange, work: work(dialect))
         let startsAtOnce =
             job.reply.streams && !dialect.isOllama
             && (options.engine == .vllm || options.engine == .sglang)
@@ -43,6 +43,9 @@ extension Simulation {
 
     private func unknownModel(_ dialect: Dialect) -> Refusal {
         let name = ask.model.string
+        if name.isEmpty, options.isRouter {
+            return Refusal(400, "model name is missing from the request")
+        }
         // Ollama's generate looks an empty name up, the others ask for one.
         if name.isEmpty, dialect != .ollamaGenerate, options.engine == .ollama {
             return Refusal(400, "model is required")
@@ -62,7 +65,7 @@ extension Simulation {
                     ? "generate" : "chat"
                 return Refusal(400, "\"\(catalog.models[model].name)\" does not support \(verb)")
             }
-        case .ollamaEmbed, .ollamaEmbeddings, .ollamaShow, .embeddings, .countTokens:
+        case .ollamaEmbed, .ollamaEmbeddings, .ollamaShow, .embeddings, .countTokens, .completion:
             break
         }
         switch dialect {
@@ -85,29 +88,35 @@ extension Simulation {
         return nil
     }
 
-    private mutating func makeJob(
-        _ dialect: Dialect, _ model: Int, _ adapter: Int?, _ exchange: ExchangeID
+    /// What a request is for.
+    private func work(_ dialect: Dialect) -> Job.Work {
+        switch dialect {
+        case .ollamaEmbed, .ollamaEmbeddings, .embeddings: .embed
+        case .ollamaGenerate, .ollamaChat: ask.hasPrompt ? .generate : .load
+        default: .generate
+        }
+    }
+
+    mutating func makeJob(
+        _ dialect: Dialect, _ model: Int, _ adapter: Int?, _ exchange: ExchangeID, work: Job.Work
     ) -> Job {
         let isNative = dialect == .ollamaGenerate || dialect == .ollamaChat
-        let work: Job.Work
-        switch dialect {
-        case .ollamaEmbed, .ollamaEmbeddings, .embeddings: work = .embed
-        default: work = isNative && !ask.hasPrompt ? .load : .generate
-        }
-        let context = min(max(ask.contextTokens ?? options.contextTokens, 2), 1 << 22)
-        let isWhole = options.engine == .ollama || options.engine == .llamaCpp
-        // An adapter's cache is its own.
+        // Only Ollama takes the context's length from a request; one that has none means the default.
+        let asked = options.engine == .ollama ? ask.contextTokens : nil
+        let context = min(max(asked ?? options.contextTokens, 2), 1 << 22)
+        // An adapter's cache is its own, and so is a model's.
         let start = UInt64(adapter.map { $0 + 1 } ?? 0)
-        var (hashes, whole) = PromptHash.blocks(ask.prompt.span, from: start, withTail: isWhole)
+        let block = options.sharedTokens
+        var chain = PromptHash.chain(ask.prompt.span, from: start, blockTokens: block)
+        let isCached = options.cachesPrefixes && work == .generate
+        let tail = isCached ? Self.bytes(ask.prompt, from: chain.wholeBytes) : []
+        if !isCached { chain.blocks = [] }
         var promptTokens = PromptHash.tokens(bytes: ask.prompt.count)
-        if work == .embed {
-            hashes = []
-            promptTokens = ask.inputs.reduce(0) { $0 + $1.tokens }
-        }
+        if work == .embed { promptTokens = ask.inputs.reduce(0) { $0 + $1.tokens } }
         promptTokens = min(promptTokens, context - 1)
-        hashes.removeLast(max(0, hashes.count - KVCache.blocks(forTokens: promptTokens)))
-        whole = PromptHash.mix(whole, options.seed)
-        let length = answerLength(whole, room: context - promptTokens)
+        chain.blocks.removeLast(max(0, chain.blocks.count - promptTokens / block))
+        let seed = PromptHash.mix(chain.whole, options.seed)
+        let length = answerLength(seed, room: context - promptTokens)
         var name: [UInt8] = []
         for index in ask.model.span.indices { name.append(ask.model.span[index]) }
         let reply = Reply(
@@ -119,11 +128,20 @@ extension Simulation {
         var job = Job(
             work: work, model: model, promptTokens: promptTokens,
             targetTokens: work == .generate ? length.tokens : 0, isCut: length.isCut,
-            hashes: hashes, seed: whole, reply: reply)
+            chain: chain, seed: seed, reply: reply)
+        job.tail = tail
         job.adapter = adapter
-        job.contextTokens = ask.contextTokens == nil ? nil : context
-        job.keepAlive = ask.keepAlive
+        job.contextTokens = context
+        job.optionsHash = ask.optionsHash
+        if options.engine == .ollama { job.keepAlive = ask.keepAlive }
         return job
+    }
+
+    private static func bytes(_ text: borrowing Text, from start: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.count - start)
+        for index in start..<text.count { bytes.append(text.span[index]) }
+        return bytes
     }
 
     /// How many tokens the answer has, and whether a bound cuts it.
@@ -215,7 +233,7 @@ extension Simulation {
         let dialect = nodes[node].jobs[id].reply.dialect
         let engine = options.engine
         let openings =
-            dialect.isOllama
+            dialect.isOllama || dialect == .completion
             ? 0
             : dialect.isAnthropic
                 ? AnthropicAnswer.openings : OpenAIAnswer.openings(nodes[node].jobs[id], engine)
@@ -225,7 +243,7 @@ extension Simulation {
         if written < nodes[node].jobs[id].generated { return .token(written) }
         guard nodes[node].jobs[id].phase == .done else { return nil }
         let closings =
-            dialect.isOllama
+            dialect.isOllama || dialect == .completion
             ? 1
             : dialect.isAnthropic
                 ? AnthropicAnswer.closings : OpenAIAnswer.closings(nodes[node].jobs[id])
@@ -257,6 +275,8 @@ extension Simulation {
         case .token(let index):
             if dialect.isOllama {
                 OllamaAnswer.addToken(index, job, words, wall: wall, to: &text)
+            } else if dialect == .completion {
+                CompletionAnswer.addToken(index, job, words, to: &text)
             } else if dialect.isAnthropic {
                 AnthropicAnswer.addToken(index, job, words, to: &text)
             } else {
@@ -266,6 +286,8 @@ extension Simulation {
             if dialect.isOllama {
                 OllamaAnswer.addEnd(job, words, wall: wall, isWhole: false, to: &text)
                 text.add("\n")
+            } else if dialect == .completion {
+                CompletionAnswer.addEnd(job, to: &text)
             } else if dialect.isAnthropic {
                 AnthropicAnswer.addClosing(index, job, to: &text)
             } else {
@@ -319,6 +341,8 @@ extension Simulation {
             OpenAIAnswer.addWhole(job, words, options.engine, to: &text)
         case .embeddings:
             OpenAIAnswer.addEmbeddings(job, dimensions: options.dimensions, to: &text)
+        case .completion:
+            CompletionAnswer.addWhole(job, words, to: &text)
         case .messages, .countTokens:
             AnthropicAnswer.addWhole(job, words, to: &text)
         }

@@ -14,9 +14,15 @@ extension Simulation {
             return sendTags(exchange, &answers)
         case .model(let range):
             return sendModel(head.span(head.path).extracting(range), exchange, &answers)
+        case .resetStatistics:
+            nodes[node].resetStatistics(now: now)
+            return answers.send(
+                exchange, status: 200, type: OpenAIAnswer.type, content: ByteScan.bytes("{}"))
         default:
             break
         }
+        // What was due is shown as done.
+        nodes[node].catchUp(now: now)
         text.removeAll()
         let page = Self.add(route, nodes, node, catalog, now: now, created: created, to: &text)
         guard let page else { return notFound(exchange, &answers) }
@@ -60,9 +66,13 @@ extension Simulation {
         case .adapters:
             Page.addAdapters(catalog, to: &text)
         case .models:
-            Page.addModels(catalog, nodes[node].options, created: created, to: &text)
+            Page.addModels(catalog, nodes[node], created: created, to: &text)
             type = OpenAIAnswer.type
-        case .tags, .model, .ask, .show, .bytes, .chunks, .sink, .unknown:
+        case .statistics:
+            StatisticsPage.add(nodes[node], now: now, to: &text)
+            type = OpenAIAnswer.type
+        case .tags, .model, .ask, .show, .loadModel, .unloadModel, .resetStatistics, .bytes,
+            .chunks, .sink, .unknown:
             return nil
         }
         return (200, type)
@@ -90,7 +100,7 @@ extension Simulation {
         if let found = catalog.find(name.span) {
             text.removeAll()
             Page.addModel(
-                catalog, model: found.model, adapter: found.adapter, options,
+                catalog, model: found.model, adapter: found.adapter, options, status: nil,
                 created: created, to: &text)
             answers.send(exchange, status: 200, type: OpenAIAnswer.type, content: text.span)
         } else {
@@ -121,6 +131,40 @@ extension Simulation {
             catalog.models[found.model], contextTokens: options.contextTokens,
             wall: startedWall, to: &text)
         answers.send(exchange, status: 200, type: OllamaAnswer.type, content: text.span)
+    }
+
+    /// A router's `/models/load` and `/models/unload`.
+    mutating func move(
+        _ content: Span<UInt8>, isLoad: Bool, _ node: Int, _ exchange: ExchangeID,
+        _ answers: inout Answers
+    ) {
+        guard options.isRouter else { return notFound(exchange, &answers) }
+        do throws(AskFault) {
+            try ask.read(content, .completion)
+        } catch {
+            let refusal = Refusal(400, error.description(.completion))
+            return refuse(refusal, .chatCompletions, exchange, &answers)
+        }
+        guard let found = catalog.find(ask.model.span) else {
+            let refusal = Refusal.unknown(ask.model.string, .llamaCpp)
+            return refuse(refusal, .chatCompletions, exchange, &answers)
+        }
+        let status = nodes[node].status(of: found.model)
+        guard isLoad == (status == .unloaded) else {
+            let word = isLoad ? "already loaded" : "not loaded"
+            return refuse(Refusal(400, "model is \(word)"), .chatCompletions, exchange, &answers)
+        }
+        if isLoad {
+            var job = makeJob(.completion, found.model, nil, exchange, work: .load)
+            // It is answered at once, and nobody waits for its end.
+            job.reply.isDetached = true
+            _ = nodes[node].submit(job, now: now)
+        } else {
+            nodes[node].unload(model: found.model, now: now)
+        }
+        answers.send(
+            exchange, status: 200, type: OpenAIAnswer.type,
+            content: ByteScan.bytes("{\"success\":true}"))
     }
 
     /// Answers with a refusal in the form that the dialect and the engine give it.

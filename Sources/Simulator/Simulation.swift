@@ -96,6 +96,8 @@ struct Simulation: ~Copyable, Responder {
             infer(dialect, content, node, exchange, &answers)
         case .show:
             show(content, exchange, &answers)
+        case .loadModel, .unloadModel:
+            move(content, isLoad: route == .loadModel, node, exchange, &answers)
         case .bytes(let count):
             begin(exchange, .bytes(count))
             answers.start(

@@ -77,9 +77,14 @@ struct Turn: ~Copyable {
     private var loop: Loop
     private var server: Server
     private var simulation: Simulation
+    /// When the simulated time began, at which it is equal to the clock's.
+    private let startedAt: UInt64
+    private let timeScale: Double
 
     init(_ options: SimulatorOptions, _ loop: consuming Loop) {
         let now = Clock.monotonicNanoseconds()
+        startedAt = now
+        timeScale = options.timeScale
         self.loop = loop
         server = Server(
             kind: Self.serverKind, settings: Self.settings(options), now: now / 1_000_000)
@@ -122,7 +127,7 @@ struct Turn: ~Copyable {
             let count = loop.wait(timeoutMilliseconds: delay())
             let nanoseconds = Clock.monotonicNanoseconds()
             let now = nanoseconds / 1_000_000
-            simulation.now = nanoseconds
+            simulation.now = simulated(nanoseconds)
             for index in 0..<count {
                 let event = loop.event(index)
                 if event.token.kind == Self.mailboxKind {
@@ -141,8 +146,16 @@ struct Turn: ~Copyable {
         let now = Clock.monotonicNanoseconds()
         let own = server.nextDelay(now: now / 1_000_000)
         guard let at = simulation.nextAt else { return own }
-        let left = at > now ? (at - now + 999_999) / 1_000_000 : 0
-        let simulated = Int32(clamping: left)
-        return own < 0 ? simulated : min(own, simulated)
+        let present = simulated(now)
+        let ahead = at > present ? Double(at - present) / timeScale : 0
+        let left = (ahead / 1_000_000).rounded(.up)
+        let next = Int32(min(left, 1e9))
+        return own < 0 ? next : min(own, next)
+    }
+
+    /// The simulated time at a time of the clock; both are nanoseconds.
+    private func simulated(_ clock: UInt64) -> UInt64 {
+        if timeScale == 1 { return clock }
+        return startedAt + UInt64(Double(clock - startedAt) * timeScale)
     }
 }

@@ -17,7 +17,7 @@ public enum AccessLogLine {
             record.version == AccessRecord.streamVersion
             || record.version == AccessRecord.datagramVersion
         if !isStream { line.member("request_id", bytes, texts.requestID) }
-        if let client = record.client { line.member("client", client.description) }
+        if let client = record.client { line.member("client", client.port == 0 ? client.hostDescription : client.description) }
         write(record, names, &line)
         if let endpoint = record.endpoint { line.member("endpoint", endpoint.description) }
         if !isStream {
@@ -53,12 +53,10 @@ public enum AccessLogLine {
     ) {
         let hasBackend = record.backendSeries != Series.none
         let labels = names[hasBackend ? record.backendSeries : record.series]
-        if !labels.gateway.isEmpty { line.member("gateway", labels.gateway) }
-        if let listener = names.listener(record.listener) {
-            line.member("listener", listener)
-        } else if !labels.listener.isEmpty {
-            line.member("listener", labels.listener)
-        }
+        // Known also of a request that no rule matched.
+        let place = names.listener(record.listener) ?? labels
+        if !place.gateway.isEmpty { line.member("gateway", place.gateway) }
+        if !place.listener.isEmpty { line.member("listener", place.listener) }
         if !labels.route.isEmpty { line.member("route", labels.route) }
         if !labels.rule.isEmpty { line.member("rule", labels.rule) }
         if hasBackend && !labels.backend.isEmpty { line.member("backend", labels.backend) }

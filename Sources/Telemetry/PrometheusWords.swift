@@ -117,7 +117,7 @@ extension PrometheusText {
         case .http2FloodUnknownFrames:
             (
                 "ai_gateway_http2_flood_unknown_frames_total",
-                "HTTP/2 connections ended for too many frames of no known type."
+                "HTTP/2 connections ended for too many frames of no known type or of streams that were over."
             )
         case .http2FloodOutboundQueue:
             (

@@ -22,10 +22,10 @@ public struct SeriesLabels: Sendable, Equatable, Hashable {
 /// The labels of all series, by their stable ids; made by whoever interns the ids.
 public struct SeriesNames: Sendable {
     private var labels: [UInt32: SeriesLabels]
-    private var listeners: [UInt32: String]
+    private var listeners: [UInt32: SeriesLabels]
 
-    /// Takes the labels of series and the names of listeners by their stable ids.
-    public init(_ labels: [UInt32: SeriesLabels] = [:], listeners: [UInt32: String] = [:]) {
+    /// Takes the labels of series, and Gateway and name of listeners, by their stable ids.
+    public init(_ labels: [UInt32: SeriesLabels] = [:], listeners: [UInt32: SeriesLabels] = [:]) {
         self.labels = labels
         self.listeners = listeners
     }
@@ -37,8 +37,8 @@ public struct SeriesNames: Sendable {
         return labels[series] ?? Self.all("_unknown")
     }
 
-    /// The name of a listener; nil when it has none.
-    public func listener(_ id: UInt32) -> String? { listeners[id] }
+    /// Gateway and name of a listener; nil when it has none.
+    public func listener(_ id: UInt32) -> SeriesLabels? { listeners[id] }
 
     private static func all(_ word: String) -> SeriesLabels {
         SeriesLabels(gateway: word, listener: word, route: word, rule: word, backend: word)

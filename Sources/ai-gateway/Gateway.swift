@@ -16,10 +16,14 @@ struct Gateway {
 
     private let options: RunOptions
     private let log: Logger
+    /// The level of all messages, which the admin port may set.
+    private let levels: LogLevels
 
     init(_ options: RunOptions, logLevel: String, isJSON: Bool) {
         self.options = options
-        log = Messages.logger(level: logLevel, isJSON: isJSON)
+        let log = Messages.logger(level: logLevel, isJSON: isJSON)
+        levels = LogLevels(log.logLevel)
+        self.log = levels.following(log)
     }
 
     /// Serves until a signal ends it; the exit status.
@@ -64,7 +68,7 @@ struct Gateway {
         }
         let plane = try Planes(
             options: options, publisher: Publisher(mailboxes), published: published, rings: rings,
-            readers: readers, log: log)
+            readers: readers, log: log, levels: levels)
         try plane.start()
         log.info("serving", metadata: ["workers": "\(options.workers)"])
         return try Draining(

@@ -11,8 +11,8 @@ struct AIGateway: ParsableCommand {
             Try it:  ai-gateway check routes/    then    ai-gateway run routes/ --bind-port 80=8080
             """,
         subcommands: [
-            RunCommand.self, CheckCommand.self, StatusCommand.self, PickerCommand.self,
-            VersionCommand.self,
+            RunCommand.self, CheckCommand.self, ExplainCommand.self, StatusCommand.self,
+            PickerCommand.self, VersionCommand.self,
         ])
 }
 

@@ -11,11 +11,15 @@ struct Picker {
     private let options: RunOptions
     private let address: SocketAddress
     private let log: Logger
+    /// The level of all messages, which the admin port may set.
+    private let levels: LogLevels
 
     init(_ options: RunOptions, listen address: SocketAddress, logLevel: String, isJSON: Bool) {
         self.options = options
         self.address = address
-        log = Messages.logger(level: logLevel, isJSON: isJSON)
+        let log = Messages.logger(level: logLevel, isJSON: isJSON)
+        levels = LogLevels(log.logLevel)
+        self.log = levels.following(log)
     }
 
     /// Serves until a signal ends it; the exit status.
@@ -50,7 +54,7 @@ struct Picker {
             mailbox: mailbox)
         let plane = try Planes(
             options: options, publisher: publisher, published: published, rings: [], readers: [],
-            log: log)
+            log: log, levels: levels)
         try plane.start()
         // Nobody is answered before the pool is known.
         for socket in sockets { _ = mailbox.post(.listen(port: 0, ListenSocket(adopting: socket))) }

@@ -15,25 +15,31 @@ struct PickerCommand: ParsableCommand {
     @Argument(help: "Files, folders or -.")
     var paths: [String]
 
-    @Option(help: "Where gateways ask: ADDR:PORT.")
+    @Option(help: ArgumentHelp("Where gateways ask.", valueName: "address:port"))
     var listen: ListenAddress
 
-    @Option(help: "The pool, as namespace/name; needed where the documents have several.")
+    @Option(
+        help: ArgumentHelp(
+            "The pool; needed where the documents have several.", valueName: "namespace/name"))
     var pool: String?
 
-    @Option(help: "Where the admin port listens, or off.")
+    @Option(help: ArgumentHelp("Where the admin port listens, or off.", valueName: "address:port"))
     var admin = ListenAddress(argument: "127.0.0.1:15000")!
 
     @Option(help: "A file whose first line is the token that the admin port asks for.")
     var adminTokenFile: String?
 
-    @Option(help: "Where the metrics port listens, or off.")
+    @Option(help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
     var metrics = ListenAddress(argument: "off")!
 
-    @Option(help: "How long new connections are still accepted after SIGTERM.")
+    @Option(
+        help: ArgumentHelp(
+            "How long new connections are still accepted after SIGTERM, such as 5s.", valueName: "time"))
     var drainDelay = Milliseconds(argument: "0s")!
 
-    @Option(help: "How long running calls may go on after SIGTERM.")
+    @Option(
+        help: ArgumentHelp(
+            "How long running calls may go on after SIGTERM, such as 30s or 10m.", valueName: "time"))
     var drainTimeout = Milliseconds(argument: "10m")!
 
     @Option(help: "How much is said on standard error.")

@@ -20,20 +20,18 @@ final class Planes: Sendable {
 
     init(
         options: RunOptions, publisher: Publisher, published: PublishedState, rings: [ByteRing],
-        readers: [ShardReader], log: Logger
+        readers: [ShardReader], log: Logger, levels: LogLevels
     ) throws {
         self.options = options
         self.publisher = publisher
         self.published = published
-        // From here on messages follow the level that the admin port may set.
-        let levels = LogLevels(log.logLevel)
-        let log = levels.following(log)
         self.log = log
         control = try Mailbox(capacity: 1024)
         observer = try Observer(
             options: options, published: published, readers: readers, control: control, log: log,
             levels: levels)
-        accessLog = AccessLog(rings: rings, target: options.accessLog, published: published)
+        accessLog = try AccessLog(
+            rings: rings, target: options.accessLog, published: published, log: log)
     }
 
     /// Reads the documents once, here, so that a refusal ends the start; then each thread goes on by itself.

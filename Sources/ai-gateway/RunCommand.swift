@@ -17,25 +17,31 @@ struct RunCommand: ParsableCommand {
     @Option(help: "Worker threads; default: the cores that the process may use.")
     var workers: Int?
 
-    @Option(help: "Where the admin port listens, or off.")
+    @Option(help: ArgumentHelp("Where the admin port listens, or off.", valueName: "address:port"))
     var admin = ListenAddress(argument: "127.0.0.1:15000")!
 
     @Option(help: "A file whose first line is the token that the admin port asks for.")
     var adminTokenFile: String?
 
-    @Option(help: "Where the metrics port listens, or off.")
+    @Option(help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
     var metrics = ListenAddress(argument: "off")!
 
     @Option(help: "An address for Gateways without their own; may be given again.")
     var address: [String] = []
 
-    @Option(help: "LISTENER_PORT=ACTUAL: binds another port than the listener's; may be given again.")
+    @Option(
+        help: ArgumentHelp(
+            "Binds another port than the listener's; may be given again.", valueName: "listener=actual"))
     var bindPort: [PortMapping] = []
 
-    @Option(help: "How long new connections are still accepted after SIGTERM.")
+    @Option(
+        help: ArgumentHelp(
+            "How long new connections are still accepted after SIGTERM, such as 5s.", valueName: "time"))
     var drainDelay = Milliseconds(argument: "0s")!
 
-    @Option(help: "How long running exchanges may go on after SIGTERM.")
+    @Option(
+        help: ArgumentHelp(
+            "How long running exchanges may go on after SIGTERM, such as 30s or 10m.", valueName: "time"))
     var drainTimeout = Milliseconds(argument: "10m")!
 
     @Flag(help: "Share ports that another process holds.")

@@ -31,12 +31,19 @@ struct ModelSimulator: ParsableCommand {
                             version; nothing that changes what is on disk
               vLLM          /health, /ping, /version, /load, /metrics
               SGLang        /health, /health_generate, /metrics
-              llama.cpp     /health, /metrics, /slots, /props, /lora-adapters
+              llama.cpp     /health, /metrics, /slots, /props, /lora-adapters, /completion,
+                            /models, with --router also /models/load and unload
               all but Ollama: /v1/messages/count_tokens
 
             HOW IT COUNTS
-            Four bytes of text are a token. Blocks of 16 prompt tokens that are known from an \
-            earlier prompt with the same beginning come from the cache and take no time.
+            Four bytes of text are a token. Work goes on in steps: in each, every request that \
+            decodes gets a token, and of the prompts so much is computed as --max-batched-tokens \
+            allows, the first come first. What of a prompt is known from an earlier one with the \
+            same beginning comes from the cache and takes no time.
+
+            STATISTICS (with every engine)
+              GET /simulator/statistics  counts of the node as one JSON object
+              POST /simulator/reset      begins them anew; caches and models stay
 
             AIDS FOR BENCHMARKS (with every engine)
               GET /bytes/N           N bytes, with a content length
@@ -64,30 +71,65 @@ struct ModelSimulator: ParsableCommand {
             valueName: "name[=size],..."))
     var models: String?
 
-    @Option(help: ArgumentHelp("LoRA adapters that may be asked for as models.", valueName: "a,b"))
-    var lora: String?
+    @Option(
+        help: ArgumentHelp(
+            "LoRA adapters that may be asked for as models; may be repeated.", valueName: "a,b"))
+    var lora: [String] = []
+
+    @Option(help: ArgumentHelp("Adapters that a batch of vLLM or SGLang can have.", valueName: "n"))
+    var maxLoras: Int = 4
 
     @Option(
         help: ArgumentHelp(
-            "Time to bring a model into memory; other engines than Ollama start so long.",
-            discussion: "2s for Ollama, none for the others.", valueName: "duration"))
+            "How long an adapter that is not on the accelerator holds the batch up.",
+            valueName: "duration"))
+    var loraLoadTime: String = "50ms"
+
+    @Flag(help: "A llama.cpp that loads one of several models when it is asked for.")
+    var router = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Time to bring a model into memory; an engine with one model starts so long.",
+            discussion: "2s for Ollama and a router, none for the others.",
+            valueName: "duration"))
     var loadTime: String?
 
-    @Option(help: ArgumentHelp("Prompt tokens a second for one request.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp(
+            "Bytes a second, such as 1GB: a model's load takes its size divided by it longer.",
+            valueName: "size"))
+    var loadRate: String?
+
+    @Option(
+        help: ArgumentHelp("Prompt tokens that a node computes in a second.", valueName: "rate"))
     var prefillRate: Double = 2_000
 
-    @Option(help: ArgumentHelp("Answer tokens a second for one request.", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Answer tokens a second for one request alone.", valueName: "rate"))
     var decodeRate: Double = 50
 
     @Option(
+        help: ArgumentHelp(
+            "What each further request of a batch adds to a decode step, as a part of it.",
+            valueName: "part"))
+    var batchSlowdown: Double = 0.01
+
+    @Option(help: ArgumentHelp("Prompt tokens computed in one step.", valueName: "n"))
+    var maxBatchedTokens: Int = 512
+
+    @Option(
+        name: [.customLong("parallel"), .customLong("max-num-seqs")],
         help: ArgumentHelp(
             "Requests worked on at once; more wait in silence.",
             discussion: "1 for each model of Ollama; 256 for vLLM and SGLang, 4 for llama.cpp.",
             valueName: "n"))
     var parallel: Int?
 
-    @Option(help: ArgumentHelp("Ollama's models in memory at once.", valueName: "n"))
-    var maxLoaded: Int = 3
+    @Option(
+        help: ArgumentHelp(
+            "Models in memory at once (Ollama, a router).", discussion: "3 and 4.", valueName: "n"))
+    var maxLoaded: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -114,6 +156,26 @@ struct ModelSimulator: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "The same in blocks, in the place of --cache-tokens.", valueName: "n"))
+    var kvBlocks: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Tokens of a block of that cache, which are found again together.",
+            discussion: "16 for vLLM, 1 for SGLang, which calls it a page.", valueName: "tokens"))
+    var blockSize: Int?
+
+    @Option(help: "Whether what is known of earlier prompts is used: on or off.")
+    var prefixCache: Switch = .on
+
+    @Option(
+        help: ArgumentHelp(
+            "Prompts that llama.cpp keeps in main memory when no slot holds them any more.",
+            discussion: "65536 for llama.cpp, none for Ollama.", valueName: "tokens"))
+    var promptCache: Int?
+
+    @Option(
+        help: ArgumentHelp(
             "Length of answers: a number, or a range such as 20-200.", valueName: "tokens"))
     var answerTokens: String = "32"
 
@@ -122,6 +184,12 @@ struct ModelSimulator: ParsableCommand {
 
     @Option(help: ArgumentHelp("Another seed gives other words and ids.", valueName: "n"))
     var seed: UInt64 = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "How much faster than the clock the simulated time goes; pages tell the simulated one.",
+            valueName: "factor"))
+    var timeScale: Double = 1
 
     @Flag(help: "Answer at once: no loading, prefill or decode time.")
     var fast = false
@@ -163,27 +231,52 @@ struct ModelSimulator: ParsableCommand {
         var options = SimulatorOptions(listen: try addresses())
         options.engine = engine
         if let models { options.models = try Self.models(models) }
-        options.adapters = Self.names(lora ?? "")
+        options.adapters = lora.flatMap(Self.names)
+        options.adaptersMax = try Self.positive(maxLoras, "--max-loras")
+        options.adapterLoadNanoseconds = try Self.duration(loraLoadTime, "--lora-load-time") ?? 0
+        if router, engine != .llamaCpp {
+            throw ValidationError("--router: only llama.cpp has it; write --engine llama.cpp.")
+        }
+        options.isRouter = router
         let load = try loadTime.map { try Self.duration($0, "--load-time") }
-        let ownLoad: UInt64 = engine == .ollama ? 2_000_000_000 : 0
+        let ownLoad: UInt64 = engine == .ollama || router ? 2_000_000_000 : 0
         options.loadNanoseconds = (load ?? ownLoad) ?? 0
+        options.loadRate = try loadRate.map { Double(try Self.size($0, "--load-rate")) }
         options.prefillRate = try Self.positive(prefillRate, "--prefill-rate")
         options.decodeRate = try Self.positive(decodeRate, "--decode-rate")
         options.parallel = try parallel.map { try Self.positive($0, "--parallel") }
-        options.loadedMax = try Self.positive(maxLoaded, "--max-loaded")
+        options.batchSlowdown = max(0, batchSlowdown)
+        options.batchTokens = try Self.positive(maxBatchedTokens, "--max-batched-tokens")
+        options.loadedMax = try maxLoaded.map { try Self.positive($0, "--max-loaded") }
         options.queueMax = max(0, maxQueue)
         options.keepAliveNanoseconds = try Self.duration(keepAlive, "--keep-alive")
         options.videoMemoryBytes = try Self.size(vram, "--vram")
         options.contextTokens = max(16, try Self.positive(context, "--context"))
-        options.cacheTokens = max(
-            options.contextTokens, try Self.positive(cacheTokens, "--cache-tokens"))
+        try setCache(&options)
         options.answerTokens = try Self.range(answerTokens)
         options.dimensions = try Self.positive(dimensions, "--dimensions")
         options.seed = seed
+        options.timeScale = try Self.positive(timeScale, "--time-scale")
         options.isFast = fast
         options.checksHost = !anyHost
         options.threads = try Self.positive(threads, "--threads")
         return options
+    }
+
+    private func setCache(_ options: inout SimulatorOptions) throws {
+        options.blockTokens = try blockSize.map { try Self.positive($0, "--block-size") }
+        var tokens = try Self.positive(cacheTokens, "--cache-tokens")
+        if let kvBlocks {
+            tokens = try Self.positive(kvBlocks, "--kv-blocks") * options.cacheBlockTokens
+            if tokens < options.contextTokens {
+                throw ValidationError(
+                    "--kv-blocks \(kvBlocks): \(tokens) tokens are less than one request may have; "
+                        + "write --context \(tokens).")
+            }
+        }
+        options.cacheTokens = tokens
+        options.cachesPrefixes = prefixCache == .on
+        options.promptCacheTokens = promptCache.map { max(0, $0) }
     }
 
     private func addresses() throws -> [SocketAddress] {
@@ -199,6 +292,10 @@ struct ModelSimulator: ParsableCommand {
 }
 
 extension Engine: ExpressibleByArgument {}
+
+enum Switch: String, ExpressibleByArgument, CaseIterable {
+    case on, off
+}
 
 // MARK: - Values
 

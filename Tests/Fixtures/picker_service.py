@@ -6,10 +6,12 @@
         call.endpoint()
 """
 import contextlib
+import json
 import queue
 
 import grpc
 
+from . import documents as docs
 from .gateway import Gateway, binary
 from .net import free_port, wait_until
 from .picker import DESTINATION, METHOD, OPTIONS, field, fields, first, number, read_struct, struct
@@ -19,13 +21,27 @@ RESPONSE_KINDS = {1: "request_headers", 2: "response_headers", 3: "request_body"
                   6: "response_trailers", 7: "immediate"}
 CHAT = [(":method", "POST"), (":path", "/v1/chat/completions"), (":authority", "models.example"), (":scheme", "http"),
         ("content-type", "application/json")]
+DROPPED = "x-llm-d-request-dropped-reason"
+REWRITES = {"apiVersion": "inference.networking.x-k8s.io/v1alpha2", "kind": "InferenceModelRewrite", "metadata": {"name": "rewrite"},
+            "spec": {"poolRef": {"name": "pool"}, "rules": [
+                {"matches": [{"model": {"type": "Exact", "value": "alias"}}], "targets": [{"modelRewrite": "served/by:us", "weight": 1}]}]}}
+
+
+def chat(text, model="m", **more):
+    """The content of a chat's request."""
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}], **more}).encode()
+
+
+def model_server(port, name="models", **picker):
+    """A Backend of one vLLM."""
+    return docs.backend([("127.0.0.1", port)], name, modelServer="vllm", picker=picker)
 
 
 class PickerService(Gateway):
     """One `ai-gateway picker` process; as `Gateway`, but for its command and how it gets ready."""
 
-    def __init__(self, documents, flags=(), **more):
-        self.listen_port = free_port()
+    def __init__(self, documents, flags=(), port=None, **more):
+        self.listen_port = port or free_port()
         super().__init__(documents, flags, access_log=False, **more)
 
     def command_line(self):
@@ -40,6 +56,10 @@ class PickerService(Gateway):
 
     def call(self, **more):
         return Conversation(self.channel(), **more)
+
+    def in_flight(self):
+        """{endpoint: requests that it has}."""
+        return {e["address"]: e["inFlight"] for e in json.loads(self.admin("/endpoints").body)["pools"][0]["endpoints"]}
 
     def health(self, service="", timeout=5):
         """1 serving, 2 not; raises what gRPC raises."""
@@ -58,7 +78,7 @@ class Said:
 
     def __init__(self, data):
         self.kind, self.set, self.removed, self.body, self.ends, self.metadata = None, [], [], None, False, {}
-        self.clears, self.status, self.content = False, None, None
+        self.clears, self.status, self.content, self.replaces = False, None, None, False
         for n, value in fields(data):
             if n == 7:
                 self.kind, self.status, self.content = "immediate", first(first(value, 1), 1), first(value, 3)
@@ -75,8 +95,11 @@ class Said:
         self.clears = bool(first(common, 5, 0))
         change = first(common, 3)
         if change:
-            streamed = first(change, 3)
-            self.body, self.ends = first(streamed, 1), bool(first(streamed, 2, 0))
+            streamed = first(change, 3, None)
+            if streamed is None:
+                self.body, self.replaces = first(change, 1, b""), True
+            else:
+                self.body, self.ends = first(streamed, 1), bool(first(streamed, 2, 0))
 
     def _mutation(self, data):
         for n, value in fields(data):
@@ -114,13 +137,16 @@ class Conversation:
         self.queue.put(data + self.config)
         self.config = b""
 
-    def headers(self, headers=CHAT, ends=False, subset=None, kind=2):
+    def headers(self, headers=CHAT, ends=False, subset=None, kind=2, served=None):
         data = field(1, b"".join(field(1, field(1, n) + field(3, v)) for n, v in headers)) + (number(3, 1) if ends else b"")
         out = field(kind, data)
         if subset is not None:
             values = b"".join(field(1, field(3, place)) for place in subset)
             inner = field(1, field(1, DESTINATION + "-subset") + field(2, field(6, values)))
             out += field(8, field(1, field(1, "envoy.lb.subset_hint") + field(2, inner)))
+        if served:
+            inner = field(1, field(1, DESTINATION + "-served") + field(2, field(3, served)))
+            out += field(8, field(1, field(1, "envoy.lb") + field(2, inner)))
         self.say(out)
 
     def body(self, body, ends=False, kind=4):
@@ -129,8 +155,9 @@ class Conversation:
     def trailers(self, kind=6):
         self.say(field(kind, field(1, field(1, field(1, "x-trailer") + field(3, "1")))))
 
-    def answer(self, status=200, ends=False):
-        self.headers([(":status", str(status)), ("content-type", "application/json")], ends, kind=3)
+    def answer(self, status=200, ends=False, served=None, **more):
+        fields = {":status": str(status), "content-type": "application/json", **more}
+        self.headers([(n.replace("_", "-"), v) for n, v in fields.items()], ends, kind=3, served=served)
 
     def close(self):
         self.queue.put(None)

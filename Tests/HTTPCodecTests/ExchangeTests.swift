@@ -197,6 +197,32 @@ import Testing
         #expect(wire.client.openStreams == 0)
     }
 
+    @Test(arguments: [("trailer", "x-sum"), ("content-type", "application/grpc+proto")])
+    func `trailers behind a stated length make chunks of it where they are to be expected`(
+        field: (String, String)
+    ) throws {
+        let raw = RawClient()
+        let head = Frame.post + [("content-length", "5"), field, ("cookie", "a=1")]
+        let trailers = Frame.headers(1, [("x-sum", "9")])
+        raw.send(.headers(1, head, end: false), .data(1, "hello"), trailers)
+        let stream = try #require(raw.server.opened().first)
+        let read = raw.server.read(stream)
+        #expect(
+            read.text == "POST / HTTP/1.1\r\nhost: a.example\r\n\(field.0): \(field.1)\r\n"
+                + "transfer-encoding: chunked\r\ncookie: a=1\r\n\r\n"
+                + "5\r\nhello\r\n0\r\nx-sum: 9\r\n\r\n")
+        #expect(read.last == .end)
+        raw.send(.headers(3, head, end: false), .data(3, "four", end: true))
+        #expect(raw.resetCode(3) == HTTP2Code.protocolError)
+        // Where nothing says so, a length is a length, and of gRPC-Web the trailers are content.
+        let web = Frame.post + [
+            ("content-length", "5"), ("content-type", "application/grpc-web+proto"),
+        ]
+        raw.send(.headers(5, web, end: false), .data(5, "hello", end: true))
+        let plain = try #require(raw.server.opened().last)
+        #expect(raw.server.read(plain).text.contains("content-length: 5\r\n"))
+    }
+
     @Test func `cookie crumbs become one line, and connection fields never leave`() throws {
         let raw = RawClient()
         raw.send(

@@ -33,6 +33,50 @@ import Testing
         expectCalm(raw, .reset)
     }
 
+    /// A client whose server is written by the test.
+    private func client() -> End {
+        let client = End(.client)
+        _ = client.output()
+        client.receive(Frame.settings([(3, 1_000)]).bytes)
+        return client
+    }
+
+    @Test func `what crosses the resets of a busy client is no flood`() throws {
+        let client = client()
+        for index in 0..<1_000 {
+            let stream = try #require(client.open())
+            #expect(client.send(stream, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
+            _ = client.output()
+            client.close(stream, .cancel)
+            _ = client.output()
+            let number = UInt32(2 * index + 1)
+            client.receive(
+                Frame.headers(number, [(":status", "200")], end: false).bytes
+                    + Frame.headers(number, [("x", "y")]).bytes + Frame.reset(number, 0).bytes)
+        }
+        #expect(client.flood == nil)
+        #expect(client.isGood)
+    }
+
+    @Test(arguments: [1, 3])
+    func `a server's frames of streams that are over`(type: UInt8) throws {
+        let client = client()
+        let stream = try #require(client.open())
+        #expect(client.send(stream, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
+        _ = client.output()
+        client.receive(Frame.headers(1, [(":status", "200")]).bytes)
+        _ = client.read(stream)
+        client.close(stream, .finished)
+        _ = client.output()
+        let stray =
+            type == 1 ? Frame.headers(1, [(":status", "200")]).bytes : Frame.reset(1, 0).bytes
+        for _ in 0..<100 { client.receive(stray) }
+        #expect(client.flood == nil)
+        for _ in 0..<3 { client.receive(stray) }
+        #expect(client.flood == .unknownFrame)
+        #expect(!client.isGood)
+    }
+
     @Test(arguments: [UInt32(0), 8])
     func `resets among many complete streams are no flood`(code: UInt32) {
         let raw = RawClient()

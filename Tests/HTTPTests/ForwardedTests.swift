@@ -41,6 +41,48 @@ import Testing
                 == "x-forwarded-for: 9.9.9.9|x-forwarded-proto: https|x-forwarded-host: a:1||")
     }
 
+    @Test(arguments: [
+        ("X-Forwarded-For: a\r\n", 1, "a"), ("X-Forwarded-For: a\r\n", 2, nil), ("A: b\r\n", 1, nil),
+        ("X-Forwarded-For: a, b , c\r\n", 1, "c"), ("X-Forwarded-For: a, b , c\r\n", 2, "b"),
+        ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 1, "c"),
+        ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 2, "b"),
+        ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 3, "a"),
+        ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 4, nil),
+        ("X-Forwarded-For:\r\nX-Forwarded-For: ,a,, ,\r\n", 1, "a"), ("X-Forwarded-For: , ,\r\n", 1, nil),
+    ])
+    func `the client stands so many proxies from the end`(fields: String, hops: Int, client: String?) {
+        var head = RequestHead()
+        let input = bytes("GET / HTTP/1.1\r\nHost: a:1\r\n\(fields)\r\n")
+        guard case .complete = head.parse(input.span) else { return check(false) }
+        let found = Forwarded.client(of: head, hops: hops)
+        var said: String?
+        if let found { said = part(head, found) }
+        check(said == client)
+    }
+
+    @Test func `a list begins anew with the client that another field tells of`() {
+        var head = RequestHead()
+        let input = bytes("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nCF-Connecting-IP: 1.2.3.4\r\n\r\n")
+        guard case .complete = head.parse(input.span) else { return check(false) }
+        let told = Forwarded.client(of: head, named: bytes("cf-connecting-ip").span)
+        var said: String?
+        if let told { said = part(head, told) }
+        check(said == "1.2.3.4")
+        check(Forwarded.restart(&head, from: told))
+        check(
+            Forwarded.apply(
+                to: &head, client: bytes("9.9.9.9").span, isSecure: false, isTrusted: true))
+        check(text(write(head, head.framing)).contains("x-forwarded-for: 1.2.3.4, 9.9.9.9\r\n"))
+        check(!text(write(head, head.framing)).contains("6.6.6.6"))
+        Forwarded.drop(bytes("cf-connecting-ip").span, of: &head)
+        check(Forwarded.client(of: head, named: bytes("cf-connecting-ip").span) == nil)
+    }
+
+    private func part(_ head: borrowing RequestHead, _ range: ByteRange) -> String {
+        let span = head.span(range)
+        return String(decoding: span.indices.map { span[$0] }, as: UTF8.self)
+    }
+
     @Test func `without room nothing traps`() {
         let limits = HeadLimits(
             requestLineBytes: 20, fieldsBytes: 100, fieldCount: 4, editBytes: 0, editCount: 0)

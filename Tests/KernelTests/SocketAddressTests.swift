@@ -34,6 +34,26 @@ struct SocketAddressTests {
     }
 
     @Test(arguments: [
+        ("192.0.2.7", "192.0.2.7"), ("192.0.2.7:4711", "192.0.2.7"), ("2001:DB8::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"), ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("0000:0000:0000:0000:0000:ffff:192.168.100.228", "192.168.100.228"),
+    ])
+    func `what a proxy tells is read without its port`(text: String, host: String) throws {
+        let told = SocketAddress(told: text.utf8Span.span)
+        let address = try #require(told)
+        #expect(address.hostDescription == host && address.port == 0)
+    }
+
+    @Test(arguments: [
+        "", ":", "[", "[]", "[::1", "unknown", "_hidden", "1.2.3", "256.1.1.1", "1.2.3.4 ", "fe80::1%1",
+        String(repeating: "1", count: 100), String(repeating: ":", count: 46),
+    ])
+    func `what is no address tells of nobody`(text: String) {
+        let told = SocketAddress(told: text.utf8Span.span)
+        #expect(told == nil)
+    }
+
+    @Test(arguments: [
         ("127.0.0.1:80", "127.0.0.1:80"), ("[::1]:65535", "[::1]:65535"), ("[::]:0", "[::]:0"),
         ("[2001:DB8::1]:8080", "[2001:db8::1]:8080"),
     ])

@@ -529,6 +529,21 @@ let get = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
         _ = second.ended
     }
 
+    @Test func `who owes a request for the longest makes room, if it is wanted`() throws {
+        let stage = try Stage(ServerSettings(connections: 2, makesRoom: true))
+        let first = try Wire(to: stage.address)
+        first.send("GET /hel")
+        let second = try Wire(to: stage.address)
+        second.send("GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(stage.run { $0.connectionCount == 2 && $0.script.open.count == 1 })
+        let third = try Wire(to: stage.address)
+        third.send(get)
+        #expect(stage.run(third) { $0.hasSuffix("hello") })
+        #expect(stage.connectionCount == 2)
+        first.receive()
+        #expect(first.ended != nil && second.ended == nil)
+    }
+
     @Test func `hundreds of connections are served side by side`() throws {
         let stage = try Stage()
         let wires = try (0..<300).map { _ in try Wire(to: stage.address) }

@@ -38,6 +38,14 @@ def test_bad_usage_is_2(arguments):
     assert code == 2 and err, (code, err)
 
 
+@pytest.mark.parametrize("option,value,form", [("--admin", "15000", "<address:port>"), ("--metrics", "x", "<address:port>"),
+                                               ("--bind-port", "80", "<listener=actual>"), ("--drain-timeout", "5", "such as 30s")])
+def test_a_wrong_value_says_what_a_right_one_looks_like(option, value, form):
+    """Not only that it is wrong."""
+    code, _, err = cli("run", "x", option, value)
+    assert code == 2 and value in err and form in err, err
+
+
 def test_check_accepts_good_documents(tmp_path):
     """0, the objects' conditions, and the effective limits and timeouts."""
     path = write(tmp_path, good() + [docs.parameters(timeouts={"connect": "1s"})])
@@ -80,6 +88,8 @@ BAD = {
     "twice the same object": (docs.dump(good() + good()[1:2]), r"main\.yaml:\d+:\d+"),
     "path without slash": (docs.dump([docs.gateway([docs.listener(8080)]), docs.route([docs.rule(path="x")])]), r"main\.yaml:\d+:\d+"),
     "zero limit": (docs.dump(good() + [docs.parameters(limits={"requestLineBytesMax": 0})]), r"main\.yaml:\d+:\d+"),
+    "an address with a number too large": (docs.dump(good()[:2] + [docs.backend([("127.0.0.300", 9)])]), r"main\.yaml:\d+:\d+.*127\.0\.0\.300.*no IP address"),
+    "an address cut short": (docs.dump(good()[:2] + [docs.backend([("10.0.1", 9)])]), r"main\.yaml:\d+:\d+.*10\.0\.1.*no IP address"),
     "unknown limit": (docs.dump(good() + [docs.parameters(limits={"requestLineByteMax": 1})]), r"requestLineBytesMax"),
 }
 

@@ -334,6 +334,14 @@ def test_the_gateways_own_errors_are_calls_errors():
         assert client.request("GET", "/no.Such/Call").status == 404
 
 
+def test_metadata_beyond_the_limits_is_a_calls_error():
+    """A field over 16 KiB is refused before the head is understood, and still in gRPC's words."""
+    with Server() as server, calls(server) as gateway, Methods(channel(gateway.port)) as m:
+        name, details = status_of(lambda: m.unary(b"x", metadata=[("x-large", "y" * 17_000)], timeout=10))
+        assert name == "RESOURCE_EXHAUSTED" and "431" not in details, (name, details)
+        assert m.unary(b"x", timeout=10) == b"x" and len(server.calls) == 1
+
+
 def test_grpc_web_passes_untouched():
     """HTTP/1.1, content of frames and trailers in the content: the gateway adds and takes nothing."""
     body = FRAME + b"\x80\0\0\0\x10grpc-status: 0\r\n"

@@ -284,6 +284,49 @@ def test_forwarded_fields_of_a_trusted_proxy_are_kept():
         assert field(e, "x-forwarded-proto") == ["https"]
 
 
+TOLD = {
+    "the proxy's own entry": ({"hops": 1}, [("X-Forwarded-For", "6.6.6.6, 198.51.100.7")], "198.51.100.7"),
+    "two proxies": ({"hops": 2}, [("X-Forwarded-For", "6.6.6.6, 198.51.100.7, 10.0.0.9")], "198.51.100.7"),
+    "two lines": ({"hops": 2}, [("X-Forwarded-For", "6.6.6.6,198.51.100.7"), ("X-Forwarded-For", "10.0.0.9")], "198.51.100.7"),
+    "empty entries": ({"hops": 1}, [("X-Forwarded-For", "198.51.100.7, ,")], "198.51.100.7"),
+    "with a port": ({"hops": 1}, [("X-Forwarded-For", "198.51.100.7:4711")], "198.51.100.7"),
+    "IPv6 with a port": ({"hops": 1}, [("X-Forwarded-For", "[2001:db8::7]:4711")], "2001:db8::7"),
+    "fewer than said": ({"hops": 2}, [("X-Forwarded-For", "198.51.100.7")], None),
+    "no address": ({"hops": 1}, [("X-Forwarded-For", "unknown")], None),
+    "no field": ({"hops": 1}, [], None),
+    "another field": ({"header": "CF-Connecting-IP"}, [("cf-connecting-ip", "198.51.100.7"), ("X-Forwarded-For", "6.6.6.6")], "198.51.100.7"),
+    "another field, twice": ({"header": "cf-connecting-ip"}, [("cf-connecting-ip", "198.51.100.7"), ("CF-Connecting-IP", "6.6.6.6")], None),
+    "another field, not there": ({"header": "cf-connecting-ip"}, [("X-Forwarded-For", "6.6.6.6")], None),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_the_client_that_trusted_proxies_tell_of(name):
+    """`hops` and `header`: whom the access log names, of answers of the backend and of the gateway's own."""
+    how, fields, told = TOLD[name]
+    with Origin() as origin, serving(origin, rules=[docs.rule(path="/there")],
+                                     parameters={"trustedProxies": {"cidrs": ["127.0.0.0/8"], **how}}) as gateway:
+        e = echoed(gateway.get("/there", headers=fields))
+        assert gateway.get("/nowhere", headers=fields).status == 404
+        lines = wait_until(lambda: len(gateway.access()) == 2 and gateway.access(), 5)
+        for line in lines:
+            assert line["client"] == told if told else line["client"].startswith("127.0.0.1:"), line
+        assert {line["path"] for line in lines} == {"/there", "/nowhere"}
+        chain = ",".join(field(e, "x-forwarded-for")).replace(" ", "").split(",")
+        assert chain[-1] == "127.0.0.1"
+        if "header" in how:                        # the list is not what the proxy vouches for: it begins anew
+            assert chain[:-1] == ([told] if told else [])
+
+
+def test_a_field_of_trusted_proxies_comes_from_nobody_else():
+    """A backend may believe it as the gateway does, so a stranger's is dropped."""
+    with Origin() as origin, serving(origin, parameters={"trustedProxies": {"cidrs": ["192.0.2.0/24"], "header": "cf-connecting-ip"}}) as gateway:
+        e = echoed(gateway.get("/", headers=[("CF-Connecting-IP", "6.6.6.6"), ("X-Forwarded-For", "6.6.6.6")]))
+        assert not field(e, "cf-connecting-ip") and field(e, "x-forwarded-for") == ["127.0.0.1"]
+        line = wait_until(lambda: next(iter(gateway.access()), None), 5)
+        assert line["client"].startswith("127.0.0.1:")
+
+
 @pytest.mark.parametrize("given,kept", [("abc-123._X", True), ("a" * 128, True), ("a" * 129, False), ("", False),
                                         ("bad id", False), ("<script>", False), ("é", False)])
 def test_x_request_id_is_kept_if_it_is_plain_and_made_otherwise(echoing, given, kept):

@@ -46,6 +46,10 @@ def http2_script(stream):
         stream.head(200)
         stream.send(b"body")
         stream.send_trailers([("x-sum", "4")])
+    elif word.startswith("sized-"):
+        stream.head(200, [("content-length", "4"), ("trailer", "x-sum") if word == "sized-announced" else ("content-type", "application/grpc")])
+        stream.send(b"body")
+        stream.send_trailers([("x-sum", "4")])
     elif word == "length":
         stream.respond(200, [("content-length", "12345")], b"x" * 12345)
     else:
@@ -237,6 +241,23 @@ def test_trailers_pass_both_ways(front, behind):
         assert [tuple(t) for t in e["trailers"]] == [("x-check", "5")] and e["length"] == 5
         stream = client.request("GET", behind + "/trailers", [("te", "trailers")])
         assert stream.body == b"body" and stream.trailers == [("x-sum", "4")] and stream.ended
+
+
+@pytest.mark.parametrize("reason", ["announced", "gRPC"])
+def test_trailers_behind_a_stated_length_pass(front, behind, reason):
+    """HTTP/2 has a place for both: where trailers are to be expected, they pass, and the length goes instead."""
+    expected = [("trailer", "x-check, x-sum")] if reason == "announced" else [("content-type", "application/grpc")]
+    with front.client() as client:
+        e = echoed(client.request("POST", behind + "/x", [("te", "trailers"), ("content-length", "5"), *expected], b"hello",
+                                  trailers=[("x-check", "5")]))
+        assert [tuple(t) for t in e["trailers"]] == [("x-check", "5")] and e["length"] == 5
+        if behind == "/2":
+            stream = client.request("GET", f"{behind}/sized-{reason}", [("te", "trailers")])
+            assert stream.body == b"body" and stream.trailers == [("x-sum", "4")] and stream.ended
+        short = client.open("POST", behind + "/x", [("content-length", "5"), *expected], end=False)
+        client.write(short, b"four", end=True)
+        client.finish(short)
+        assert short.reset is not None or short.status == 400, "the length still holds"
 
 
 def test_interim_answers_pass(front, behind):

@@ -13,8 +13,9 @@ from Fixtures.origin2 import Origin2
 
 STREAMS, SECONDS = 1000, 30
 GIB = 1 << 30
-PATIENCE = 150                       # seconds: a stall lasts until it is a transfer's turn to be fast
-PATIENT = {"requestBodyIdle": f"{PATIENCE}s", "clientWriteStall": f"{PATIENCE}s"}
+PATIENCE = 300                       # seconds: a stall lasts until it is a transfer's turn to be fast
+# A backend that stalls within a request is silent for as long, which its time for the first byte counts.
+PATIENT = {name: f"{PATIENCE}s" for name in ("requestBodyIdle", "clientWriteStall", "firstByte", "streamIdle")}
 BLOCK = bytes(range(256)) * 4096     # 1 MiB
 SLOW_SECONDS = 20                    # 1 MB/s for half of it, then nothing; and then as fast as it goes
 GROWTH_MAX = 8 << 20                 # while a peer is slow or stalls, and when both are fast

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from Fixtures.gateway import Peak, serving
-from Fixtures.http2_frames import (CONTINUATION, DATA, END_STREAM, HEADERS, INITIAL_WINDOW, PING, PRIORITY, RST_STREAM, SETTINGS,
-                                   Code, Over, credit, frame, settings)
+from Fixtures.http2_frames import (ACK, CONTINUATION, DATA, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW, LARGEST, PING, PRIORITY,
+                                   RST_STREAM, SETTINGS, Code, Over, credit, frame, settings)
 from Fixtures.limits import short
 from Fixtures.net import wait_until
 from Fixtures.origin import Origin
@@ -71,17 +71,18 @@ class Result:
         self.code = client.goaways[-1][1] if client.goaways else None
 
 
-def counted(gateway, counter):
-    """How many connections were ended for this: what `ai_gateway_http2_…_total` says."""
-    return gateway.total(f"ai_gateway_http2_{counter}_total")
+def counted(gateway, *counters):
+    """How many connections were ended for one of these: what `ai_gateway_http2_…_total` say."""
+    return sum(gateway.total(f"ai_gateway_http2_{counter}_total") for counter in counters)
 
 
-def attack(gateway, make, rounds, counter, figure=None, name=None, values=None, prepare=None, seconds=15, ends=True):
+def attack(gateway, make, rounds, counters, figure=None, name=None, values=None, prepare=None, seconds=15, ends=True):
     """Sends make(client, n) for each round until the connection ends; returns how it ended and after how much.
 
-    It ends, unless `ends` is false, and `counter` counts that once.
+    It ends, unless `ends` is false, and one of `counters`, or the one, counts that once.
     """
-    before = counted(gateway, counter)
+    counters = (counters,) if isinstance(counters, str) else counters
+    before = counted(gateway, *counters)
     witness, peak = Witness(gateway), Peak(gateway)
     client, sent = gateway.http2(values=values, timeout=20), 0
     try:
@@ -109,7 +110,7 @@ def attack(gateway, make, rounds, counter, figure=None, name=None, values=None, 
                                    f"others waited {witness.worst * 1000:.0f} ms at most")
     assert result.growth < GROWTH_MAX
     if ends or result.end != "open":
-        wait_until(lambda: counted(gateway, counter) == before + 1, 5, what=f"the counter of {counter}")
+        wait_until(lambda: counted(gateway, *counters) == before + 1, 5, what=f"the counter of {counters}")
     return result
 
 
@@ -200,7 +201,9 @@ def test_streams_over_a_limit_that_is_never_acknowledged(flooded, figure):
 
     def make(client, n):
         return b"".join(stream_of(client)[1] for _ in range(20))
-    result = attack(flooded, make, 1000, "flood_resets", figure, "streams over the limit, unacknowledged (twenties)", prepare=prepare)
+    # A thousand that are read in one go fill the queue of what is to be sent before the first refusal leaves.
+    counters = ("flood_resets", "flood_outbound_queue")
+    result = attack(flooded, make, 1000, counters, figure, "streams over the limit, unacknowledged (twenties)", prepare=prepare)
     assert_calmed(result)
     assert result.sent >= 60 and len([r for r in flooded.origin.requests if r.target == "/slow"]) <= 100
 
@@ -267,6 +270,23 @@ def test_a_header_block_that_drips_is_timed(flooded):
     wait_until(lambda: flooded.total("ai_gateway_client_timeouts_total") == before + 1, 5, what="the counter of timeouts")
 
 
+def test_each_header_block_has_its_own_time(flooded):
+    """Requests whose heads are whole in a moment, and cut so that a read always ends within one: none is too slow."""
+    with flooded.http2() as client:
+        settled(client)
+        streams, rest = [], b""
+        for _ in range(30):                             # twice as long as one head may take
+            stream, data = stream_of(client, "/x")
+            client.send(rest + data[:12])
+            streams, rest = streams + [stream], data[12:]
+            client.poll()
+            time.sleep(0.1)
+        client.send(rest)
+        client.finish(*streams)
+        assert all(s.status == 200 and s.body == b"small" for s in streams)
+    assert flooded.total("ai_gateway_client_timeouts_total") == 0
+
+
 def test_an_hpack_bomb(flooded, figure):
     """One entry of 4 KB in the table, named 16,000 times in a block of 16 KB: 64 MB are never made of it, and each counts as a reset."""
     def make(client, n):
@@ -317,6 +337,9 @@ def test_cheap_frames_without_end(flooded, figure, name):
 
 
 STRAY = {
+    "GOAWAY": (lambda client, n: (b"" if n else stream_of(client)[1]) + frame(GOAWAY, 0, 0, bytes(8)) * 10, "flood_unknown_frames"),
+    "answers to no PING": (lambda client, n: frame(PING, ACK, 0, b"12345678") * 10, "flood_pings"),
+    "PRIORITY_UPDATE": (lambda client, n: frame(0x10, 0, 0, b"\0\0\0\x01u=1") * 10, "flood_priorities"),
     "HEADERS of a closed stream": (lambda client, n: client.header_frames(1, client.fields()) * 10, "flood_unknown_frames"),
     "RST_STREAM of a closed stream": (lambda client, n: frame(RST_STREAM, 0, 1, b"\0\0\0\x08") * 10, "flood_resets"),
     "WINDOW_UPDATE of a closed stream": (lambda client, n: credit(1, 1) * 10, "flood_window_updates"),
@@ -326,7 +349,7 @@ STRAY = {
 
 @pytest.mark.parametrize("name", list(STRAY))
 def test_stray_frames_without_end(flooded, figure, name):
-    """Frames of a stream that is over: they end the connection at once, or by their number."""
+    """Frames of a stream that is over, and those that nobody waits for: they end the connection at once, or by their number."""
     def prepare(client):
         assert client.request("GET", "/x").status == 200
         settled(client)
@@ -370,6 +393,41 @@ def test_answers_that_are_not_read(flooded, figure, name):
         figure(f"flood of {name} unread", f"ended after {sent * 10}, growth {(flooded.rss() - before) / 1e6:.1f} MB")
     assert flooded.rss() - before < GROWTH_MAX
     wait_until(lambda: counted(flooded, f"flood_{name}") == ended + 1, 5, what="the counter")
+
+
+def pings_with_content(client, stream):
+    """Each byte of content earns a ping, so that their number alone is no flood."""
+    return (frame(DATA, 0, stream.id, b"x") + frame(PING, payload=b"12345678")) * 10
+
+
+def malformed_requests(client, _):
+    return b"".join(client.header_frames(client.take().id, client.fields("GET", "/", [("Upper", "1")])) for _ in range(10))
+
+
+@pytest.mark.parametrize("name,make", [("library", pings_with_content), ("outbound_queue", malformed_requests)],
+                         ids=["answers to pings", "resets"])
+def test_what_waits_for_a_client_that_does_not_read_is_bounded(flooded, figure, name, make):
+    """The socket is full of an answer: a thousand frames that each ask for one back, and the connection ends."""
+    ended, witness, peak = counted(flooded, f"flood_{name}"), Witness(flooded), Peak(flooded)
+    with flooded.http2(values={INITIAL_WINDOW: LARGEST}, window=LARGEST, receive_buffer=4096) as client:
+        settled(client)
+        upload = client.open("POST", "/slow", end=False)
+        for _ in range(8):
+            client.open("GET", "/big")
+        wait_until(lambda: len([r for r in flooded.origin.requests if r.target == "/big"]) == 8, 10, what="the answers are under way")
+        time.sleep(0.5)
+        assert counted(flooded, f"flood_{name}") == ended
+        sent = 0
+        try:
+            for sent in range(300):
+                client.send(make(client, upload))
+        except (Over, OSError):
+            pass
+        wait_until(lambda: counted(flooded, f"flood_{name}") == ended + 1, 10, what="the counter")
+        figure(f"flood of {name}", f"ended after at most {sent * 10 + 10}, growth {peak.stop() / 1e6:.1f} MB, "
+                                   f"others waited {witness.worst * 1000:.0f} ms at most")
+    witness.stop()
+    assert peak.growth < GROWTH_MAX
 
 
 def test_empty_data_without_end(flooded, figure):
@@ -450,6 +508,64 @@ def test_a_bad_peer_among_backends_is_ended(figure):
         assert first.status in (502, 503)
         assert gateway.get("/").body == b"fine" and len(origin.connections) == 2
         wait_until(lambda: counted(gateway, "flood_settings") == before + 1, 5, what="the counter")
+
+
+def field(name, value):
+    """A literal field that no table remembers, without the `hpack` package."""
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+OK = b"\x88"                     # :status 200
+# What a backend sends of its stream's number, first and then again and again, and the counter of it.
+OF_BACKENDS = {
+    "settings": (b"", lambda s: frame(SETTINGS), "settings"),
+    "pings": (b"", lambda s: frame(PING, payload=b"12345678"), "pings"),
+    "priorities": (b"", lambda s: frame(PRIORITY, 0, s, b"\0\0\0\0\x10"), "priorities"),
+    "window updates": (b"", lambda s: credit(0, 1), "window_updates"),
+    "window updates of a stream": (b"", lambda s: credit(s, 1), "window_updates"),
+    "unknown frames": (b"", lambda s: frame(0x77, 0, 0, b"x"), "unknown_frames"),
+    "GOAWAY": (b"", lambda s: frame(GOAWAY, 0, 0, struct.pack(">II", s, 0)), "unknown_frames"),
+    "CONTINUATION": (lambda s: frame(HEADERS, 0, s, OK), lambda s: frame(CONTINUATION, 0, s, field(b"a", b"b" * 100)), "continuations"),
+    "empty CONTINUATION": (lambda s: frame(HEADERS, 0, s, OK), lambda s: frame(CONTINUATION, 0, s), "continuations"),
+    "empty DATA": (lambda s: frame(HEADERS, 4, s, OK), lambda s: frame(DATA, 0, s), "empty_data"),
+    "padding": (lambda s: frame(HEADERS, 4, s, OK), lambda s: frame(DATA, 8, s, b"\3\0\0\0"), "empty_data"),
+    "DATA of a closed stream": (lambda s: frame(HEADERS, 5, s, OK), lambda s: frame(DATA, 0, s, b"x"), "late_data"),
+    "HEADERS of a closed stream": (lambda s: frame(HEADERS, 5, s, OK), lambda s: frame(HEADERS, 5, s, OK), "unknown_frames"),
+    "RST_STREAM of a closed stream": (b"", lambda s: frame(RST_STREAM, 0, s, b"\0\0\0\2"), "unknown_frames"),
+    "interim answers": (b"", lambda s: frame(HEADERS, 4, s, b"\x08\x03103"), "unknown_frames"),
+    "HPACK bombs": (lambda s: frame(HEADERS, 4, s, OK + b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000),
+                    lambda s: frame(HEADERS, 5, s, b"\xbe" * 16000), "unknown_frames"),
+}
+
+
+@pytest.mark.parametrize("name", list(OF_BACKENDS))
+def test_floods_of_a_backend(figure, name):
+    """Its connection ends and is counted; a request on another connection is answered meanwhile, and one after it as well."""
+    first, again, counter = OF_BACKENDS[name]
+    sent = []
+
+    def flooding(stream):
+        if stream.target != "/evil":
+            stream.respond(200, body=b"fine")
+            return
+        connection = stream.connection
+        connection.raw(first(stream.id) if first else b"")
+        piece = again(stream.id) * 20
+        while not (connection.closed or stream.lost) and len(sent) < 1000:
+            connection.raw(piece)
+            sent.append(20)
+            time.sleep(0.001)
+        wait_until(lambda: connection.closed, 10, what="its connection is closed")
+    with Origin2(flooding) as origin, serving(origin, backend={"protocol": "H2C"}, access_log=False,
+                                              limits={"retriesMax": 0}, workers=1) as gateway:
+        peak = Peak(gateway)
+        answer = gateway.get("/evil", method="POST", body=b"x", timeout=20)
+        assert answer.status in (200, 502), answer
+        wait_until(lambda: counted(gateway, f"flood_{counter}") >= 1, 10, what="the counter")
+        assert gateway.get("/after").body == b"fine"
+        wait_until(lambda: gateway.total("ai_gateway_active_exchanges") == 0, 5, what="every exchange has ended")
+        figure(f"a backend's flood of {name}", f"ended after at most {sum(sent)}, growth {peak.stop() / 1e6:.1f} MB")
+        assert peak.growth < GROWTH_MAX and not origin.errors, origin.errors
 
 
 def test_the_gateways_own_use_is_no_flood():

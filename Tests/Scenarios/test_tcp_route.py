@@ -59,7 +59,7 @@ def test_bytes_pass_as_they_are():
         assert line["protocol"] == "TCP" and line["ended"] == "done" and line["tls"] is False
         assert line["bytes_received"] == line["bytes_sent"] == 100_000
         assert line["route"] == "default/tcproute" and line["endpoint"] == f"127.0.0.1:{origin.port}"
-        assert line["listener"] == "default/gateway/tcp" and line["duration_ms"] > 0 and line["connect_ms"] > 0
+        assert (line["gateway"], line["listener"]) == ("default/gateway", "tcp") and line["duration_ms"] > 0 and line["connect_ms"] > 0
         assert not {"method", "path", "status", "authority", "request_id"} & set(line)
         assert gateway.total("ai_gateway_tunnels_total") == 1 and gateway.total("ai_gateway_tunnel_cuts_total") == 0
         assert gateway.total("ai_gateway_requests_total", method="other", code="none") == 1

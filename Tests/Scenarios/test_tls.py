@@ -1,4 +1,6 @@
 """TLS on both sides: versions, certificates by name, rotation, tickets, and backends that are verified."""
+import base64
+import datetime
 import signal
 import socket
 import ssl
@@ -9,7 +11,7 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures.certificates import Certificate
-from Fixtures.gateway import Gateway, serving
+from Fixtures.gateway import Gateway, cli, serving
 from Fixtures.http1 import Client, Ended, Malformed, fetch, request_bytes, tls_client
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
@@ -152,6 +154,46 @@ def test_a_bad_pair_keeps_the_old_certificate(authority):
         gateway.write("main.yaml", [bad if d["kind"] == "Secret" else d for d in gateway.content])
         wait_until(lambda: gateway.messages() != before, 5, what="a message about the bad pair")
         assert served_serial(gateway) == good.serial
+
+
+def test_a_weak_certificate_is_its_own_listeners_fault(authority):
+    """The library refuses a key of 1024 bits: that listener says so, and all others are served."""
+    weak = Certificate(["weak.example"], issuer=authority, key="weak").secret("weak")
+    good = Certificate(["good.example"], issuer=authority)
+    listeners = lambda port: [docs.listener(port, "weak", "HTTPS", "weak.example", ["weak"]),
+                              docs.listener(port, "good", "HTTPS", "good.example", ["good"])]
+    with Origin() as origin, serving(origin, listeners=listeners, extra=[weak, good.secret("good")]) as gateway:
+        assert gateway.get("/", tls=tls_client(), sni="good.example", host="good.example").status == 200
+        status = {l["name"]: l["conditions"] for l in gateway.object("Gateway", "gateway")["status"]["listeners"]}
+        refs = next(c for c in status["weak"] if c["type"] == "ResolvedRefs")
+        assert refs["status"] == "False" and "too small" in refs["message"], refs
+        assert gateway.total("ai_gateway_config_last_reload_success") == 1
+
+
+@pytest.mark.parametrize("names,ago,said", [(["other.example"], 0, "no certificate is for test.example, only for other.example"),
+                                            (["*.example"], 0, None), (["test.example"], 31, "ended on"), (["test.example"], 0, None)])
+def test_check_warns_of_certificates_that_clients_will_refuse(authority, tmp_path, names, ago, said):
+    """Of another name, or past its end: served, and said."""
+    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=ago)
+    certificate = Certificate(names, issuer=authority, days=30, start=start)
+    (tmp_path / "main.yaml").write_text(docs.dump([
+        docs.gateway([docs.listener(8443, "https", "HTTPS", "test.example", ["tls"])]), certificate.secret("tls")]))
+    code, out, err = cli("check", tmp_path)
+    assert code == 0, (out, err)
+    assert ("warning: Gateway default/gateway" in out and said in out) if said else "warning" not in out, out
+
+
+@pytest.mark.parametrize("form", ["PKCS8", "TraditionalOpenSSL"])
+def test_an_encrypted_key_is_called_so(authority, tmp_path, form):
+    """In the form of PKCS 8 and in the older one, which looks like any key."""
+    from cryptography.hazmat.primitives import serialization as s
+    certificate = Certificate(["test.example"], issuer=authority)
+    secret = certificate.secret("tls")
+    key = certificate.key.private_bytes(s.Encoding.PEM, getattr(s.PrivateFormat, form), s.BestAvailableEncryption(b"x"))
+    secret["data"]["tls.key"] = base64.b64encode(key).decode()
+    (tmp_path / "main.yaml").write_text(docs.dump([docs.gateway([docs.listener(8443, "https", "HTTPS", certificates=["tls"])]), secret]))
+    code, out, _ = cli("check", tmp_path)
+    assert code == 1 and "is an encrypted key" in out, out
 
 
 def test_certificate_files_are_watched(authority, tmp_path):

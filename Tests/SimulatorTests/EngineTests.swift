@@ -6,6 +6,9 @@ import Testing
 
 @testable import Simulator
 
+private let sglang =
+    "{engine_type=\"unified\",model_name=\"llama3\",pp_rank=\"0\",tp_rank=\"0\""
+
 @Suite struct EngineTests {
     @Test(arguments: [
         (Engine.vllm, "/health", 200), (.vllm, "/ping", 200), (.vllm, "/version", 200),
@@ -93,6 +96,7 @@ import Testing
         let slots = try stage.answer("GET", "/slots").content
         #expect(slots.components(separatedBy: "\"is_processing\":true").count == 2)
         #expect(slots.components(separatedBy: "\"is_processing\":false").count == 4)
+        #expect(slots.contains(#""n_prompt_tokens":2,"n_prompt_tokens_processed":2,"#))
         stage.pass(milliseconds: 1_000)
         let timings = stage.answer(wire).json["timings"] as? [String: Any]
         #expect(timings?["prompt_n"] as? Int == 2 && timings?["predicted_n"] as? Int == 32)
@@ -116,17 +120,22 @@ import Testing
                 "vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"llama3\"} 1",
                 "vllm:inter_token_latency_seconds_bucket{engine=\"0\",model_name=\"llama3\","
                     + "le=\"0.025\"} 31",
-                "block_size=\"16\",num_gpu_blocks=\"8192\"",
+                ",block_size=\"16\",", ",num_gpu_blocks=\"8192\"}",
+                "enable_prefix_caching=\"True\"",
+                "vllm:prefix_cache_queries_total{engine=\"0\",model_name=\"llama3\"} 4",
+                "vllm:prefix_cache_hits_total{engine=\"0\",model_name=\"llama3\"} 0",
             ]
         ),
         (
             .sglang,
             [
-                "sglang:num_running_reqs{model_name=\"llama3\"} 1",
-                "sglang:num_queue_reqs{model_name=\"llama3\"} 1",
-                "sglang:token_usage{model_name=\"llama3\"} 0.00",
-                "sglang:num_requests_total{model_name=\"llama3\"} 1",
-                "page_size=\"16\",num_pages=\"8192\"",
+                "sglang:num_running_reqs\(sglang)} 1",
+                "sglang:num_queue_reqs\(sglang)} 1",
+                "sglang:token_usage\(sglang)} 0.00",
+                "sglang:num_requests_total\(sglang)} 1",
+                "sglang:cache_hit_rate\(sglang)} 0\n",
+                "sglang:max_total_num_tokens\(sglang)} 131072\n",
+                "page_size=\"1\",num_pages=\"131072\"",
             ]
         ),
         (
@@ -134,7 +143,8 @@ import Testing
             [
                 "llamacpp:requests_processing 1", "llamacpp:requests_deferred 1",
                 "llamacpp:prompt_tokens_total 2", "llamacpp:tokens_predicted_total 32",
-                "llamacpp:n_tokens_max 34",
+                "llamacpp:n_tokens_max 34", "llamacpp:kv_cache_tokens 2\n",
+                "llamacpp:kv_cache_usage_ratio 0.000244",
             ]
         ),
     ])
@@ -256,6 +266,27 @@ extension String {
         simulator.stop()
         let wire = try Wire(to: simulator.addresses[0])
         #expect(wire.socket.connectResult() != 0 || wire.socket.peerAddress() == nil)
+    }
+
+    @Test func `simulated time may go faster than the clock`() throws {
+        var options = SimulatorOptions(listen: [.loopback(v6: false, port: 0)])
+        options.loadNanoseconds = 60_000_000_000
+        options.timeScale = 200
+        let simulator = try Simulator(options)
+        let wire = try Wire(to: simulator.addresses[0])
+        let body = #"{"model":"llama3","prompt":"hello","stream":false}"#
+        let began = Clock.monotonicNanoseconds()
+        wire.ask("POST", "/api/generate", body, host: "localhost")
+        while wire.answer == nil, Clock.monotonicNanoseconds() - began < 40_000_000_000 {
+            wire.receive()
+        }
+        let took = Double(Clock.monotonicNanoseconds() - began) / 1e9
+        let answer = try #require(wire.answer).json
+        #expect(answer["load_duration"] as? Double ?? 0 >= 60e9)
+        #expect((60..<62).contains((answer["total_duration"] as? Double ?? 0) / 1e9))
+        // A 200th of a minute; the upper bound is for busy machines.
+        #expect(took > 0.3 && took < 30)
+        simulator.stop()
     }
 
     @Test func `several threads share an address`() throws {

@@ -186,10 +186,11 @@ extension Stage {
         let stage = try Stage()
         _ = stage.answer(try stage.chat("llama3", ",\"options\":{\"num_ctx\":4096}"))
         _ = stage.answer(try stage.chat("llama3", ",\"options\":{\"num_ctx\":4096}"))
-        _ = stage.answer(try stage.chat())
         #expect(stage.simulation.nodes[0].metrics.loads == 1)
+        _ = stage.answer(try stage.chat())
+        #expect(stage.simulation.nodes[0].metrics.loads == 2, "None means the default.")
         _ = stage.answer(try stage.chat("llama3", ",\"options\":{\"num_ctx\":2048}"))
-        #expect(stage.simulation.nodes[0].metrics.loads == 2)
+        #expect(stage.simulation.nodes[0].metrics.loads == 3)
         let models = try stage.answer("GET", "/api/ps").json["models"] as? [[String: Any]]
         #expect(models?.first?["context_length"] as? Int == 2_048)
     }
@@ -241,6 +242,9 @@ extension Stage {
             $0.parallel = 2
         }
         let wires = try (0..<3).map { _ in try stage.chat() }
+        stage.pass(milliseconds: 1_050)
+        #expect(wires[0].hasHead && !wires[1].hasHead, "One prompt after the other.")
+        // A step with a token of the first and the second's prompt, which only the first one's slot holds.
         stage.pass(milliseconds: 1_100)
         #expect(wires[0].hasHead && wires[1].hasHead && !wires[2].hasHead)
         #expect(stage.simulation.nodes[0].runningCount == 2)
@@ -361,7 +365,10 @@ extension Stage {
     }
 
     @Test func `adapters over their number wait, others go on`() throws {
-        let stage = try vllm { $0.adapters = ["a", "b", "c", "d", "e"] }
+        let stage = try vllm {
+            $0.adapters = ["a", "b", "c", "d", "e"]
+            $0.adapterLoadNanoseconds = 0
+        }
         let wires = try ["a", "b", "c", "d", "e", "a", "llama3"].map { name in
             let content = #"{"model":"\#(name)","prompt":"hello"}"#
             return try stage.ask("POST", "/v1/completions", content)

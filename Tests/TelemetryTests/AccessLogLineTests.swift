@@ -13,7 +13,7 @@ import Testing
             1: SeriesLabels(gateway: "ai/edge", route: "ai/chat", rule: "0"),
             2: SeriesLabels(
                 gateway: "ai/edge", route: "ai/chat", rule: "0", backend: "ai/ollama"),
-        ], listeners: [3: "https"])
+        ], listeners: [3: SeriesLabels(gateway: "ai/edge", listener: "https")])
 
     private func text(_ bytes: [UInt8]) -> String? {
         var output: [UInt8] = []

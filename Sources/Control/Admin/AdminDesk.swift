@@ -63,7 +63,7 @@ struct AdminDesk: Responder {
         case .refuse(let reply): return reply
         case .serve(.drain): return startDraining()
         case .serve(.logLevel): return setLogLevel(request.query)
-        case .serve(let route): return pages.reply(route)
+        case .serve(let route): return pages.reply(route, query: request.query)
         }
     }
 

@@ -9,7 +9,7 @@ struct AdminPages: Sendable {
     var endpoints = PublishedEndpoints([])
 
     /// The content of a path that only shows something.
-    func reply(_ route: AdminRoute) -> AdminReply {
+    func reply(_ route: AdminRoute, query: String? = nil) -> AdminReply {
         // A copy of references: the lock is held for no work.
         let state = published.withLock { $0 }
         switch route {
@@ -28,6 +28,10 @@ struct AdminPages: Sendable {
                 endpoints.withLock { $0 }, now: Clock.monotonicMilliseconds(),
                 wallMilliseconds: Clock.wallNanoseconds() / 1_000_000)
             return AdminReply(200, .json, pages.json)
+        case .explain:
+            return ExplainPages(
+                views: endpoints.withLock { $0 }, now: Clock.monotonicNanoseconds()
+            ).reply(query)
         case .config: return AdminReply(200, .json, ConfigJSON.json(state.documents))
         case .page: return AdminReply(200, .html, Array(Self.page(state).utf8))
         case .drain, .logLevel:
@@ -55,6 +59,7 @@ struct AdminPages: Sendable {
         PrometheusText.write(readers, names: state.names, facts: facts, into: &content)
         EndpointPages(endpoints.withLock { $0 }, now: Clock.monotonicMilliseconds())
             .metrics(wallSeconds: Int64(Clock.wallNanoseconds() / 1_000_000_000), into: &content)
+        ProcessMetrics.write(into: &content)
         return AdminReply(200, .metrics, content)
     }
 

@@ -16,6 +16,7 @@ enum AdminRoute: String, CaseIterable, Sendable {
     case config = "/config"
     case endpoints = "/endpoints"
     case decisions = "/decisions"
+    case explain = "/explain"
     case drain = "/drain"
     case logLevel = "/log-level"
 

@@ -119,6 +119,11 @@ extension Compiled {
                 cluster.endpoints = located.map(\.description)
                 if let pool = blueprint.pool {
                     let plan = plan(of: pool, blueprint, located, &identities)
+                    if let profile = plan.configuration?.profile, profile[.sessionAffinity] > 0 {
+                        for at in located.indices {
+                            cluster.endpoints[at].session = located[at].token
+                        }
+                    }
                     cluster.pool = description(of: pool, plan, &identities)
                     pools.append(plan)
                 }
@@ -223,9 +228,11 @@ extension Compiled {
 }
 
 extension Compiled.Located {
-    /// The hash of the session token that names it: its name in base64, as the reference scheduler has it.
-    fileprivate var session: UInt64 {
+    /// The session token that names it: its name in base64, as the reference scheduler has it.
+    fileprivate var token: String {
         let name = endpoint.session.isEmpty ? description.authority : endpoint.session
-        return PickingHash.of(Array(Data(name.utf8).base64EncodedString().utf8).span)
+        return Data(name.utf8).base64EncodedString()
     }
+
+    fileprivate var session: UInt64 { PickingHash.of(token.utf8.span) }
 }

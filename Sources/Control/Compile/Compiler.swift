@@ -121,7 +121,7 @@ private struct Compiler {
                 for address in gateway.addresses {
                     let place = listener.place(on: address)
                     places[place, default: []].append(description)
-                    owners[place, default: []].append("\(gateway.name)/\(listener.name)")
+                    owners[place, default: []].append("\(gateway.name)/\(listener.nameInGateway)")
                 }
             }
         }
@@ -212,9 +212,9 @@ private struct Compiler {
             description.tls = index(
                 of: TLSCertificateSet(
                     certificates: listener.certificates,
-                    sessionContext: Array("\(gateway.name)/\(listener.name)".utf8),
+                    sessionContext: Array("\(gateway.name)/\(listener.nameInGateway)".utf8),
                     applicationProtocols: listener.service == .http ? ["h2", "http/1.1"] : [],
-                    listener: "\(gateway.name)/\(listener.name)"))
+                    listener: "\(gateway.name)/\(listener.nameInGateway)"))
         }
         for route in attached[number] {
             add(route, to: &description, listener, gateway, hasPatterns: hasGRPCPatterns(number))
@@ -249,15 +249,16 @@ private struct Compiler {
         for (number, rule) in entry.rules.enumerated() {
             let ruleName = rule.http.name ?? "\(number)"
             let labels = SeriesLabels(
-                gateway: gateway.name.description, listener: listener.name, route: text,
+                gateway: gateway.name.description, listener: listener.nameInGateway, route: text,
                 rule: ruleName)
             let id = identities.rule(
                 ruleName, of: name, kind: entry.kind, on: description.id)
             let index = rules.count
-            rules.append(
-                describe(
-                    rule.http, resolved.rules[number], id: id, labels, name.namespace,
-                    isSealed: listener.isPassthrough))
+            var row = describe(
+                rule.http, resolved.rules[number], id: id, labels, name.namespace,
+                isSealed: listener.isPassthrough)
+            row.editsAnswers = !gateway.parameters.answerFields.isEmpty
+            rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
                 var match = match

@@ -60,7 +60,7 @@ public struct Identities: Sendable {
     private var series = Interner<SeriesLabels>(first: 1)
     /// The labels of all series ever given, and the names of all listeners.
     private(set) var labels: [UInt32: SeriesLabels] = [:]
-    private(set) var listenerNames: [UInt32: String] = [:]
+    private(set) var listenerNames: [UInt32: SeriesLabels] = [:]
 
     public init() {}
 
@@ -68,10 +68,13 @@ public struct Identities: Sendable {
 
     mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
         let key = ListenerKey(
-            gateway: gateway, name: listener.name, port: listener.port, isTLS: listener.isTLS,
+            gateway: gateway, name: listener.nameInGateway, port: listener.port, isTLS: listener.isTLS,
             service: listener.service, transport: listener.transport)
         let (id, isNew) = listeners.idAndNews(key)
-        if isNew { listenerNames[id] = "\(gateway)/\(listener.name)" }
+        if isNew {
+            listenerNames[id] = SeriesLabels(
+                gateway: gateway.description, listener: listener.nameInGateway)
+        }
         return id
     }
 

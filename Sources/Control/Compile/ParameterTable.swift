@@ -76,6 +76,10 @@ enum ParameterTable {
             name: "tcpKeepAliveInterval", field: \.timeouts.tcpKeepAliveIntervalSeconds),
     ]
 
+    static let answerHeaders: [(header: AnswerHeader, field: AnswerFields)] = [
+        (.endpoint, .endpoint), (.attempts, .attempts), (.decision, .decision),
+    ]
+
     private static func bytes(
         _ name: String, _ field: WritableKeyPath<Parameters, Int> & Sendable,
         _ range: ClosedRange<Int>
@@ -168,6 +172,10 @@ enum ParameterTable {
         }
         if let halfClose = spec.allowHalfClose { parameters.allowsHalfClose = halfClose }
         if let header = spec.proxyProtocol { parameters.acceptsProxyProtocol = header == .accept }
+        if let headers = spec.answerHeaders {
+            parameters.answerFields = AnswerFields(
+                answerHeaders.filter { headers.contains($0.header) }.map(\.field))
+        }
         guard let proxies = spec.trustedProxies else { return }
         if let blocks = proxies.cidrs {
             parameters.trustedProxies.blocks = blocks.compactMap(AddressBlocks.parse)
@@ -207,6 +215,9 @@ enum ParameterTable {
         }
         values.append(("allowHalfClose", "\(parameters.allowsHalfClose)"))
         values.append(("proxyProtocol", parameters.acceptsProxyProtocol ? "Accept" : "None"))
+        let headers = answerHeaders.filter { parameters.answerFields.contains($0.field) }
+            .map(\.header.rawValue).joined(separator: ", ")
+        values.append(("answerHeaders", headers.isEmpty ? "none" : headers))
         return values
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Inference
 
 /// What documents say of how a pool's endpoints are picked; nil where they say nothing.
@@ -29,6 +30,9 @@ struct PickerSettings: Sendable, Equatable {
         profile = new
     }
 
+    /// Milliseconds that leases last instead of their default, for tests.
+    static let leaseVariable = "AI_GATEWAY_LEASE_MILLISECONDS"
+
     /// The engine's defaults with what is set in their place.
     func configuration(_ engine: EngineKind) -> PoolConfiguration {
         var configuration = PoolConfiguration(engine: engine)
@@ -45,6 +49,11 @@ struct PickerSettings: Sendable, Equatable {
         if let profile { configuration.profile = profile }
         // As long as the scraper believes what it was told: Ollama is asked less often than the others.
         if engine == .ollama { configuration.staleAfterMilliseconds = 10_000 }
+        if let text = ProcessInfo.processInfo.environment[Self.leaseVariable],
+            let milliseconds = UInt64(text), milliseconds > 0
+        {
+            configuration.leaseMilliseconds = milliseconds
+        }
         return configuration
     }
 

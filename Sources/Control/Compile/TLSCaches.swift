@@ -97,6 +97,10 @@ extension CertificateObservation {
     private static func read(_ chain: [UInt8], _ key: [UInt8]) -> Outcome {
         do throws(TLSError) {
             let certificate = try TLSCertificate(chainPEM: chain, keyPEM: key)
+            // The library judges keys and digests where they are to be used: a pair that it refuses is this Secret's
+            // fault, and must not keep the table from being built for everybody.
+            _ = try TLSServerConfiguration(
+                certificates: [certificate], sessionContext: [], ticketKeys: nil)
             return .usable(
                 names: certificate.names, notBefore: certificate.notBefore,
                 notAfter: certificate.notAfter)
@@ -111,6 +115,8 @@ extension CertificateObservation {
         case .certificateNotPEM: "tls.crt holds no certificate in PEM form"
         case .keyNotPEM: "tls.key holds no private key in PEM form, or an encrypted one"
         case .keyMismatch: "tls.key does not belong to the first certificate of tls.crt"
+        case .certificateUnusable:
+            "the certificate cannot be used: \(error.libraryText ?? "the TLS library refuses it")"
         default: "the certificate cannot be used: \(error)"
         }
     }

@@ -111,7 +111,8 @@ public final class Observer: Sendable {
                 mailbox.descriptor, Token(kind: Kind.mailbox, slot: 0, generation: 1),
                 edgeTriggered: false)
             let server = Server(
-                kind: Kind.server, settings: ServerSettings(connections: 256, name: "ai-gateway"),
+                kind: Kind.server, settings: ServerSettings(
+                    connections: 256, makesRoom: true, name: "ai-gateway"),
                 now: Clock.monotonicMilliseconds())
             let scraper = Scraper(
                 kind: Kind.scraper, shown: endpoints, log: log,

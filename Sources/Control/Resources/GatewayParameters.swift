@@ -15,6 +15,8 @@ public struct GatewayParametersSpec: Codable, Sendable {
     public var trustedProxies: TrustedProxiesSpec?
     public var allowHalfClose: Bool?
     public var proxyProtocol: ProxyProtocol?
+    /// What answers say of how they came about; nothing by default.
+    public var answerHeaders: [AnswerHeader]?
     public var accessLog: OpaqueSettings?
     public var telemetry: OpaqueSettings?
     public var picker: PickerSpec?
@@ -25,6 +27,16 @@ public struct TrustedProxiesSpec: Codable, Hashable, Sendable {
     public var cidrs: [String]?
     public var hops: Int?
     public var header: String?
+}
+
+/// A field that the gateway adds to answers.
+public struct AnswerHeader: OpenEnum {
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    public static let endpoint = Self(rawValue: "x-gateway-endpoint")
+    public static let attempts = Self(rawValue: "x-gateway-attempts")
+    public static let decision = Self(rawValue: "x-gateway-decision")
+    public static let known = [endpoint, attempts, decision]
 }
 
 public struct SealingKeyReference: Codable, Hashable, Sendable {

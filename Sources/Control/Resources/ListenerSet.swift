@@ -18,3 +18,15 @@ public struct ParentGatewayReference: Codable, Hashable, Sendable {
     public var name: String
     public var namespace: String?
 }
+
+extension ParentGatewayReference {
+    /// Whether it is a Gateway that is meant, the only kind there is.
+    var isGateway: Bool {
+        (group ?? Groups.gateway) == Groups.gateway && (kind ?? Gateway.kind) == Gateway.kind
+    }
+
+    /// The Gateway; the set's own namespace where none is given.
+    func gatewayName(in namespace: String) -> NamespacedName {
+        NamespacedName(self.namespace ?? namespace, name)
+    }
+}

@@ -8,12 +8,15 @@ struct BackendUsers {
         for (number, gateway) in resolution.gateways.enumerated() {
             gateways[gateway.name] = number
         }
+        var sets: [NamespacedName: Int] = [:]
+        for set in resolution.sets { sets[set.name] = set.gateway }
         for (number, entry) in resolution.index.routes.enumerated() {
             let namespace = entry.name.namespace
             var parents: [(gateway: Int, isAccepted: Bool)] = []
             for parent in resolution.routes[number].parents {
                 let name = NamespacedName(parent.ref.namespace ?? namespace, parent.ref.name)
-                if let gateway = gateways[name] {
+                let isSet = parent.ref.effectiveKind == ListenerSet.kind
+                if let gateway = isSet ? sets[name] : gateways[name] {
                     parents.append((gateway, parent.rejected == nil))
                 }
             }

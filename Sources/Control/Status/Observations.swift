@@ -64,6 +64,8 @@ public struct CertificateObservation: Hashable, Sendable {
 public struct Observations: Sendable {
     /// Seconds since 1970; nil where transition times are not told, as in `check`.
     public var now: Int64?
+    /// The same for what depends on the date alone, such as the end of a certificate.
+    public var today: Int64?
     /// What came of each place that was tried; places not tried yet are absent.
     ///
     /// Nil when no place is tried at all, as in `check`.
@@ -82,6 +84,7 @@ public struct Observations: Sendable {
         previous: [ObjectStatus] = []
     ) {
         self.now = now
+        today = now
         self.listening = listening
         self.localAddresses = localAddresses
         self.certificates = certificates
@@ -89,9 +92,11 @@ public struct Observations: Sendable {
     }
 
     /// What a look at the documents alone can tell: no port is opened, no time is told.
-    public static func ofDocuments(_ documents: DocumentSet) -> Observations {
-        Observations(
+    public static func ofDocuments(_ documents: DocumentSet, today: Int64? = nil) -> Observations {
+        var observations = Observations(
             now: nil, listening: nil, certificates: CertificateObservation.read(documents))
+        observations.today = today
+        return observations
     }
 }
 

@@ -6,6 +6,7 @@ struct StatusBuilder {
     private let now: String?
     private let gatewaysByName: [NamespacedName: Int]
     private var nextRoute = 0
+    private var nextSet = 0
     /// For InferencePools and policies: the Gateways that lead to them.
     private lazy var users = BackendUsers(resolution)
     private(set) var objects: [ObjectStatus] = []
@@ -34,7 +35,9 @@ struct StatusBuilder {
         case is Gateway: addGateway(object)
         case let resource as Backend: add(resource, object)
         case let resource as GatewayParameters: add(resource, object)
-        case let resource as ListenerSet: add(resource, object)
+        case is ListenerSet:
+            addSet(object, resolution.sets[nextSet])
+            nextSet += 1
         case let resource as BackendTLSPolicy: add(resource, object)
         case let resource as InferencePool: add(resource, object)
         case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
@@ -152,6 +155,24 @@ struct StatusBuilder {
         note(status.warnings, of: object, .warning)
     }
 
+    private mutating func addSet(_ object: LocatedObject, _ set: ResolvedListenerSet) {
+        if set.gateway == nil, set.rejected == nil {
+            problems.append(
+                object.problem(
+                    .notice, at: "spec.parentRef", reason: "Ignored",
+                    "names a Gateway of a class that another controller serves"))
+            return
+        }
+        var status = ListenerSetStatusWriter(
+            resolution, set, observations: observations,
+            writer: { [history, now] section in
+                ConditionWriter(object: object, history: history, now: now, section: section)
+            })
+        append(object, status.write())
+        note(status.faults, of: object)
+        note(status.warnings, of: object, .warning)
+    }
+
     // MARK: - Routes
 
     private mutating func addRoute(
@@ -247,49 +268,6 @@ struct StatusBuilder {
     }
 
     // MARK: - Kinds that are not served yet
-
-    private mutating func add(_ set: ListenerSet, _ object: LocatedObject) {
-        let ref = set.spec.parentRef
-        let namespace = ref.namespace ?? object.namespace ?? ""
-        let gateway = gatewaysByName[NamespacedName(namespace, ref.name)]
-            .map { resolution.gateways[$0] }
-        let finding: Finding
-        if let gateway, allows(gateway, object) {
-            finding = Finding("Invalid", at: "", "ListenerSets are not supported yet")
-        } else if let gateway {
-            finding = Finding(
-                "NotAllowed", at: "spec.parentRef",
-                "Gateway \(gateway.name) takes no ListenerSets from namespace "
-                    + "\(object.namespace ?? ""); see its allowedListeners")
-        } else {
-            let names = resolution.index.names(of: Gateway.kind, in: namespace)
-            finding = Finding(
-                "Invalid", at: "spec.parentRef.name",
-                "Gateway \(namespace)/\(ref.name) does not exist"
-                    + didYouMean(ref.name, among: names))
-        }
-        note([finding], of: object)
-        let writer = writer(object)
-        append(
-            object,
-            StatusFields(conditions: [
-                writer.positive("Accepted", [finding], reason: "Accepted", message: ""),
-                writer.positive("Programmed", [finding], reason: "Programmed", message: ""),
-            ]))
-    }
-
-    private func allows(_ gateway: ResolvedGateway, _ set: LocatedObject) -> Bool {
-        let namespace = set.namespace ?? ""
-        let allowed = gateway.entry.resource.spec.allowedListeners?.namespaces
-        switch allowed?.from ?? .none {
-        case .all: return true
-        case .same: return namespace == gateway.name.namespace
-        case .selector:
-            let labels = resolution.index.labels(ofNamespace: namespace)
-            return allowed?.selector?.matches(labels) ?? false
-        default: return false
-        }
-    }
 
     private mutating func add(_ policy: BackendTLSPolicy, _ object: LocatedObject) {
         var ancestors: Set<Int> = []

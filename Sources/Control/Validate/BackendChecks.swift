@@ -79,11 +79,11 @@ extension FieldChecks {
 
     /// An IP address, a DNS name or the name of SRV records (`_http._tcp.name`), without port and scheme.
     private mutating func address(_ text: String, _ path: String) {
-        if SocketAddress(text, port: 0) != nil || Patterns.isSubdomain(text.lowercased())
-            || Patterns.isServiceName(text.lowercased())
-        {
-            return
+        if SocketAddress(text, port: 0) != nil { return }
+        if Patterns.endsInNumber(text) {
+            return refuse(path, "\"\(text)\" is no IP address, and no name ends in a number; write it as 192.0.2.1")
         }
+        if Patterns.isSubdomain(text.lowercased()) || Patterns.isServiceName(text.lowercased()) { return }
         if text.contains("://") {
             refuse(path, "\"\(text)\" must be an IP address or a name, without a scheme")
         } else if SocketAddress(parsing: text) != nil || text.contains(":") {
@@ -106,6 +106,11 @@ extension FieldChecks {
             }
         }
         check(spec.picker, at: "spec.picker", isGateway: true)
+        for (index, header) in (spec.answerHeaders ?? []).enumerated() {
+            require(
+                header.isKnown, "spec.answerHeaders[\(index)]",
+                "\"\(header)\" is not \(sentenceList(AnswerHeader.known.map(\.rawValue), "or"))")
+        }
         guard let proxies = spec.trustedProxies else { return }
         for (index, text) in (proxies.cidrs ?? []).enumerated() {
             require(

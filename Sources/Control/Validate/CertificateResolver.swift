@@ -31,7 +31,7 @@ struct CertificateResolver {
     init(_ index: DocumentIndex, _ observations: Observations?) {
         self.index = index
         known = observations?.certificates ?? [:]
-        now = observations?.now
+        now = observations?.today
     }
 
     enum Outcome {

@@ -10,6 +10,10 @@ struct GatewayResolver {
     private let parameters: ParametersResolver
     private(set) var gateways: [ResolvedGateway] = []
     private(set) var listeners: [ResolvedListener] = []
+    /// In the order of the documents.
+    private(set) var sets: [ResolvedListenerSet]
+    /// By their Gateway, from the oldest on.
+    private let setsByGateway: [NamespacedName: [Int]]
     /// Gateways that another controller serves.
     private(set) var foreign: [Entry<Gateway>] = []
 
@@ -19,6 +23,13 @@ struct GatewayResolver {
         self.observations = observations
         certificates = CertificateResolver(index, observations)
         parameters = ParametersResolver(index: index)
+        sets = index.listenerSets.map { ResolvedListenerSet(entry: $0) }
+        let entries = index.listenerSets
+        let byAge = entries.indices.filter { entries[$0].resource.spec.parentRef.isGateway }
+            .sorted { entries[$0].object.isOlder(than: entries[$1].object) }
+        setsByGateway = Dictionary(grouping: byAge) {
+            entries[$0].resource.spec.parentRef.gatewayName(in: entries[$0].name.namespace)
+        }
     }
 
     mutating func resolve() {
@@ -31,6 +42,11 @@ struct GatewayResolver {
                 continue
             }
             resolve(entry, class: gatewayClass)
+        }
+        for position in sets.indices where sets[position].gateway == nil {
+            if sets[position].rejected == nil {
+                sets[position].rejected = missingGateway(of: sets[position].entry)
+            }
         }
         var conflicts = ListenerConflicts(placement: placement)
         conflicts.apply(to: &listeners, of: gateways)
@@ -53,11 +69,86 @@ struct GatewayResolver {
             resolveClientCertificate(ref, &gateway)
         }
         let start = listeners.count
-        for number in spec.listeners.indices {
-            listeners.append(listener(number, of: gateway, at: gateways.count))
-        }
+        append(
+            spec.listeners,
+            ListenerResolver(
+                gateway: gateways.count, namespace: gateway.name.namespace,
+                source: source(of: gateway), tls: spec.tls, certificates: certificates))
+        gateway.ownListeners = start..<listeners.count
+        appendSets(of: gateway)
         gateway.listeners = start..<listeners.count
         gateways.append(gateway)
+    }
+
+    private mutating func append(_ declared: [Listener], _ resolver: ListenerResolver) {
+        for number in declared.indices {
+            listeners.append(resolver.listener(declared[number], at: "spec.listeners[\(number)]"))
+        }
+    }
+
+    // MARK: - ListenerSets
+
+    /// The listeners of the sets that name a Gateway, from the oldest set on.
+    private mutating func appendSets(of gateway: ResolvedGateway) {
+        for position in setsByGateway[gateway.name] ?? [] {
+            let set = sets[position].entry
+            sets[position].gateway = gateways.count
+            if let refusal = refusal(of: set, by: gateway) {
+                sets[position].rejected = refusal
+                continue
+            }
+            let start = listeners.count
+            append(
+                set.resource.spec.listeners,
+                ListenerResolver(
+                    gateway: gateways.count, set: set.name, namespace: set.name.namespace,
+                    source: Grants.Source(
+                        group: Groups.gateway, kind: ListenerSet.kind,
+                        namespace: set.name.namespace),
+                    tls: gateway.entry.resource.spec.tls, certificates: certificates))
+            sets[position].listeners = start..<listeners.count
+        }
+    }
+
+    /// Why a Gateway takes no listener of a set; nil when it does.
+    private func refusal(
+        of set: Entry<ListenerSet>, by gateway: ResolvedGateway
+    ) -> Finding? {
+        let allowed = gateway.entry.resource.spec.allowedListeners?.namespaces
+        let namespace = set.name.namespace
+        let takes: Bool
+        switch allowed?.from ?? .none {
+        case .all: takes = true
+        case .same: takes = namespace == gateway.name.namespace
+        case .selector:
+            takes = allowed?.selector?.matches(index.labels(ofNamespace: namespace)) ?? false
+        default: takes = false
+        }
+        if !takes {
+            return Finding(
+                "NotAllowed", at: "spec.parentRef",
+                "Gateway \(gateway.name) takes no ListenerSets from namespace \(namespace); see "
+                    + "its allowedListeners")
+        }
+        guard !gateway.rejected.isEmpty else { return nil }
+        return Finding(
+            "ParentNotAccepted", at: "spec.parentRef",
+            "Gateway \(gateway.name) is not accepted: \(Finding.text(gateway.rejected))")
+    }
+
+    private func missingGateway(of set: Entry<ListenerSet>) -> Finding? {
+        let ref = set.resource.spec.parentRef
+        guard ref.isGateway else {
+            return Finding(
+                "Invalid", at: "spec.parentRef.kind",
+                "a ListenerSet adds to a Gateway, not to a \(ref.kind ?? Gateway.kind)")
+        }
+        let name = ref.gatewayName(in: set.name.namespace)
+        if foreign.contains(where: { $0.name == name }) { return nil }
+        let names = index.names(of: Gateway.kind, in: name.namespace)
+        return Finding(
+            "ParentNotAccepted", at: "spec.parentRef.name",
+            "Gateway \(name) does not exist" + didYouMean(ref.name, among: names))
     }
 
     // MARK: - Addresses
@@ -129,140 +220,5 @@ struct GatewayResolver {
     private func source(of gateway: ResolvedGateway) -> Grants.Source {
         Grants.Source(
             group: Groups.gateway, kind: Gateway.kind, namespace: gateway.name.namespace)
-    }
-
-    // MARK: - Listeners
-
-    private func listener(
-        _ number: Int, of gateway: ResolvedGateway, at position: Int
-    ) -> ResolvedListener {
-        let declared = gateway.entry.resource.spec.listeners[number]
-        let hostname = declared.hostname.flatMap { $0.isEmpty ? nil : $0.lowercased() }
-        var listener = ResolvedListener(
-            gateway: position, name: declared.name, hostname: hostname,
-            port: UInt16(clamping: declared.port), protocol: declared.protocol.canonical,
-            isPassthrough: declared.tls?.mode == .passthrough,
-            path: "spec.listeners[\(number)]", allowedRoutes: declared.allowedRoutes)
-        if !listener.protocol.isKnown {
-            let names = ProtocolType.known.map(\.rawValue)
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedProtocol", at: listener.path + ".protocol",
-                    "\"\(declared.protocol)\" is not a protocol that is served"
-                        + didYouMean(declared.protocol.rawValue, among: names)))
-        }
-        resolveKinds(&listener)
-        resolveNamespaces(&listener)
-        if listener.isTLS { resolveTLS(declared.tls, &listener, gateway) }
-        return listener
-    }
-
-    private func resolveKinds(_ listener: inout ResolvedListener) {
-        let fitting = RouteKind.fitting(listener.protocol).map(\.groupKind)
-        guard let kinds = listener.allowedRoutes?.kinds, !kinds.isEmpty else {
-            listener.supportedKinds = fitting
-            return
-        }
-        for (number, kind) in kinds.enumerated() {
-            let full = RouteGroupKind(group: kind.effectiveGroup, kind: kind.kind)
-            if fitting.contains(full) {
-                if !listener.supportedKinds.contains(full) { listener.supportedKinds.append(full) }
-                continue
-            }
-            listener.unresolved.append(
-                Finding(
-                    "InvalidRouteKinds", at: listener.path + ".allowedRoutes.kinds[\(number)]",
-                    refusal(of: full, listener)))
-        }
-    }
-
-    private func refusal(of kind: RouteGroupKind, _ listener: ResolvedListener) -> String {
-        let names = RouteKind.allCases.map(\.rawValue)
-        if kind.group == Groups.gateway, names.contains(kind.kind) {
-            return "\(kind.kind) does not fit protocol \(listener.protocol)"
-        }
-        return "\(kind.kind) is not a kind of route" + didYouMean(kind.kind, among: names)
-    }
-
-    private func resolveNamespaces(_ listener: inout ResolvedListener) {
-        guard let namespaces = listener.allowedRoutes?.namespaces else { return }
-        let path = listener.path + ".allowedRoutes.namespaces"
-        let from = namespaces.from ?? .same
-        if !from.isKnown {
-            let hint = didYouMean(from.rawValue, among: FromNamespaces.known.map(\.rawValue))
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue", at: path + ".from",
-                    "\"\(from)\" is not All, Same or Selector\(hint)"))
-        }
-        if from == .selector, namespaces.selector == nil {
-            listener.rejected.append(
-                Finding("UnsupportedValue", at: path + ".selector", "is required by from: Selector")
-            )
-        }
-        for (number, requirement) in (namespaces.selector?.matchExpressions ?? []).enumerated()
-        where !requirement.operator.isKnown {
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue",
-                    at: path + ".selector.matchExpressions[\(number)].operator",
-                    "\"\(requirement.operator)\" is not In, NotIn, Exists or DoesNotExist"))
-        }
-    }
-
-    private func resolveTLS(
-        _ tls: ListenerTLSConfig?, _ listener: inout ResolvedListener, _ gateway: ResolvedGateway
-    ) {
-        let path = listener.path + ".tls"
-        if let mode = tls?.mode, !mode.isKnown {
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue", at: path + ".mode",
-                    "\"\(mode)\" is not Terminate or Passthrough"))
-        }
-        if listener.isPassthrough { return }
-        guard let tls, let refs = tls.certificateRefs, !refs.isEmpty else {
-            listener.unresolved.append(
-                Finding(
-                    "InvalidCertificateRef", at: path + ".certificateRefs",
-                    "protocol \(listener.protocol) needs a certificate"))
-            return
-        }
-        if let option = (tls.options ?? [:]).keys.sorted().first {
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue", at: path + ".options",
-                    "\"\(option)\" is not an option of this gateway"))
-        }
-        if listener.protocol == .https,
-            let path = frontendValidation(on: listener.port, gateway.entry.resource.spec)
-        {
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue", at: path,
-                    "checking clients' certificates is not supported yet; the listener stays "
-                        + "closed rather than open to all"))
-        }
-        for (number, ref) in refs.enumerated() {
-            let outcome = certificates.certificate(
-                ref, from: source(of: gateway), at: path + ".certificateRefs[\(number)]")
-            switch outcome {
-            case .refused(let finding): listener.unresolved.append(finding)
-            case .material(let material, let note):
-                listener.certificates.append(material)
-                if !note.isEmpty { listener.notes.append(note) }
-            }
-        }
-    }
-
-    /// Where clients' certificates are asked for on a port, or nil.
-    private func frontendValidation(on port: UInt16, _ spec: GatewaySpec) -> String? {
-        guard let frontend = spec.tls?.frontend else { return nil }
-        let ports = frontend.perPort ?? []
-        if let number = ports.firstIndex(where: { $0.port == Int(port) }) {
-            return ports[number].tls.validation == nil
-                ? nil : "spec.tls.frontend.perPort[\(number)].tls.validation"
-        }
-        return frontend.default.validation == nil ? nil : "spec.tls.frontend.default.validation"
     }
 }

@@ -1,7 +1,8 @@
 import Routing
 
-/// Listeners that cannot be told apart: inside one Gateway all of them lose, between Gateways
-/// that share an address the later one does.
+/// Listeners that cannot be told apart: of those in the Gateway itself all lose, of a ListenerSet's
+/// the one that comes later in the Gateway's order does, and so does the later one of two Gateways
+/// that share an address.
 struct ListenerConflicts {
     let placement: Placement
 
@@ -29,7 +30,8 @@ struct ListenerConflicts {
     /// Marks listeners that are in conflict or overlap.
     mutating func apply(to listeners: inout [ResolvedListener], of gateways: [ResolvedGateway]) {
         for gateway in gateways {
-            markConflicts(in: gateway.listeners, &listeners)
+            markConflicts(in: gateway.ownListeners, &listeners)
+            markLater(in: gateway, &listeners)
             markOverlaps(in: gateway.listeners, &listeners)
         }
         let byAge = gateways.indices.sorted {
@@ -55,6 +57,21 @@ struct ListenerConflicts {
         }
     }
 
+    /// The listeners of ListenerSets: each against those before it that have kept their place.
+    private func markLater(in gateway: ResolvedGateway, _ listeners: inout [ResolvedListener]) {
+        var earlier = Dictionary(
+            grouping: gateway.ownListeners.filter { listeners[$0].rejected.isEmpty }
+        ) { listeners[$0].place(on: nil) }
+        for number in gateway.ownListeners.upperBound..<gateway.listeners.upperBound
+        where listeners[number].rejected.isEmpty {
+            let place = listeners[number].place(on: nil)
+            if let others = earlier[place] {
+                listeners[number].conflict = conflict(of: number, with: others, listeners)
+            }
+            if listeners[number].conflict == nil { earlier[place, default: []].append(number) }
+        }
+    }
+
     private func conflict(
         of number: Int, with others: [Int], _ listeners: [ResolvedListener]
     ) -> Finding? {
@@ -63,12 +80,12 @@ struct ListenerConflicts {
             return Finding(
                 "ProtocolConflict", at: listener.path,
                 "port \(listener.port) is \(listener.protocol) here and "
-                    + "\(listeners[other].protocol) on listener \"\(listeners[other].name)\"")
+                    + "\(listeners[other].protocol) on listener \(listeners[other].nameWithSet)")
         }
         if !listener.hasHostname {
             return Finding(
                 "ProtocolConflict", at: listener.path,
-                "listener \"\(listeners[others[0]].name)\" has \(listener.protocol) port "
+                "listener \(listeners[others[0]].nameWithSet) has \(listener.protocol) port "
                     + "\(listener.port) too")
         }
         guard let other = others.first(where: { listeners[$0].hostname == listener.hostname })
@@ -76,7 +93,7 @@ struct ListenerConflicts {
         let name = listener.hostname.map { "hostname \($0)" } ?? "every hostname"
         return Finding(
             "HostnameConflict", at: listener.path,
-            "listener \"\(listeners[other].name)\" takes \(name) of port \(listener.port) too")
+            "listener \(listeners[other].nameWithSet) takes \(name) of port \(listener.port) too")
     }
 
     private func markOverlaps(in range: Range<Int>, _ listeners: inout [ResolvedListener]) {
@@ -98,12 +115,12 @@ struct ListenerConflicts {
             if let other = byCertificate {
                 listeners[number].overlap = Finding(
                     "OverlappingCertificates", at: listener.path,
-                    "its certificate and that of listener \"\(listeners[other].name)\" are good "
+                    "its certificate and that of listener \(listeners[other].nameWithSet) are good "
                         + "for some of the same names")
             } else if let other = byName {
                 listeners[number].overlap = Finding(
                     "OverlappingHostnames", at: listener.path,
-                    "listener \"\(listeners[other].name)\" takes some of the same names")
+                    "listener \(listeners[other].nameWithSet) takes some of the same names")
             }
         }
     }
@@ -136,7 +153,7 @@ struct ListenerConflicts {
             let other = listeners[claim.listener]
             let owner = gateways[other.gateway].name
             let place = spot.address ?? "all addresses"
-            let who = "listener \"\(other.name)\" of Gateway \(owner)"
+            let who = "listener \(other.nameWithSet) of Gateway \(owner)"
             listeners[number].rejected.append(
                 Finding(
                     "PortUnavailable", at: listener.path,

@@ -44,7 +44,9 @@ enum PEM {
     static func refusalOfKey(_ bytes: [UInt8]) -> String? {
         if bytes.allSatisfy({ $0 <= 32 }) { return "is empty" }
         let labels = blocks(bytes).map(\.label)
-        if labels.contains("ENCRYPTED PRIVATE KEY") {
+        // The older form says so in a line of its own (RFC 1421 §4.6.1.1).
+        let isEncrypted = String(decoding: bytes, as: UTF8.self).contains("Proc-Type: 4,ENCRYPTED")
+        if isEncrypted || labels.contains("ENCRYPTED PRIVATE KEY") {
             return "is an encrypted key, and there is nobody to ask for its password"
         }
         if labels.contains(where: { $0.hasSuffix("PRIVATE KEY") }) { return nil }

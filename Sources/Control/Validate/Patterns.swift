@@ -11,6 +11,12 @@ enum Patterns {
         (1...253).contains(text.utf8.count) && areLabels(text.utf8, dots: true)
     }
 
+    /// Whether the last label is digits only: an IPv4 address or none, since no domain is called so (RFC 3696 §2).
+    static func endsInNumber(_ text: String) -> Bool {
+        guard let last = text.split(separator: ".").last else { return false }
+        return last.utf8.allSatisfy(isDigit)
+    }
+
     /// The owner of SRV records (RFC 2782): `_service._protocol.name`.
     static func isServiceName(_ text: String) -> Bool {
         let labels = text.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)

@@ -5,6 +5,8 @@ struct Resolution: Sendable {
     let placement: Placement
     let gateways: [ResolvedGateway]
     let listeners: [ResolvedListener]
+    /// In the order of the documents.
+    let sets: [ResolvedListenerSet]
     /// Gateways that another controller serves.
     let foreign: [Entry<Gateway>]
     /// In the order of `index.routes`.
@@ -36,6 +38,7 @@ struct Resolution: Sendable {
         self.placement = placement
         self.gateways = gateways.gateways
         self.listeners = gateways.listeners
+        self.sets = gateways.sets
         self.foreign = gateways.foreign
         self.routes = routes
         self.clusters = backends.clusters

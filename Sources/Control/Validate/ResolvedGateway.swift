@@ -4,8 +4,11 @@ import Runtime
 /// A Gateway with what was found about it.
 struct ResolvedGateway: Sendable {
     let entry: Entry<Gateway>
-    /// Its listeners in `Resolution.listeners`, in the order of the document.
+    /// All its listeners in `Resolution.listeners`: its own in the order of the document, then those
+    /// of its ListenerSets from the oldest set on.
     var listeners: Range<Int> = 0..<0
+    /// Those that stand in the Gateway itself, the first ones of `listeners`.
+    var ownListeners: Range<Int> = 0..<0
     /// Why it is not accepted; empty when it is.
     var rejected: [Finding] = []
     /// References of the Gateway itself that do not resolve.
@@ -22,10 +25,27 @@ struct ResolvedGateway: Sendable {
     var name: NamespacedName { entry.name }
 }
 
+/// A ListenerSet with what was found about it.
+struct ResolvedListenerSet: Sendable {
+    let entry: Entry<ListenerSet>
+    /// In `Resolution.gateways`; nil when there is no such Gateway.
+    var gateway: Int?
+    /// Its listeners in `Resolution.listeners`; empty when none is taken.
+    var listeners: Range<Int> = 0..<0
+    /// Why its Gateway takes none of its listeners; nil when it does.
+    var rejected: Finding?
+
+    var name: NamespacedName { entry.name }
+}
+
 /// A listener with what was found about it.
 struct ResolvedListener: Sendable {
     /// In `Resolution.gateways`.
     let gateway: Int
+    /// The ListenerSet that it stands in; nil for the Gateway's own.
+    let listenerSet: NamespacedName?
+    /// What `Same` means, and where its references start from.
+    let namespace: String
     let name: String
     /// In small letters; nil takes every host.
     let hostname: String?
@@ -40,7 +60,7 @@ struct ResolvedListener: Sendable {
     var supportedKinds: [RouteGroupKind] = []
     /// Why it is not accepted; empty when it is.
     var rejected: [Finding] = []
-    /// Another listener of the same Gateway cannot be told from it.
+    /// Another listener of the same Gateway cannot be told from it, and has the better claim or the same.
     var conflict: Finding?
     /// References that do not resolve.
     var unresolved: [Finding] = []
@@ -83,4 +103,12 @@ struct ResolvedListener: Sendable {
 
     /// As people name it: `"https" (port 443)`.
     var description: String { "\"\(name)\" (port \(port))" }
+
+    /// Its name within its Gateway: of a set's listener `NAMESPACE/SET/NAME`.
+    var nameInGateway: String { listenerSet.map { "\($0)/\(name)" } ?? name }
+
+    /// As people name it beside listeners of other sets: `"https" of ListenerSet ai/extra`.
+    var nameWithSet: String {
+        "\"\(name)\"" + (listenerSet.map { " of ListenerSet \($0)" } ?? "")
+    }
 }

@@ -55,6 +55,7 @@ struct RouteResolver {
     let gateways: [ResolvedGateway]
     let listeners: [ResolvedListener]
     private let gatewaysByName: [NamespacedName: Int]
+    private let sets: [NamespacedName: ResolvedListenerSet]
     /// Gateways that another controller serves: their routes are not ours to judge.
     private let foreign: Set<NamespacedName>
     /// By listener: the namespaces that its selector takes.
@@ -67,6 +68,8 @@ struct RouteResolver {
         var byName: [NamespacedName: Int] = [:]
         for (number, gateway) in gateways.enumerated() { byName[gateway.name] = number }
         gatewaysByName = byName
+        sets = Dictionary(
+            resolver.sets.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         foreign = Set(resolver.foreign.map(\.name))
         var selected: [Int: Set<String>] = [:]
         for (number, listener) in listeners.enumerated() {
@@ -164,22 +167,8 @@ struct RouteResolver {
         full.namespace = ref.namespace ?? namespace
         if full.sectionName == "" { full.sectionName = nil }
         var parent = ResolvedParent(ref: full, path: path)
-        if full.kind == ListenerSet.kind {
-            parent.rejected = Finding(
-                "UnsupportedValue", at: path + ".kind", "ListenerSets are not supported yet")
-            return parent
-        }
-        guard full.kind == Gateway.kind else { return nil }
-        let name = NamespacedName(full.namespace ?? namespace, ref.name)
-        if foreign.contains(name) { return nil }
-        guard let number = gatewaysByName[name] else {
-            let hint = didYouMean(
-                ref.name, among: index.names(of: Gateway.kind, in: name.namespace))
-            parent.rejected = Finding(
-                "NoMatchingParent", at: path + ".name", "Gateway \(name) does not exist\(hint)")
-            return parent
-        }
-        switch candidates(of: gateways[number], for: full, at: path, route.kind, namespace) {
+        guard let target = target(full, at: path) else { return nil }
+        switch target.flatMap({ candidates(of: $0, for: full, at: path, route.kind, namespace) }) {
         case .failure(let error): parent.rejected = error.finding
         case .success(let candidates):
             for candidate in candidates {
@@ -197,32 +186,69 @@ struct RouteResolver {
         return parent
     }
 
+    /// What a parentRef leads to: the listeners that stand in a Gateway, or those of a ListenerSet.
+    private struct Target {
+        /// As people name it: `Gateway ai/gw`.
+        let title: String
+        let listeners: Range<Int>
+    }
+
+    /// Nil when the parent is not for this program to judge.
+    private func target(
+        _ ref: ParentReference, at path: String
+    ) -> Result<Target, FindingError>? {
+        let name = NamespacedName(ref.namespace ?? "", ref.name)
+        let title = "\(ref.effectiveKind) \(name)"
+        func refuse(_ field: String, _ message: String) -> Result<Target, FindingError> {
+            .failure(
+                FindingError(Finding("NoMatchingParent", at: path + field, "\(title) \(message)")))
+        }
+        var listeners: Range<Int>?
+        switch ref.effectiveKind {
+        case Gateway.kind:
+            if foreign.contains(name) { return nil }
+            listeners = gatewaysByName[name].map { gateways[$0].ownListeners }
+        case ListenerSet.kind:
+            if let set = sets[name] {
+                if let finding = set.rejected { return refuse("", "is not taken: \(finding.text)") }
+                if set.gateway == nil { return nil }
+                listeners = set.listeners
+            }
+        default: return nil
+        }
+        guard let listeners else {
+            let names = index.names(of: ref.effectiveKind, in: name.namespace)
+            return refuse(".name", "does not exist" + didYouMean(ref.name, among: names))
+        }
+        return .success(Target(title: title, listeners: listeners))
+    }
+
     /// The listeners that the reference means and that allow the route.
     private func candidates(
-        of gateway: ResolvedGateway, for ref: ParentReference, at path: String,
-        _ kind: RouteKind, _ namespace: String
+        of target: Target, for ref: ParentReference, at path: String, _ kind: RouteKind,
+        _ namespace: String
     ) -> Result<[Int], FindingError> {
-        let meant = gateway.listeners.filter { number in
+        let meant = target.listeners.filter { number in
             (ref.sectionName.map { $0 == listeners[number].name } ?? true)
                 && (ref.port.map { $0 == Int(listeners[number].port) } ?? true)
         }
-        if meant.isEmpty { return .failure(FindingError(noListener(ref, gateway, at: path))) }
+        if meant.isEmpty { return .failure(FindingError(noListener(ref, target, at: path))) }
         let ofKind = meant.filter { listeners[$0].supportedKinds.contains(kind.groupKind) }
         if ofKind.isEmpty {
             return .failure(
                 FindingError(
                     Finding(
                         "NotAllowedByListeners", at: path,
-                        "\(list(meant)) of Gateway \(gateway.name) "
+                        "\(list(meant)) of \(target.title) "
                             + (meant.count == 1 ? "takes" : "take") + " no \(kind.rawValue)")))
         }
-        let allowed = ofKind.filter { allows($0, namespace, gateway) }
+        let allowed = ofKind.filter { allows($0, namespace) }
         if allowed.isEmpty {
             return .failure(
                 FindingError(
                     Finding(
                         "NotAllowedByListeners", at: path,
-                        "\(list(ofKind)) of Gateway \(gateway.name) "
+                        "\(list(ofKind)) of \(target.title) "
                             + (ofKind.count == 1 ? "takes" : "take")
                             + " no routes from namespace \(namespace); see "
                             + "allowedRoutes.namespaces")))
@@ -238,34 +264,34 @@ struct RouteResolver {
     }
 
     private func noListener(
-        _ ref: ParentReference, _ gateway: ResolvedGateway, at path: String
+        _ ref: ParentReference, _ target: Target, at path: String
     ) -> Finding {
-        let names = gateway.listeners.map { listeners[$0].name }
+        let names = target.listeners.map { listeners[$0].name }
         guard let section = ref.sectionName else {
             return Finding(
                 "NoMatchingParent", at: path + ".port",
-                "Gateway \(gateway.name) has no listener on port \(ref.port ?? 0); it has "
-                    + list(Array(gateway.listeners)))
+                "\(target.title) has no listener on port \(ref.port ?? 0); it has "
+                    + list(Array(target.listeners)))
         }
-        guard let number = gateway.listeners.first(where: { listeners[$0].name == section })
+        guard let number = target.listeners.first(where: { listeners[$0].name == section })
         else {
             let meant = NearestName.suggestion(for: section, among: names)
             return Finding(
                 "NoMatchingParent", at: path + ".sectionName",
-                "Gateway \(gateway.name) has no listener \"\(section)\"; "
+                "\(target.title) has no listener \"\(section)\"; "
                     + (meant.map { "did you mean \"\($0)\"?" }
-                        ?? "it has " + list(Array(gateway.listeners))))
+                        ?? "it has " + list(Array(target.listeners))))
         }
         return Finding(
             "NoMatchingParent", at: path + ".port",
-            "listener \"\(section)\" of Gateway \(gateway.name) is on port "
+            "listener \"\(section)\" of \(target.title) is on port "
                 + "\(listeners[number].port), not \(ref.port ?? 0)")
     }
 
-    private func allows(_ listener: Int, _ namespace: String, _ gateway: ResolvedGateway) -> Bool {
+    private func allows(_ listener: Int, _ namespace: String) -> Bool {
         switch listeners[listener].allowedRoutes?.namespaces?.from ?? .same {
         case .all: true
-        case .same: namespace == gateway.name.namespace
+        case .same: namespace == listeners[listener].namespace
         case .selector: selected[listener]?.contains(namespace) ?? false
         default: false
         }

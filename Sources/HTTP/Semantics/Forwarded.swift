@@ -27,6 +27,60 @@ public enum Forwarded {
             .xForwardedHost, prefix: "x-forwarded-host: ", own: head.authority)
     }
 
+    /// Where X-Forwarded-For tells of the client that stands before `hops` proxies; nil when there are fewer.
+    ///
+    /// Each proxy adds whom it was asked by at the end, so what stands further left is what the client itself said.
+    public static func client(of head: borrowing RequestHead, hops: Int) -> ByteRange? {
+        var left = hops
+        var line = head.fields.lines.count
+        while line > 0 {
+            line -= 1
+            if !head.fields.isKept(line, .xForwardedFor) { continue }
+            let value = head.fields.lines[line].value
+            let text = head.span(value)
+            var end = text.count
+            while end >= 0 {
+                var start = end
+                while start > 0, text[start - 1] != UInt8(ascii: ",") { start -= 1 }
+                let entry = trimmed(text, start, end)
+                if !entry.isEmpty { left -= 1 }
+                if left == 0 { return ByteRange(start: value.start, entry) }
+                end = start - 1
+            }
+        }
+        return nil
+    }
+
+    /// Where a field with one address tells of the client; nil without it and where there are several.
+    ///
+    /// The name is in small letters.
+    public static func client(of head: borrowing RequestHead, named name: Span<UInt8>) -> ByteRange? {
+        guard let line = head.fields.index(named: name, from: 0),
+            head.fields.index(named: name, from: line + 1) == nil
+        else { return nil }
+        return head.fields.lines[line].value
+    }
+
+    /// Begins X-Forwarded-For anew with a range of the head's own bytes, or without any; false when it does not fit.
+    public static func restart(_ head: inout RequestHead, from client: ByteRange?) -> Bool {
+        head.fields.remove(.xForwardedFor)
+        guard let client else { return true }
+        return head.fields.appendChecked(.xForwardedFor, prefix: "x-forwarded-for: ", own: client)
+    }
+
+    /// Drops all lines of a name in small letters, which only a proxy may say.
+    public static func drop(_ name: Span<UInt8>, of head: inout RequestHead) {
+        head.fields.remove(named: name)
+    }
+
+    private static func trimmed(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int> {
+        var start = start
+        var end = end
+        while start < end, text[start] == 32 || text[start] == 9 { start += 1 }
+        while end > start, text[end - 1] == 32 || text[end - 1] == 9 { end -= 1 }
+        return start..<end
+    }
+
     /// The names of all fields that tell of earlier hops, unknown `x-forwarded-` ones included.
     @inline(__always)
     static var names: FieldNames {

@@ -84,19 +84,10 @@ public struct RequestAdditions: ~Copyable, Sendable {
     }
 
     /// Makes a new identity, a UUID of version 7, from 48 bits of milliseconds and 74 random bits.
-    @inlinable @inline(always)
     public mutating func makeRequestID(milliseconds: UInt64, random: (UInt64, UInt64)) {
-        Self.makeRequestID(in: &self, milliseconds: milliseconds, random: random)
-    }
-
-    /// The same; a method would take the register of the caller's own `self`.
-    @usableFromInline @inline(never)
-    static func makeRequestID(
-        in additions: inout RequestAdditions, milliseconds: UInt64, random: (UInt64, UInt64)
-    ) {
         ByteScan.store(
-            RequestID.Text(milliseconds: milliseconds, random: random), &additions.bytes,
-            at: requestIDStart)
+            RequestID.Text(milliseconds: milliseconds, random: random), &bytes,
+            at: Self.requestIDStart)
     }
 
     /// The identity that was made last.

@@ -74,6 +74,11 @@ public enum InferencePath: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         }
     }
 
+    /// Whether the end of the answer says how long loading and reading took (`load_duration` …).
+    public var tellsTimings: Bool {
+        self == .ollamaGenerate || self == .ollamaChat || self == .ollamaEmbed
+    }
+
     /// Whether it changes what a server has.
     public var isAdmin: Bool { self == .ollamaAdmin || self == .ollamaOpaqueAdmin }
 

@@ -13,26 +13,81 @@ public struct Decision: BitwiseCopyable, Sendable {
     public var matchedBlocks: UInt16 = 0
     public var total: Float = 0
     public var waitedMilliseconds: UInt32 = 0
+    /// Where its endpoints begin in the ring of endpoints, and how many there are.
+    var firstEndpoint: UInt64 = 0
+    var endpointCount: UInt16 = 0
 }
 
-/// The last decisions of a pool.
+/// A decision with what it knew of each endpoint.
+public struct ToldDecision: Sendable {
+    public var decision: Decision
+    /// The candidates, then those that were none; empty when later decisions have taken their place.
+    public var endpoints: [ExplainedEndpoint]
+}
+
+/// What decided one lease: the endpoint that it is for, and the one that would have been next.
+public struct LeaseStory: BitwiseCopyable, Sendable {
+    public var decision: Decision
+    public var chosen: ExplainedEndpoint
+    /// nil where there was no other candidate.
+    public var runnerUp: ExplainedEndpoint?
+}
+
+/// The last decisions of a pool, each with the endpoints as it saw them, as far as these fit.
 struct DecisionRing: ~Copyable {
     static var capacity: Int { 1_000 }
+    /// Eight endpoints for each decision; larger pools keep theirs for fewer of them.
+    static var endpointCapacity: Int { 8_192 }
+    /// The most endpoints of one decision.
+    static var endpointsPerDecision: Int { 256 }
     private var ring: RigidArray<Decision>
-    private var next = 0
+    private var endpoints: RigidArray<ExplainedEndpoint>
+    /// How many decisions, and endpoints of decisions, there were ever.
+    private(set) var made: UInt64 = 0
+    private var endpointsMade: UInt64 = 0
 
-    init() { ring = RigidArray(capacity: Self.capacity) }
+    init() {
+        ring = RigidArray(capacity: Self.capacity)
+        endpoints = RigidArray(capacity: Self.endpointCapacity)
+    }
 
-    mutating func append(_ decision: Decision) {
-        if ring.count < Self.capacity { ring.append(decision) } else { ring[next] = decision }
-        next = next + 1 == Self.capacity ? 0 : next + 1
+    /// Begins a decision's endpoints; `append(_ decision:)` ends them.
+    mutating func append(_ endpoint: ExplainedEndpoint) {
+        if endpoints.count < Self.endpointCapacity {
+            endpoints.append(endpoint)
+        } else {
+            endpoints[Int(endpointsMade % UInt64(Self.endpointCapacity))] = endpoint
+        }
+        endpointsMade &+= 1
+    }
+
+    /// Keeps a decision whose endpoints are the last `endpointCount` that were kept; its number.
+    mutating func append(_ decision: Decision, endpointCount: Int) -> UInt64 {
+        var decision = decision
+        decision.firstEndpoint = endpointsMade - UInt64(endpointCount)
+        decision.endpointCount = UInt16(endpointCount)
+        let at = Int(made % UInt64(Self.capacity))
+        if ring.count < Self.capacity { ring.append(decision) } else { ring[at] = decision }
+        made &+= 1
+        return made - 1
     }
 
     var count: Int { ring.count }
 
-    /// The newest is 0.
-    subscript(age: Int) -> Decision {
-        ring[(next - 1 - age + 2 * Self.capacity) % Self.capacity]
+    /// A decision by its number; nil when it is no longer kept.
+    subscript(number: UInt64) -> Decision? {
+        if number >= made || made - number > UInt64(ring.count) { return nil }
+        return ring[Int(number % UInt64(Self.capacity))]
+    }
+
+    /// Whether all endpoints of a decision are still there.
+    func hasEndpoints(of decision: Decision) -> Bool {
+        endpointsMade - decision.firstEndpoint <= UInt64(Self.endpointCapacity)
+    }
+
+    /// One of the endpoints of a decision that still has them.
+    func endpoint(_ index: Int, of decision: Decision) -> ExplainedEndpoint {
+        endpoints[Int((decision.firstEndpoint + UInt64(index)) % UInt64(Self.endpointCapacity))]
     }
 }
 
@@ -67,6 +122,10 @@ public struct Explanation: ~Copyable {
     public var rejection: RejectionReason?
     /// Whether the request would wait.
     public var waits = false
+    /// What was learned of the model from answers; milliseconds, 0 for nothing yet.
+    public var loadMilliseconds: Float = 0
+    public var serviceMilliseconds: Float = 0
+    public var prefillMillisecondsPerByte: Float = 0
 
     public init() {}
 }

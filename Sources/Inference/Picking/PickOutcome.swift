@@ -28,6 +28,20 @@ public enum PickReason: UInt8, Sendable, BitwiseCopyable {
     case score
     /// All others, and it too, are ejected.
     case panic
+
+    /// The case's name as a literal.
+    public var word: StaticString {
+        switch self {
+        case .only: "only"
+        case .session: "session"
+        case .prefix: "prefix"
+        case .resident: "resident"
+        case .loading: "loading"
+        case .cold: "cold"
+        case .score: "score"
+        case .panic: "panic"
+        }
+    }
 }
 
 /// The right to send one request to one endpoint; it is given back by `finished`, on every path.

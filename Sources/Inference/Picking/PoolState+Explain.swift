@@ -25,7 +25,9 @@ extension PoolState {
         output.endpoints.removeAll()
         output.rejection = nil
         let model = row(of: request.model, now)
-        for slot in 0..<slotCount { exclusions[slot] = nil }
+        output.loadMilliseconds = models.rows[model].loadMilliseconds
+        output.serviceMilliseconds = models.rows[model].serviceMilliseconds
+        output.prefillMillisecondsPerByte = models.rows[model].prefillMillisecondsPerByte
         isExplaining = true
         let placement = place(request, prefix, model, now)
         isExplaining = false
@@ -38,24 +40,12 @@ extension PoolState {
         }
         output.waits = placement.verdict == .noRoom && request.priority >= 0 && request.mayWait
             && queue.limit > 0
-        if placement.verdict != .chosen { candidates.removeAll() }
         for i in 0..<candidates.count where output.endpoints.count < Explanation.capacity {
-            let slot = Int(candidates[i].slot)
-            var row = ExplainedEndpoint(endpoint: rows[slot].id, exclusion: nil)
-            row.total = totals[i]
-            row.isChosen = slot == placement.slot
-            output.endpoints.append(row)
-        }
-        let told = output.endpoints.count
-        let scored = ScoredRequest(blocks: Float(min(prefix.count, PrefixCache.blockLimit)))
-        for raw in 0..<Scorer.count {
-            guard let scorer = Scorer(rawValue: raw), configuration.profile[scorer] != 0,
-                !candidates.isEmpty
-            else { continue }
-            scorer.score(candidates, scored, &column)
-            for i in 0..<told {
-                output.endpoints[i].scores[Int(scorer.rawValue)] = column[i]
-            }
+            output.endpoints.append(
+                placement.verdict == .chosen
+                    ? explained(i, placement)
+                    : ExplainedEndpoint(
+                        endpoint: rows[Int(candidates[i].slot)].id, exclusion: .saturated))
         }
         for slot in 0..<slotCount
         where rows[slot].isMember && output.endpoints.count < Explanation.capacity {
@@ -65,13 +55,61 @@ extension PoolState {
         }
     }
 
-    /// How many decisions are kept, 1,000 at the most.
-    public var decisionCount: Int { decisions.count }
+    /// A candidate as the last pick scored it.
+    private func explained(_ i: Int, _ placement: Placement) -> ExplainedEndpoint {
+        let slot = Int(candidates[i].slot)
+        var row = ExplainedEndpoint(endpoint: rows[slot].id, exclusion: nil)
+        row.scores = scores[i]
+        row.total = placement.isScored ? totals[i] : 0
+        row.isChosen = slot == placement.slot
+        return row
+    }
 
-    /// A kept decision; 0 is the newest.
-    public func decision(_ age: Int) -> Decision {
-        precondition(age >= 0 && age < decisions.count, "The decision is kept.")
-        return decisions[age]
+    /// Keeps a decision with all endpoints as the last pick saw them; its number.
+    mutating func keep(_ decision: Decision, _ placement: Placement) -> UInt64 {
+        let bound = DecisionRing.endpointsPerDecision
+        var told = 0
+        for i in 0..<candidates.count
+        where told < bound - 1 || Int(candidates[i].slot) == placement.slot {
+            decisions.append(explained(i, placement))
+            told += 1
+        }
+        for slot in 0..<slotCount where told < bound && rows[slot].isMember {
+            guard let exclusion = exclusions[slot] else { continue }
+            decisions.append(ExplainedEndpoint(endpoint: rows[slot].id, exclusion: exclusion))
+            told += 1
+        }
+        return decisions.append(decision, endpointCount: told)
+    }
+
+    /// How many decisions were made ever; the last 1,000 are kept.
+    public var decisionsMade: UInt64 { decisions.made }
+
+    /// A decision by its number, from 0; nil when it is no longer kept.
+    public func decision(_ number: UInt64) -> ToldDecision? {
+        guard let decision = decisions[number] else { return nil }
+        let count = decisions.hasEndpoints(of: decision) ? Int(decision.endpointCount) : 0
+        return ToldDecision(
+            decision: decision,
+            endpoints: (0..<count).map { decisions.endpoint($0, of: decision) })
+    }
+
+    /// What decided a lease; nil when that is no longer kept.
+    public func story(of lease: LeaseID) -> LeaseStory? {
+        guard leases.contains(lease.slot), let decision = decisions[leases[lease.slot].decision],
+            decisions.hasEndpoints(of: decision)
+        else { return nil }
+        var chosen: ExplainedEndpoint?
+        var runnerUp: ExplainedEndpoint?
+        for i in 0..<Int(decision.endpointCount) {
+            let row = decisions.endpoint(i, of: decision)
+            if row.isChosen {
+                chosen = row
+            } else if row.exclusion == nil, row.total > runnerUp?.total ?? -.infinity {
+                runnerUp = row
+            }
+        }
+        return chosen.map { LeaseStory(decision: decision, chosen: $0, runnerUp: runnerUp) }
     }
 
     /// The state of a member; nil for others.

@@ -18,6 +18,14 @@ extension PoolState {
         if isModelProbe { models.places[at].breaker.isProbing = true }
         let blockCount = min(blocks.count, PrefixCache.blockLimit)
         let new = blockCount == 0 ? 1 : 1 - Float(placement.matched) / Float(blockCount)
+        let milliseconds = UInt32(clamping: waited / 1_000_000)
+        let decision = keep(
+            Decision(
+                at: now, model: request.model, endpoint: rows[slot].id, reason: placement.reason,
+                isColdLoad: isFirst, candidateCount: UInt16(placement.candidateCount),
+                matchedBlocks: UInt16(placement.matched), total: placement.total,
+                waitedMilliseconds: milliseconds),
+            placement)
         let row = LeaseRow(
             slot: slot, model: model, serial: rows[slot].serial, pickedAt: now,
             promptBytes: request.promptBytes,
@@ -25,7 +33,7 @@ extension PoolState {
             ahead: rows[slot].unstarted, options: request.options,
             isEndpointProbe: isEndpointProbe, isModelProbe: isModelProbe, isLoading: isLoading,
             loadSerial: models.places[at].loadSerial,
-            isLoader: isFirst && models.places[at].loading == 0,
+            isLoader: isFirst && models.places[at].loading == 0, decision: decision,
             deadline: now &+ configuration.leaseMilliseconds &* 1_000_000)
         guard let id = leases.insert(row) else {
             preconditionFailure("A placement is made only while there is a lease left.")
@@ -43,13 +51,6 @@ extension PoolState {
             prefix.record(blocks, slot, matched: placement.matched)
             if configuration.profile[.noHitLRU] > 0 && placement.matched == 0 { noteIdle(slot) }
         }
-        let milliseconds = UInt32(clamping: waited / 1_000_000)
-        decisions.append(
-            Decision(
-                at: now, model: request.model, endpoint: rows[slot].id, reason: placement.reason,
-                isColdLoad: isFirst, candidateCount: UInt16(placement.candidateCount),
-                matchedBlocks: UInt16(placement.matched), total: placement.total,
-                waitedMilliseconds: milliseconds))
         return Lease(
             id: LeaseID(slot: id), endpoint: rows[slot].id, reason: placement.reason,
             isColdLoad: isFirst, matchedBlocks: UInt16(placement.matched),

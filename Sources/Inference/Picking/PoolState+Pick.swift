@@ -17,6 +17,8 @@ struct Placement: BitwiseCopyable {
     var matched = 0
     var total: Float = 0
     var candidateCount = 0
+    /// Whether the candidates' totals were counted: a lone one needs none.
+    var isScored = false
 
     init(_ verdict: Verdict) { self.verdict = verdict }
 }
@@ -130,7 +132,7 @@ extension PoolState {
             if isKept(self, candidate) {
                 if kept != i { candidates[kept] = candidate }
                 kept += 1
-            } else if isExplaining {
+            } else {
                 exclusions[Int(candidate.slot)] = exclusion
             }
         }
@@ -155,6 +157,7 @@ extension PoolState {
     ) -> Tally {
         var tally = Tally()
         candidates.removeAll()
+        for slot in 0..<slotCount { exclusions[slot] = nil }
         let loads = configuration.engine.loadsOnDemand && model != 0
         let stale = configuration.staleAfterMilliseconds &* 1_000_000
         let needsSaturation = request.priority < 0 || configuration.queuesWhenSaturated
@@ -260,7 +263,7 @@ extension PoolState {
 
     @inline(__always)
     private mutating func exclude(_ slot: Int, _ exclusion: Exclusion) {
-        if isExplaining { exclusions[slot] = exclusion }
+        exclusions[slot] = exclusion
     }
 
     /// Whether an endpoint does not have a model: it said so lately, or its list does not name it.
@@ -318,7 +321,9 @@ extension PoolState {
         }
         if profile[.noHitLRU] > 0 { rankIdle() }
         if profile[.estimatedTTFT] > 0 { estimate(request, blocks.count, model) }
-        let chosen = candidates.count == 1 && !isExplaining ? 0 : pickByScore(blocks.count)
+        for i in 0..<candidates.count { scores[i] = InlineArray(repeating: .nan) }
+        placement.isScored = candidates.count > 1 || isExplaining
+        let chosen = placement.isScored ? pickByScore(blocks.count) : 0
         let candidate = candidates[chosen]
         placement.slot = Int(candidate.slot)
         placement.isWarm = candidate.isWarm
@@ -352,7 +357,10 @@ extension PoolState {
             let weight = configuration.profile[scorer]
             if weight == 0 { continue }
             scorer.score(candidates, request, &column)
-            for i in 0..<count { totals[i] += weight * column[i] }
+            for i in 0..<count {
+                totals[i] += weight * column[i]
+                scores[i][Int(raw)] = column[i]
+            }
         }
         return take(count)
     }

@@ -64,6 +64,8 @@ struct LeaseRow: Linked {
     let loadSerial: UInt32
     /// Whether it alone made the engine load the model.
     let isLoader: Bool
+    /// The number of the decision that it came of.
+    let decision: UInt64
     var isStarted = false
     var startedAt: UInt64 = 0
     var deadline: UInt64
@@ -102,6 +104,8 @@ public struct PoolState: ~Copyable {
     var candidates: RigidArray<Candidate>
     var totals: RigidArray<Float>
     var column: RigidArray<Float>
+    /// By the candidates, as `ExplainedEndpoint` has them.
+    var scores: RigidArray<InlineArray<13, Float>>
     var waiterBlocks = RigidArray<UInt64>(capacity: PrefixCache.blockLimit)
     var exhausted: RigidArray<Bool>
     var exclusions: RigidArray<Exclusion?>
@@ -125,6 +129,7 @@ public struct PoolState: ~Copyable {
         candidates = RigidArray(capacity: capacity)
         totals = RigidArray(repeating: 0, count: capacity)
         column = RigidArray(repeating: 0, count: capacity)
+        scores = RigidArray(repeating: InlineArray(repeating: .nan), count: capacity)
         exhausted = RigidArray(repeating: false, count: ModelTable.capacity)
         exclusions = RigidArray(repeating: nil, count: capacity)
         idleOrder = RigidArray(capacity: capacity)
@@ -234,6 +239,7 @@ public struct PoolState: ~Copyable {
         candidates = RigidArray(capacity: capacity)
         totals = RigidArray(repeating: 0, count: capacity)
         column = RigidArray(repeating: 0, count: capacity)
+        scores = RigidArray(repeating: InlineArray(repeating: .nan), count: capacity)
         exclusions = RigidArray(repeating: nil, count: capacity)
     }
 

@@ -7,8 +7,11 @@ public enum Scorer: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     /// How many there are.
     static var count: UInt8 { 13 }
 
-    /// The name in documents; the reference scheduler's where it has the scorer.
-    public var name: String {
+    /// The name in documents.
+    public var name: String { "\(word)" }
+
+    /// The same as a literal; the reference scheduler's where it has the scorer.
+    public var word: StaticString {
         switch self {
         case .queue: "queue-scorer"
         case .runningRequests: "running-requests-scorer"

@@ -64,7 +64,7 @@ struct Downstream: ~Copyable {
     var discard = ContentReader(.none)
     /// Resume hint of the head parser.
     var headScanned: Int32 = 0
-    /// Bytes of `input` that were found to hold no whole head.
+    /// Bytes of `input` that were found to hold no whole head; of HTTP/2, which head it is that is incomplete.
     var headTried: Int32 = 0
     /// Bytes that may still be dropped in `discarding` and `lingering`.
     var lingerBytes: Int32 = 0

@@ -362,9 +362,10 @@ extension Worker {
         countConnections()
     }
 
-    /// Tells how many connections clients have; streams are none.
+    /// Tells how many connections clients have, streams being none, and what buffers hold.
     mutating func countConnections() {
         shard.set(.downstreamConnections, UInt64(downstreams.count - downstreamStreams))
+        shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
     }
 
     // MARK: - Time

@@ -21,6 +21,7 @@ enum ExchangePhase: UInt8 {
 
 /// Places of the log's strings and of the request as sent, in an exchange's buffer.
 struct ExchangeRecord: BitwiseCopyable {
+    /// Behind the client's address, where a believed proxy told of it; else at the beginning.
     var path = ByteRange.none
     var authority = ByteRange.none
     var userAgent = ByteRange.none

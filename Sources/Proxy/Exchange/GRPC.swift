@@ -23,7 +23,8 @@ enum GRPC {
         case .noListener, .noRoute: 12  // UNIMPLEMENTED
         case .firstByteTimeout, .attemptTimeout, .requestTimeout: 4  // DEADLINE_EXCEEDED
         case .contentTooLarge, .headTooLargeAfterFilters: 8  // RESOURCE_EXHAUSTED
-        case .malformed, .requestHeaderTimeout, .requestContentTimeout: 13  // INTERNAL
+        case .malformed(let problem): problem.status == 431 ? 8 : 13  // RESOURCE_EXHAUSTED, INTERNAL
+        case .requestHeaderTimeout, .requestContentTimeout: 13
         case .unreadableContent: 3  // INVALID_ARGUMENT
         case .rejected(.modelUnknown): 5  // NOT_FOUND
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED

@@ -239,6 +239,13 @@ extension Worker {
         }
         if exchanges[exchange].upgrades { refuseEarlyBytes(exchange) }
         let restores = exchanges[exchange].poolRequest != .none && restoresModel(exchange, bytes)
+        if exchanges[exchange].poolRequest != .none {
+            beginTail(exchange, ByteScan.part(bytes, headBytes, bytes.count))
+            if let token = sessionToken(exchange) {
+                responseHead.keepBytes(of: bytes, upTo: headBytes)
+                addSession(token)
+            }
+        }
         return headBytes
             &+ passHead(exchange, upstream, bytes, headBytes: headBytes, restores: restores)
     }
@@ -333,6 +340,7 @@ extension Worker {
         Self.applyResponseFilters(
             generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.rule,
             backend: exchanges[exchange].decision.backend, &responseHead)
+            && tellOfAnswer(exchange)
     }
 
     private static func applyResponseFilters(
@@ -389,7 +397,9 @@ extension Worker {
     private mutating func passContent(
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
     ) -> Int {
-        if exchanges[id].isProcessed, let used = tellAnswer(id, upstream, bytes) { return used }
+        if !exchanges[id].marks.isEmpty, let used = passMarkedContent(id, upstream, bytes) {
+            return used
+        }
         if exchanges[id].answerReframes { return reframe(id, upstream, bytes) }
         let downstream = exchanges[id].downstream
         let (part, result) = Self.pass(
@@ -399,6 +409,15 @@ extension Worker {
             return used
         }
         return used &+ reframe(id, upstream, bytes.extracting(used..<bytes.count))
+    }
+
+    /// The same for an exchange with marks; nil when its content goes on as any other's.
+    @inline(never)
+    private mutating func passMarkedContent(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>
+    ) -> Int? {
+        if exchanges[id].poolRequest != .none { watchTail(id, bytes) }
+        return exchanges[id].isProcessed ? tellAnswer(id, upstream, bytes) : nil
     }
 
     /// Sends `head` and what of `bytes` may go as it stands.

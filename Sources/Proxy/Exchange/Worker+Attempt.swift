@@ -299,7 +299,7 @@ extension Worker {
         if !isUsual { return sendUnusual(id, upstream, rest, part) }
         let sent = Self.send(
             &exchanges[id], upTo: nil, over: &upstreams[upstream], rest,
-            part.upTo, now: now, &cipher, &buffers)
+            part.upTo, now: now, &clock, &cipher, &buffers)
         return finishSending(id, upstream, rest, part.upTo, sent)
     }
 
@@ -312,7 +312,7 @@ extension Worker {
         let end = rest.isEmpty ? Int(exchanges[id].record.head.start) + Scratch.tickBytes : nil
         let sent = Self.send(
             &exchanges[id], upTo: end, over: &upstreams[upstream], rest, part.upTo, now: now,
-            &cipher, &buffers)
+            &clock, &cipher, &buffers)
         if let end { exchanges[id].replayed = UInt32(truncatingIfNeeded: end) }
         let begun = finishSending(id, upstream, rest, part.upTo, sent)
         if !rest.isEmpty, sent.result != .failed { refuseContent(id, part) }
@@ -363,14 +363,14 @@ extension Worker {
     @inline(always)
     private static func send(
         _ exchange: inout Exchange, upTo end: Int?, over upstream: inout Upstream,
-        _ rest: Span<UInt8>, _ upTo: Int, now: UInt64, _ cipher: inout CipherBuffers,
-        _ buffers: inout BufferPool
+        _ rest: Span<UInt8>, _ upTo: Int, now: UInt64, _ clock: inout MonotonicClock,
+        _ cipher: inout CipherBuffers, _ buffers: inout BufferPool
     ) -> Sent {
         let start = Int(exchange.record.head.start)
         let result = link(
             exchange.buffer, start..<(end ?? exchange.buffer.count),
             then: ByteScan.part(rest, 0, upTo), over: &upstream.link, &cipher, &buffers)
-        exchange.processing = Clock.monotonicNanoseconds() &- exchange.connectBegan
+        exchange.processing = clock.nanoseconds() &- exchange.connectBegan
         let limit = exchange.times.firstByte
         let mustArm = upstream.timer.move(to: limit == 0 ? 0 : now &+ UInt64(limit))
         return Sent(

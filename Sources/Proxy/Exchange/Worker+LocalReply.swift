@@ -22,9 +22,19 @@ extension Worker {
     /// Refuses a head that breaks HTTP and ends the connection.
     @inline(never)
     mutating func refuse(_ id: SlotID, _ problem: Malformed) {
+        refuse(id, problem, .plain)
+    }
+
+    /// Refuses the head of a stream, which may be a call's: its text says so although it was not parsed.
+    mutating func refuse(_ id: SlotID, _ problem: Malformed, ofStream head: Span<UInt8>) {
+        refuse(id, problem, Dialect(head: head))
+    }
+
+    @inline(never)
+    private mutating func refuse(_ id: SlotID, _ problem: Malformed, _ dialect: Dialect) {
         shard.add(.malformedRequests, 1)
         makeRequestID()
-        sendLocal(id, .malformed(problem), LocalFacts())
+        sendLocal(id, .malformed(problem), LocalFacts(dialect: dialect))
         observeUnmatched(id, LocalReply.malformed(problem), method: .other)
         if downstreams.contains(id) { end(downstream: id, .linger) }
     }

@@ -8,7 +8,10 @@ import Runtime
 extension Worker {
     /// Copies what the access log tells of the request, bounded, before filters change it.
     @inline(never)
-    mutating func keepStrings(_ slot: SlotID) { Self.keepStrings(requestHead, &exchanges[slot]) }
+    mutating func keepStrings(_ slot: SlotID) {
+        if trustsPeers { keepToldClient(slot) }
+        Self.keepStrings(requestHead, &exchanges[slot])
+    }
 
     private static func keepStrings(_ head: borrowing RequestHead, _ exchange: inout Exchange) {
         exchange.record.path = keep(head.path, 2048, head, &exchange.buffer)
@@ -99,7 +102,7 @@ extension Worker {
     }
 
     /// Writes a client's address into `client`.
-    private mutating func writeClient(_ peer: SocketAddress) {
+    mutating func writeClient(_ peer: SocketAddress) {
         client.removeAll()
         client.edit { peer.writeHost(into: &$0) }
     }
@@ -114,22 +117,6 @@ extension Worker {
         additionsClient = peer
         additionsAreSecure = isSecure
         additionsVersion = version
-    }
-
-    /// Goes on with what a trusted peer says of earlier hops; false when there is no room for it.
-    @inline(never)
-    private mutating func nameTrustedClient(
-        _ id: SlotID, _ parts: inout RequestAdditions.Parts
-    ) -> Bool {
-        let peer = downstreams[id].peer
-        let isSecure = downstreams[id].isTLS
-        guard
-            generations[current].snapshot.parameters[Int(decision.parameters)].trustedProxies
-                .contains(peer)
-        else { return true }
-        parts.remove(.forwarded)
-        writeClient(peer)
-        return requestHead.tell(client, isSecure: isSecure)
     }
 
     /// Writes a fresh identity into `requestID`.

@@ -118,10 +118,13 @@ extension Worker {
         let connection = downstreams[id].multiplexer
         guard cipher.multiplexers.contains(connection) else { return }
         if cipher.multiplexers[connection].session.isReceivingHead {
-            if downstreams[id].headTried == 0 {
+            // Each head has a time of its own, also where every read ends within one; the number is never 0.
+            let number = cipher.multiplexers[connection].session.headsBegun & 0x3FFF_FFFF
+            let head = Int32(bitPattern: number | 0x4000_0000)
+            if downstreams[id].headTried != head {
                 setDeadline(downstream: id, in: timeouts.requestHeaderMilliseconds)
             }
-            downstreams[id].headTried = 1
+            downstreams[id].headTried = head
         } else if downstreams[id].headTried != 0 {
             downstreams[id].headTried = 0
             armMultiplexing(downstream: id)
@@ -223,7 +226,8 @@ extension Worker {
             }
             goOnWithContent(id)
         case .incomplete: endStream(id, .cut)
-        case .malformed(let problem): refuse(id, problem)
+        case .malformed(let problem):
+            refuse(id, problem, ofStream: padded.extracting(0..<count))
         }
     }
 

@@ -33,6 +33,8 @@ struct PoolRequest: ~Copyable {
     var moved = (behind: Int.max, by: 0)
     /// Puts the client's name back into the answer.
     var restore: ModelNameRestore?
+    /// What the end of the answer says of how long it took, where the engine does.
+    var tail: AnswerTail?
     /// The last chunk is written and trailer lines follow.
     var isInTrailers = false
 

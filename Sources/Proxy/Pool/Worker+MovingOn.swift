@@ -52,12 +52,34 @@ extension Worker {
         return true
     }
 
+    // MARK: - What answers teach
+
+    /// Begins to read how long the answer, whose head is in `responseHead`, took its server; `rest` came behind the head.
+    mutating func beginTail(_ id: SlotID, _ rest: Span<UInt8>) {
+        let pooled = exchanges[id].poolRequest
+        guard responseHead.status == 200, responseHead.value(.contentEncoding) == nil,
+            poolRequests[pooled].path.tellsTimings,
+            let ledger = ledger(ofPool: poolRequests[pooled].pool), ledger.engine == .ollama
+        else { return }
+        poolRequests[pooled].tail = AnswerTail()
+        poolRequests[pooled].tail?.append(rest)
+    }
+
+    /// Looks at content of an answer to a request to a pool.
+    mutating func watchTail(_ id: SlotID, _ bytes: Span<UInt8>) {
+        let pooled = exchanges[id].poolRequest
+        poolRequests[pooled].tail?.append(bytes)
+    }
+
     /// The exchange ends: what it has of its pool goes back, by what its answer was.
     mutating func endPooled(_ id: SlotID) {
         let pooled = exchanges[id].poolRequest
         var result = LeaseResult.cancelled
         if let ledger = ledger(ofPool: poolRequests[pooled].pool), exchanges[id].firstByte != 0 {
             result = Self.result(ofStatus: Int(exchanges[id].status), engine: ledger.engine)
+            if case .done = result, let tail = poolRequests[pooled].tail {
+                result = .done(tail.timings)
+            }
         }
         leavePool(id, result)
         poolRequests.destroy(pooled)

@@ -12,13 +12,13 @@ extension Worker {
     /// Fields by which a client says how it is to be served; they go no further, nor do those that only a picker may set.
     private static var fairness: StaticString { "x-gateway-inference-fairness-id" }
     private static var objective: StaticString { "x-gateway-inference-objective" }
-    private static var session: StaticString { "x-session-token" }
+    static var sessionField: StaticString { "x-session-token" }
 
     /// Notes what the head in `requestHead` asks of the pick and takes the gateway's own fields out of it.
     mutating func takeWishes(_ pooled: SlotID) {
         let flow = requestHead.first(named: ByteScan.bytes(Self.fairness))
         if let flow { poolRequests[pooled].request.flow = PickingHash.of(requestHead.span(flow)) }
-        if let token = requestHead.first(named: ByteScan.bytes(Self.session)) {
+        if let token = requestHead.first(named: ByteScan.bytes(Self.sessionField)) {
             poolRequests[pooled].request.session = PickingHash.of(requestHead.span(token))
         }
         if let objective = requestHead.first(named: ByteScan.bytes(Self.objective)) {
@@ -128,6 +128,7 @@ extension Worker {
     mutating func begin(_ id: SlotID, _ lease: Lease) {
         let pooled = exchanges[id].poolRequest
         poolRequests[pooled].pick = .leased(lease)
+        if !renewsLeases { scheduleRenewal() }
         let row = clusters.row(
             ofEndpoint: lease.endpoint, cluster: exchanges[id].decision.clusterID)
         guard row >= 0, nameEndpoint(id, row) else {
@@ -168,6 +169,30 @@ extension Worker {
         } else {
             pick(id)
         }
+    }
+
+    // MARK: - Keeping
+
+    /// Leases of requests that run longer than leases last are renewed in time; those of a thread that has ended lapse.
+    private mutating func scheduleRenewal() {
+        var wait = UInt64(60_000)
+        for at in 0..<ledgers.count {
+            if let ledger = ledgers[at] { wait = min(wait, max(1, ledger.leaseMilliseconds / 4)) }
+        }
+        renewsLeases = true
+        timers.schedule(
+            Token(kind: TokenKind.leases, slot: 0, generation: 1), at: now &+ wait)
+    }
+
+    mutating func renewLeases() {
+        renewsLeases = false
+        for slot in 0..<poolRequests.highWater where poolRequests.isOccupied(slot) {
+            guard case .leased(let lease) = poolRequests[slot].pick,
+                let ledger = ledger(ofPool: poolRequests[slot].pool)
+            else { continue }
+            ledger.renew(lease.id, now: nowNanoseconds)
+        }
+        if poolRequests.count > 0 { scheduleRenewal() }
     }
 
     // MARK: - Giving back

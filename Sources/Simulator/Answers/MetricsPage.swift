@@ -21,7 +21,7 @@ struct MetricsPage: ~Copyable {
             page.addVLLM(node, catalog, wall: wall)
             page.end(&text)
         case .sglang:
-            var page = MetricsPage("sglang:", "model_name=\"\(name)\"")
+            var page = MetricsPage("sglang:", Self.sglangLabels(name))
             page.addSGLang(node, now: now)
             page.end(&text)
         case .llamaCpp:
@@ -29,6 +29,10 @@ struct MetricsPage: ~Copyable {
             page.addLlamaCpp(node)
             page.end(&text)
         }
+    }
+
+    private static func sglangLabels(_ name: String) -> String {
+        "engine_type=\"unified\",model_name=\"\(name)\",pp_rank=\"0\",tp_rank=\"0\""
     }
 
     private init(_ prefix: StaticString, _ labels: String) {
@@ -69,9 +73,12 @@ struct MetricsPage: ~Copyable {
         }
         describe("cache_config_info", "gauge")
         let blocks = node.runners.first?.cache.blockCount ?? 0
+        let caches = node.options.cachesPrefixes ? "True" : "False"
         series(
             "cache_config_info", "",
-            ",block_size=\"\(KVCache.blockTokens)\",num_gpu_blocks=\"\(blocks)\"")
+            ",block_size=\"\(node.options.sharedTokens)\",cache_dtype=\"auto\","
+                + "enable_prefix_caching=\"\(caches)\",gpu_memory_utilization=\"0.9\","
+                + "num_cpu_blocks=\"None\",num_gpu_blocks=\"\(blocks)\"")
         value(1)
         addAdapters(node, catalog, wall: wall)
         histogram("time_to_first_token_seconds", metrics.firstToken)
@@ -102,7 +109,7 @@ struct MetricsPage: ~Copyable {
         }
         let catalogNames = catalog.adapterNames
         describe("lora_requests_info", "gauge")
-        text.add(text: "vllm:lora_requests_info{max_lora=\"\(Node.adaptersMax)\",")
+        text.add(text: "vllm:lora_requests_info{max_lora=\"\(node.options.adaptersMax)\",")
         text.add(text: "running_lora_adapters=\"\(names(running))\",")
         text.add(text: "waiting_lora_adapters=\"\(names(waiting))\"}")
         value(Double(wall) / 1e9)
@@ -115,9 +122,11 @@ struct MetricsPage: ~Copyable {
         gauge("num_queue_reqs", Double(node.waitingCount))
         let cache = node.runners.first?.cache
         gauge("token_usage", cache?.usage ?? 0)
-        gauge("num_used_tokens", Double((cache?.usedCount ?? 0) * KVCache.blockTokens))
-        let queries = Double(metrics.cacheQueries)
-        gauge("cache_hit_rate", queries > 0 ? Double(metrics.cacheHits) / queries : 0)
+        let page = node.options.sharedTokens
+        gauge("num_used_tokens", Double((cache?.usedCount ?? 0) * page))
+        gauge("max_total_num_tokens", Double((cache?.blockCount ?? 0) * page))
+        // Of the last batch, not of all.
+        gauge("cache_hit_rate", metrics.lastHitRate)
         gauge("gen_throughput", Double(metrics.generatedTokens) / seconds)
         counter("prompt_tokens_total", metrics.promptTokens)
         counter("cached_tokens_total", metrics.cachedTokens)
@@ -126,7 +135,7 @@ struct MetricsPage: ~Copyable {
         describe("cache_config_info", "gauge")
         series(
             "cache_config_info", "",
-            ",page_size=\"\(KVCache.blockTokens)\",num_pages=\"\(cache?.blockCount ?? 0)\"")
+            ",page_size=\"\(page)\",num_pages=\"\(cache?.blockCount ?? 0)\"")
         value(1)
         histogram("time_to_first_token_seconds", metrics.firstToken)
         histogram("inter_token_latency_seconds", metrics.betweenTokens)
@@ -154,6 +163,9 @@ struct MetricsPage: ~Copyable {
         gauge(
             "predicted_tokens_seconds",
             decode > 0 ? Double(metrics.generatedTokens) / decode : 0)
+        // Builds of today have neither of these two any more.
+        gauge("kv_cache_usage_ratio", node.cacheUsage)
+        gauge("kv_cache_tokens", Double(node.heldTokens))
         gauge("requests_processing", Double(node.runningCount))
         gauge("requests_deferred", Double(node.waitingCount))
     }

@@ -143,8 +143,9 @@ enum OpenAIAnswer {
     private static func addUsage(
         _ job: borrowing Job, _ engine: Engine, to text: inout Text
     ) {
-        addUsage(job.promptTokens, job.generated, to: &text, isOpen: engine == .llamaCpp)
-        if engine == .llamaCpp {
+        // vLLM and SGLang tell it when they are started with a flag for it.
+        addUsage(job.promptTokens, job.generated, to: &text, isOpen: engine != .ollama)
+        if engine != .ollama {
             text.add(",\"prompt_tokens_details\":{\"cached_tokens\":")
             text.add(decimal: job.cachedTokens)
             text.add("}}")
@@ -164,7 +165,7 @@ enum OpenAIAnswer {
     }
 
     /// llama.cpp's own figures; `cache_n` was reused, `prompt_n` computed.
-    private static func addTimings(_ job: borrowing Job, to text: inout Text) {
+    static func addTimings(_ job: borrowing Job, to text: inout Text) {
         text.add(",\"timings\":{\"cache_n\":")
         text.add(decimal: job.cachedTokens)
         text.add(",\"prompt_n\":")

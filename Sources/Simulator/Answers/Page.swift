@@ -31,7 +31,9 @@ enum Page {
             let runner = node.runners[index]
             // While it is in use the end is an estimate.
             let left = runner.expiresAt.map { $0 - min(now, $0) } ?? runner.keepAlive.length
-            rows.append((wall + min(left, UInt64(Int64.max)), index))
+            // The list is read by the clock.
+            let real = Double(left) / node.options.timeScale
+            rows.append((wall + UInt64(min(real, 9.2e18)), index))
         }
         rows.sort { $0.expires > $1.expires }
         text.add("{\"models\":[")
@@ -112,24 +114,30 @@ enum Page {
     // MARK: - OpenAI
 
     static func addModels(
-        _ catalog: borrowing Catalog, _ options: borrowing SimulatorOptions, created: UInt64,
-        to text: inout Text
+        _ catalog: borrowing Catalog, _ node: borrowing Node, created: UInt64, to text: inout Text
     ) {
+        let options = node.options
         text.add("{\"object\":\"list\",\"data\":[")
         for index in catalog.models.indices {
             if index > 0 { text.add(",") }
-            addModel(catalog, model: index, adapter: nil, options, created: created, to: &text)
+            let status = options.isRouter ? node.status(of: index) : nil
+            addModel(
+                catalog, model: index, adapter: nil, options, status: status, created: created,
+                to: &text)
         }
         for index in catalog.adapters.indices {
             text.add(",")
-            addModel(catalog, model: 0, adapter: index, options, created: created, to: &text)
+            addModel(
+                catalog, model: 0, adapter: index, options, status: nil, created: created, to: &text
+            )
         }
         text.add("]}")
     }
 
     static func addModel(
         _ catalog: borrowing Catalog, model: Int, adapter: Int?,
-        _ options: borrowing SimulatorOptions, created: UInt64, to text: inout Text
+        _ options: borrowing SimulatorOptions, status: Node.ModelStatus?, created: UInt64,
+        to text: inout Text
     ) {
         let base = catalog.models[model]
         let name =
@@ -153,6 +161,11 @@ enum Page {
             text.add(",\"size\":")
             text.add(decimal: base.sizeBytes)
             text.add("}")
+            if let status {
+                text.add(",\"status\":{\"value\":\"")
+                text.add(text: status.rawValue)
+                text.add("\"}")
+            }
         case .vllm, .sglang:
             text.add(",\"root\":\"")
             text.add(escaped: name)
@@ -172,31 +185,40 @@ enum Page {
 
     // MARK: - llama.cpp
 
+    /// The slots of all models in memory, one model after the other.
     static func addSlots(
         _ node: borrowing Node, _ options: borrowing SimulatorOptions, to text: inout Text
     ) {
-        let running = node.runners.first?.running ?? []
         text.add("[")
-        for slot in 0..<options.slots {
-            if slot > 0 { text.add(",") }
-            text.add("{\"id\":")
-            text.add(decimal: slot)
-            text.add(",\"n_ctx\":")
-            text.add(decimal: options.contextTokens)
-            text.add(",\"is_processing\":")
-            text.add(slot < running.count ? "true" : "false")
-            if slot < running.count {
-                text.add(",\"n_prompt_tokens\":")
-                text.add(decimal: node.jobs[running[slot]].promptTokens)
-                text.add(",\"n_prompt_tokens_cache\":")
-                text.add(decimal: node.jobs[running[slot]].cachedTokens)
-                text.add(",\"next_token\":[{\"n_decoded\":")
-                text.add(decimal: node.jobs[running[slot]].generated)
-                text.add("}]")
+        var id = 0
+        for runner in node.runners {
+            for slot in 0..<options.slots {
+                if id > 0 { text.add(",") }
+                text.add("{\"id\":")
+                text.add(decimal: id)
+                text.add(",\"n_ctx\":")
+                text.add(decimal: runner.contextTokens)
+                let job = runner.running.first { node.jobs[$0].slot == slot }
+                text.add(",\"is_processing\":")
+                text.add(job == nil ? "false" : "true")
+                if let job { addWork(node.jobs[job], to: &text) }
+                text.add("}")
+                id += 1
             }
-            text.add("}")
         }
         text.add("]")
+    }
+
+    private static func addWork(_ job: borrowing Job, to text: inout Text) {
+        text.add(",\"n_prompt_tokens\":")
+        text.add(decimal: job.promptTokens)
+        text.add(",\"n_prompt_tokens_processed\":")
+        text.add(decimal: min(job.computedTokens, job.promptTokens) - job.cachedTokens)
+        text.add(",\"n_prompt_tokens_cache\":")
+        text.add(decimal: job.cachedTokens)
+        text.add(",\"next_token\":[{\"n_decoded\":")
+        text.add(decimal: job.generated)
+        text.add("}]")
     }
 
     static func addProperties(

@@ -1,5 +1,6 @@
 // Proves that ids stay with what they name through reloads, and that none is given twice.
 import Routing
+import Telemetry
 import Testing
 
 @testable import Control
@@ -85,7 +86,7 @@ import Testing
         #expect(names[rule.series].backend == "")
         #expect(names[rule.backends[0].series].backend == "default/ollama")
         let listener = compiled.table.ports[0].listeners[0].id
-        #expect(names.listener(listener) == "default/gw/http")
+        #expect(names.listener(listener) == SeriesLabels(gateway: "default/gw", listener: "http"))
     }
 
     @Test func `routes of one name and of two kinds are told apart`() {

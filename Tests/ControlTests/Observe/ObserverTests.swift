@@ -264,7 +264,7 @@ struct StatusRequestTests {
             ("http://user@127.0.0.1", nil),
         ] as [(String, [String]?)])
     func `an address or localhost can be asked`(url: String, addresses: [String]?) {
-        #expect(StatusRequest.place(url)?.addresses.map(\.description) == addresses)
+        #expect(AdminCall.place(url)?.addresses.map(\.description) == addresses)
     }
 
     @Test func `a running gateway gives its status`() throws {

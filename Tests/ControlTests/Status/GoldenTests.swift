@@ -159,8 +159,17 @@ import Testing
         ("listener", "Conflicted", "False", ["NoConflicts"]),
         ("listener", "Conflicted", "True", ["HostnameConflict", "ProtocolConflict"]),
         ("listener", "OverlappingTLSConfig", "True", ["OverlappingHostnames"]),
-        ("ListenerSet", "Accepted", "False", ["NotAllowed", "Invalid"]),
-        ("ListenerSet", "Programmed", "False", ["NotAllowed", "Invalid"]),
+        ("ListenerSet", "Accepted", "True", ["Accepted", "ListenersNotValid"]),
+        (
+            "ListenerSet", "Accepted", "False",
+            ["NotAllowed", "ParentNotAccepted", "ListenersNotValid", "Invalid"]
+        ),
+        ("ListenerSet", "Programmed", "True", ["Programmed"]),
+        (
+            "ListenerSet", "Programmed", "False",
+            ["NotAllowed", "ParentNotAccepted", "ListenersNotValid", "Invalid"]
+        ),
+        ("listener", "Programmed", "False", ["HostnameConflict", "ProtocolConflict"]),
         ("HTTPRoute", "Accepted", "True", ["Accepted"]),
         (
             "HTTPRoute", "Accepted", "False",

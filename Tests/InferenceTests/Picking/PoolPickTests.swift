@@ -388,10 +388,39 @@ import Testing
         #expect(told.endpoints[0].isChosen && !told.endpoints[1].isChosen)
         #expect(told.endpoints[0].scores[0] == 1 && told.endpoints[1].scores[0] == 0)
         #expect(told.endpoints[2].exclusion == .tried && told.endpoints[3].exclusion == .notReady)
-        #expect(pool.isAtRest && pool.decisionCount == 0)
+        #expect(pool.isAtRest && pool.decisionsMade == 0)
         for i in 0..<1_500 as Range<UInt64> { _ = pool.take(request(1), at: i) }
-        #expect(pool.decisionCount == 1_000)
-        #expect(pool.decision(0).at == 1_499 && pool.decision(999).at == 500)
+        #expect(pool.decisionsMade == 1_500)
+        let kept = [1_499, 500, 499, 1_500].map { pool.decision($0)?.decision.at }
+        #expect(kept == [1_499, 500, nil, nil])
+    }
+
+    @Test func `a decision keeps every endpoint as it was seen, and its lease knows the next best`() throws {
+        var pool = PoolState.make(.vllm, 4)
+        for id in 0..<4 as Range<UInt32> { pool.load(id, waiting: Int32(id), at: 1) }
+        pool.observe(3, EndpointObservation(observedAt: 2, isReady: false), now: 2)
+        let taken = pool.take(request(1), at: 3)
+        let lease = try #require(taken)
+        let first = pool.decision(0)
+        let told = try #require(first)
+        #expect(told.endpoints.map(\.endpoint) == [0, 1, 2, 3])
+        #expect(told.endpoints.map(\.isChosen) == [true, false, false, false])
+        #expect(told.endpoints[3].exclusion == .notReady)
+        #expect(told.endpoints[0].scores[0] == 1 && told.endpoints[2].scores[0] == 0)
+        #expect(told.endpoints[0].total == told.decision.total)
+        let kept = pool.story(of: lease.id)
+        let story = try #require(kept)
+        #expect(story.chosen.endpoint == 0 && story.runnerUp?.endpoint == 1)
+        pool.finished(lease.id, .cancelled, now: 4)
+        let gone = pool.story(of: lease.id)
+        #expect(gone.map(\.chosen.endpoint) == nil)
+        // What there is no more room for is told without its endpoints.
+        pool.setEndpoints((0..<100).map { PoolEndpoint(id: $0) }, now: 5)
+        for _ in 0..<100 { _ = pool.take(request(1), at: 6) }
+        let last = pool.decision(100)
+        #expect(last?.endpoints.count == 100)
+        let old = pool.decision(0)
+        #expect(old?.endpoints.isEmpty == true)
     }
 
     @Test func `a pool grows and shrinks and keeps what it knows`() {

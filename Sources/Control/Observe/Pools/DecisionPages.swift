@@ -3,7 +3,7 @@ import Inference
 import Kernel
 import Runtime
 
-/// `/decisions`: the last picks of every pool, the newest first, with what decided each.
+/// `/decisions`: the last picks of every pool, the newest first, with every candidate's scores and what decided.
 struct DecisionPages {
     /// The most picks of one pool that are shown.
     static let limit = 1_000
@@ -14,6 +14,8 @@ struct DecisionPages {
 
     private struct Pool: Encodable {
         var name: String
+        /// By scorer.
+        var weights: [String: Float]
         var decisions: [Row]
     }
 
@@ -34,6 +36,8 @@ struct DecisionPages {
         /// Blocks of the prompt that the endpoint probably held.
         var matchedBlocks: Int
         var waitedMilliseconds: Int
+        /// Absent where later picks have taken their place: about 8,000 are kept for a pool.
+        var endpoints: [CandidateReport]?
     }
 
     private let views: [PoolView]
@@ -54,20 +58,20 @@ struct DecisionPages {
                 pools: views.compactMap { view in
                     guard let ledger = view.ledger else { return nil }
                     let names = Self.names(view)
-                    let addresses = Dictionary(
-                        view.endpoints.map { ($0.endpoint.id, "\($0.endpoint.address)") }
-                    ) { first, _ in first }
+                    let addresses = view.addresses
                     return Pool(
-                        name: view.name,
+                        name: view.name, weights: ledger.profile.named,
                         decisions: ledger.decisions(limit: Self.limit).map {
-                            row($0, names, addresses)
+                            row($0, ledger.profile, names, addresses)
                         })
                 }))
     }
 
     private func row(
-        _ decision: Decision, _ names: [UInt64: String], _ addresses: [UInt32: String]
+        _ told: ToldDecision, _ profile: Profile, _ names: [UInt64: String],
+        _ addresses: [UInt32: String]
     ) -> Row {
+        let decision = told.decision
         let age = now &- min(now, decision.at / 1_000_000)
         return Row(
             at: UTC.text(Int64((wallMilliseconds &- age) / 1_000)),
@@ -75,7 +79,10 @@ struct DecisionPages {
             reason: "\(decision.reason)", isColdLoad: decision.isColdLoad,
             candidates: Int(decision.candidateCount), total: decision.total,
             matchedBlocks: Int(decision.matchedBlocks),
-            waitedMilliseconds: Int(decision.waitedMilliseconds))
+            waitedMilliseconds: Int(decision.waitedMilliseconds),
+            endpoints: told.endpoints.isEmpty
+                ? nil
+                : CandidateReport.all(told.endpoints, profile) { addresses[$0] ?? "\($0)" })
     }
 
     /// Names by their hashes: decisions keep hashes only.

@@ -1,0 +1,32 @@
+import Routing
+
+/// Filters in words, for people.
+enum FilterWords {
+    /// What a filter does, as a part of a sentence.
+    static func text(_ filter: FilterDescription) -> String {
+        switch filter {
+        case .requestHeaders(let modifier): "request headers: \(text(modifier))"
+        case .responseHeaders(let modifier): "answer headers: \(text(modifier))"
+        case .urlRewrite(let rewrite): text(rewrite)
+        case .requestRedirect(let redirect): "redirects with \(redirect.status)"
+        }
+    }
+
+    private static func text(_ modifier: HeaderModifier) -> String {
+        var parts = modifier.set.map { "sets \($0.name)" }
+        parts += modifier.add.map { "adds \($0.name)" }
+        parts += modifier.remove.map { "removes \($0)" }
+        return parts.joined(separator: ", ")
+    }
+
+    private static func text(_ rewrite: URLRewrite) -> String {
+        var parts: [String] = []
+        if let host = rewrite.hostname { parts.append("host becomes \(host)") }
+        switch rewrite.path {
+        case .replaceFull(let path)?: parts.append("path becomes \(path)")
+        case .replacePrefixMatch(let path)?: parts.append("the matched prefix becomes \(path)")
+        case nil: break
+        }
+        return parts.joined(separator: ", ")
+    }
+}
