@@ -20,7 +20,7 @@ import workloads  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 QUICK_SECONDS = 6
 # So often a disturbed run is made again.
-AGAIN = 0
+AGAIN = 1
 
 
 def arguments():
