@@ -5,13 +5,17 @@ import Glibc
 public struct Terminal: ~Copyable {
     private let before: termios
 
+    private init(before: termios) {
+        self.before = before
+    }
+
     /// Takes the terminal over; nil where standard input or output is none.
-    public init?() {
-        guard Self.isHere else { return nil }
+    public static func take() -> Terminal? {
+        guard isHere else { return nil }
         var settings = termios()
         // Sound: the settings live during the call.
         guard unsafe tcgetattr(STDIN_FILENO, &settings) == 0 else { return nil }
-        before = settings
+        let before = settings
         // Ctrl-C comes as a key, so that the window is always given back.
         settings.c_lflag &= ~tcflag_t(ICANON | ECHO | ISIG | IEXTEN)
         settings.c_iflag &= ~tcflag_t(IXON | ICRNL)
@@ -20,6 +24,7 @@ public struct Terminal: ~Copyable {
         settings.c_cc.6 = 0
         // Sound: as above.
         guard unsafe tcsetattr(STDIN_FILENO, TCSANOW, &settings) == 0 else { return nil }
+        return Terminal(before: before)
     }
 
     deinit {

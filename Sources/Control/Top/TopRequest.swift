@@ -34,7 +34,7 @@ public struct TopRequest: Sendable {
         } catch {
             return error.description
         }
-        guard let signals = try? SignalDescriptor(), let terminal = Terminal() else {
+        guard let signals = try? SignalDescriptor(), let terminal = Terminal.take() else {
             return "standard input and output are no terminal: use --once"
         }
         // The other screen, so that the terminal is as before in the end; no cursor.
