@@ -113,9 +113,12 @@ public struct Server: ~Copyable {
     private mutating func accept(_ index: Int, on loop: borrowing Loop) {
         guard index < listeners.count, !listeners[index].isPaused else { return }
         for _ in 0..<ServerSettings.acceptBatch {
-            if answers.connections.isFull, !makeRoom() { return pause(index, on: loop) }
+            let isFull = answers.connections.isFull
+            let leaver = isFull ? dispensable() : .none
+            if isFull, leaver == .none { return pause(index, on: loop) }
             switch listeners[index].socket.accept() {
             case .accepted(let fd, let peer):
+                if leaver != .none { answers.remove(leaver) }
                 take(Socket(adopting: fd), listeners[index].tag, peer, on: loop)
             case .aborted:
                 continue
@@ -127,11 +130,12 @@ public struct Server: ~Copyable {
         }
     }
 
-    /// Closes the connection whose time is up first among those that owe us a request; false when there is none.
+    /// The connection whose time is up first among those that owe us a request, which makes room for the next one; none
+    /// when there is no such.
     ///
     /// So a client that opens connections and says nothing, or says it slowly, keeps nobody else out.
-    private mutating func makeRoom() -> Bool {
-        guard answers.settings.makesRoom else { return false }
+    private func dispensable() -> SlotID {
+        guard answers.settings.makesRoom else { return .none }
         var first = SlotID.none
         var due = UInt64.max
         for slot in 0..<answers.connections.highWater where answers.connections.isOccupied(slot) {
@@ -141,9 +145,7 @@ public struct Server: ~Copyable {
                 first = answers.connections.id(of: slot)
             }
         }
-        if first == .none { return false }
-        answers.remove(first)
-        return true
+        return first
     }
 
     private mutating func take(
