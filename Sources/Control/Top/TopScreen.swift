@@ -71,19 +71,20 @@ struct TopScreen {
 
     private var endpoints: [[String]] {
         now.endpoints.pools.flatMap { pool in
-            pool.endpoints.map { endpoint in
-                let isEjected = (endpoint.ejectedForMilliseconds ?? 0) > 0
-                return [
-                    endpoint.address, pool.name, endpoint.engine,
-                    isEjected ? "ejected" : endpoint.state,
-                    endpoint.inFlight.map { "\($0)" } ?? "-",
-                    endpoint.running.map(Self.number) ?? "-",
-                    endpoint.waiting.map(Self.number) ?? "-",
-                    endpoint.kvUsage.map { "\(Int(($0 * 100).rounded()))%" } ?? "-",
-                    "\(endpoint.resident?.count ?? 0)\((endpoint.loading ?? 0) > 0 ? "+\(endpoint.loading ?? 0)" : "")",
-                ]
-            }
+            pool.endpoints.map { endpoint in Self.cells(endpoint, of: pool.name) }
         }
+    }
+
+    private static func cells(_ endpoint: TopSample.Endpoints.Endpoint, of pool: String) -> [String] {
+        let isEjected = (endpoint.ejectedForMilliseconds ?? 0) > 0
+        let loading = endpoint.loading ?? 0
+        let usage: String = endpoint.kvUsage.map { "\(Int(($0 * 100).rounded()))%" } ?? "-"
+        let models = "\(endpoint.resident?.count ?? 0)" + (loading > 0 ? "+\(loading)" : "")
+        return [
+            endpoint.address, pool, endpoint.engine, isEjected ? "ejected" : endpoint.state,
+            endpoint.inFlight.map { "\($0)" } ?? "-", endpoint.running.map(number) ?? "-",
+            endpoint.waiting.map(number) ?? "-", usage, models,
+        ]
     }
 
     private var models: [[String]] {
