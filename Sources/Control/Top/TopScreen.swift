@@ -75,16 +75,28 @@ struct TopScreen {
         }
     }
 
-    private static func cells(_ endpoint: TopSample.Endpoints.Endpoint, of pool: String) -> [String] {
+    private static func cells(
+        _ endpoint: TopSample.Endpoints.Endpoint, of pool: String
+    ) -> [String] {
         let isEjected = (endpoint.ejectedForMilliseconds ?? 0) > 0
         let loading = endpoint.loading ?? 0
-        let usage: String = endpoint.kvUsage.map { "\(Int(($0 * 100).rounded()))%" } ?? "-"
-        let models = "\(endpoint.resident?.count ?? 0)" + (loading > 0 ? "+\(loading)" : "")
+        var models = String(endpoint.resident?.count ?? 0)
+        if loading > 0 { models += "+" + String(loading) }
         return [
             endpoint.address, pool, endpoint.engine, isEjected ? "ejected" : endpoint.state,
-            endpoint.inFlight.map { "\($0)" } ?? "-", endpoint.running.map(number) ?? "-",
-            endpoint.waiting.map(number) ?? "-", usage, models,
+            cell(endpoint.inFlight.map(Double.init)), cell(endpoint.running),
+            cell(endpoint.waiting), share(endpoint.kvUsage), models,
         ]
+    }
+
+    private static func cell(_ value: Double?) -> String {
+        guard let value else { return "-" }
+        return number(value)
+    }
+
+    private static func share(_ value: Double?) -> String {
+        guard let value else { return "-" }
+        return String(Int((value * 100).rounded())) + "%"
     }
 
     private var models: [[String]] {
