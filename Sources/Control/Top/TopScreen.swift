@@ -100,17 +100,16 @@ struct TopScreen {
     }
 
     private var models: [[String]] {
-        var seen: Set<String> = []
-        return now.endpoints.pools.flatMap(\.endpoints).flatMap { endpoint in
-            (endpoint.resident ?? []).filter { seen.insert("\(endpoint.address) \($0.name)").inserted }
-                .map { model in
-                    [
-                        model.name, endpoint.address,
-                        model.vramBytes.map { Self.bytes($0) } ?? "-",
-                        model.until ?? model.state ?? "-",
-                    ]
-                }
-        }.sorted { $0[0] == $1[0] ? $0[1] < $1[1] : $0[0] < $1[0] }
+        var seen: Set<[String]> = []
+        var rows: [[String]] = []
+        for endpoint in now.endpoints.pools.flatMap(\.endpoints) {
+            for model in endpoint.resident ?? [] {
+                guard seen.insert([endpoint.address, model.name]).inserted else { continue }
+                let memory: String = model.vramBytes.map { Self.bytes($0) } ?? "-"
+                rows.append([model.name, endpoint.address, memory, model.until ?? model.state ?? "-"])
+            }
+        }
+        return rows.sorted { ($0[0], $0[1]) < ($1[0], $1[1]) }
     }
 
     // MARK: - Numbers
