@@ -76,10 +76,10 @@ def test_a_live_terminal(end):
             wait_until(lambda: screen.read(0.1).count(b"\x1b[H") >= 3, 20, what="three pictures")
             assert b"\x1b[?1049h" in screen.output and b"default/route" in screen.output
             screen.output = b""
-            screen.resize(40, 5)
+            screen.resize(40, 4)
             wait_until(lambda: b"more lines" in screen.read(0.1), 10, what="a smaller picture")
             picture = screen.output.rsplit(b"\x1b[H", 1)[1]
-            assert all(len(line.replace(b"\x1b[K", b"").replace(b"\x1b[J", b"").decode()) <= 40 for line in picture.split(b"\r\n"))
+            assert all(len(line.strip(b"\r").replace(b"\x1b[K", b"").replace(b"\x1b[J", b"").decode()) <= 40 for line in picture.split(b"\r\n"))
             if end == "SIGTERM":
                 screen.process.terminate()
             else:
