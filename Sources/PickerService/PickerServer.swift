@@ -43,6 +43,7 @@ struct PickerServer: ~Copyable {
     var now: UInt64
     var nowNanoseconds: UInt64
     private var nextReview: UInt64 = 0
+    private var renewsAt: UInt64 = 0
 
     var listeners = UniqueArray<ListenSocket>()
     var connections: Slab<GatewayConnection>
@@ -170,6 +171,7 @@ struct PickerServer: ~Copyable {
         if isDraining { drain() }
         if now < nextReview { return }
         nextReview = now &+ Self.reviewMilliseconds
+        if now >= renewsAt { renewLeases() }
         for slot in 0..<calls.highWater where calls.isOccupied(slot) {
             if calls[slot].overSince != 0 {
                 if now &- calls[slot].overSince <= Self.lingerMilliseconds { continue }
@@ -180,6 +182,19 @@ struct PickerServer: ~Copyable {
                 end(calls.id(of: slot), .deadlineExceeded)
             }
         }
+    }
+
+    /// Leases of calls that run longer than leases last are renewed in time.
+    private mutating func renewLeases() {
+        renewsAt = now &+ 60_000
+        for slot in 0..<calls.highWater where calls.isOccupied(slot) {
+            guard case .leased(let lease) = calls[slot].pick, let ledger = calls[slot].ledger else {
+                continue
+            }
+            ledger.renew(lease.id, now: nowNanoseconds)
+            renewsAt = min(renewsAt, now &+ ledger.leaseMilliseconds / 4)
+        }
+        if let ledger { renewsAt = min(renewsAt, now &+ ledger.leaseMilliseconds / 4) }
     }
 
     /// No new connections, then no new calls, then the end: when all calls have ended or time is up.

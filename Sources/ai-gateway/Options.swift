@@ -11,7 +11,7 @@ struct AIGateway: ParsableCommand {
             Try it:  ai-gateway check routes/    then    ai-gateway run routes/ --bind-port 80=8080
             """,
         subcommands: [
-            RunCommand.self, CheckCommand.self, ExplainCommand.self, StatusCommand.self,
+            RunCommand.self, CheckCommand.self, ExplainCommand.self, StatusCommand.self, TopCommand.self,
             PickerCommand.self, VersionCommand.self,
         ])
 }

@@ -310,7 +310,7 @@ def test_a_picker_whose_pool_goes_and_comes_back(proxy, three):
     pool, pod = docs.pool(three)
     with picking(proxy, [pool, pod]) as service, proxy.client() as client:
         service.write("main.yaml", [pod])
-        wait_until(lambda: not proxy.has_picker(), 5)
+        wait_until(lambda: not proxy.has_picker(), 20)
         assert client.request("POST", CHAT, JSON, chat("x")).status >= 500
         assert not any(r.method == "POST" for o in three for r in o.requests)
         service.write("main.yaml", [pool, pod])

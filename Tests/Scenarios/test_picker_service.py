@@ -298,6 +298,20 @@ def test_a_request_counts_where_it_was_served(three):
                 assert call.next().kind == "response_headers"
 
 
+def test_a_long_call_keeps_its_lease(three, monkeypatch):
+    """An answer that takes longer than leases last counts until the call ends."""
+    monkeypatch.setenv("AI_GATEWAY_LEASE_MILLISECONDS", "4000")
+    with PickerService(docs.pool(three)) as service:
+        with service.call() as call:
+            call.headers(GET, ends=True)
+            told = call.endpoint()
+            end = time.monotonic() + 7
+            while time.monotonic() < end:
+                assert service.in_flight()[told] == 1
+                time.sleep(0.2)
+        wait_until(lambda: not any(service.in_flight().values()), 3)
+
+
 # -- refusals
 
 @pytest.mark.parametrize("headers,body,status,words", [
