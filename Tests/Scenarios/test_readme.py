@@ -33,8 +33,10 @@ class Kept:
 
     def __init__(self, command):
         self.lines = []
+        # As from a terminal: a runner in the background ignores SIGINT, and what it starts could not heed it.
         self.process = subprocess.Popen(["bash", "-c", "exec " + command], cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True).start()
 
     def text(self):
