@@ -3,6 +3,7 @@ import Inference
 import Kernel
 import Routing
 import Runtime
+import TLS
 import Telemetry
 
 /// The sockets of one place, which share an id in the table.
@@ -110,7 +111,8 @@ extension Compiled {
                     isUsable = false
                     problems.append(
                         ConfigProblem(
-                            reason: "InvalidCACertificateRef",
+                            reason: error.reason == .trustUnusable
+                                ? "InvalidCACertificateRef" : "InvalidClientCertificateRef",
                             message: "\(blueprint.key): its TLS cannot be set up: \(error)"))
                 }
             }
@@ -130,6 +132,7 @@ extension Compiled {
             }
             clusters.append(cluster)
         }
+        clients.keep(blueprints.compactMap(\.blueprint.tls))
         return (clusters, pools, problems)
     }
 

@@ -85,6 +85,12 @@ private struct Compiler {
     private var certificates: [TLSCertificateSet] = []
     private var rules: [RuleDescription] = []
     private var clusterIDs: [UInt32]
+    /// What the Gateway whose listener is described shows to backends that ask.
+    private var clientCertificate: CertificateMaterial?
+    /// Clusters that show a Gateway's certificate, by id, each with the one in `Resolution.clusters` that it is of.
+    private var presenting: [UInt32: (number: Int, blueprint: ClusterBlueprint)] = [:]
+    /// In `Resolution.clusters`: those that some Gateway leads to without a certificate.
+    private var anonymous: Set<Int> = []
 
     init(_ resolution: Resolution, _ identities: Identities) {
         self.resolution = resolution
@@ -181,8 +187,11 @@ private struct Compiler {
     }
 
     private func blueprints() -> [(id: UInt32, blueprint: ClusterBlueprint)] {
-        zip(clusterIDs, resolution.clusters).sorted { $0.0 < $1.0 }
-            .map { (id: $0.0, blueprint: $0.1) }
+        let unused = Set(presenting.values.map(\.number)).subtracting(anonymous)
+        let own = resolution.clusters.indices.filter { !unused.contains($0) }
+            .map { (id: clusterIDs[$0], blueprint: resolution.clusters[$0]) }
+        return (own + presenting.map { (id: $0.key, blueprint: $0.value.blueprint) })
+            .sorted { $0.id < $1.id }
     }
 
     private func dnsNames(_ clusters: [ClusterBlueprint]) -> [DNSNameWanted] {
@@ -203,6 +212,7 @@ private struct Compiler {
         _ number: Int, _ gateway: ResolvedGateway
     ) -> ListenerDescription {
         let listener = resolution.listeners[number]
+        clientCertificate = gateway.clientCertificate
         let id = identities.listener(listener, of: gateway.name)
         var description = ListenerDescription(
             id: id, hostname: listener.hostname, isTLS: listener.isTLS,
@@ -303,12 +313,25 @@ private struct Compiler {
         return ref.port.map { "\(name):\($0)" } ?? name
     }
 
-    private func target(_ outcome: BackendResolver.Outcome) -> BackendTarget {
+    private mutating func target(_ outcome: BackendResolver.Outcome) -> BackendTarget {
         switch outcome {
-        case .cluster(let number): .cluster(clusterIDs[number])
+        case .cluster(let number): .cluster(cluster(number))
         case .withoutEndpoints: .status(503)
         case .invalid: .status(500)
         }
+    }
+
+    /// The id of a cluster, as the Gateway whose listener is described connects to it.
+    private mutating func cluster(_ number: Int) -> UInt32 {
+        var blueprint = resolution.clusters[number]
+        guard let clientCertificate, blueprint.tls != nil else {
+            anonymous.insert(number)
+            return clusterIDs[number]
+        }
+        blueprint.tls?.clientCertificate = clientCertificate
+        let id = identities.cluster(blueprint.identity)
+        presenting[id] = (number, blueprint)
+        return id
     }
 
     private func timeout(_ text: String?) -> UInt32 {

@@ -11,14 +11,28 @@ public struct TLSClientCache: Sendable {
         return tls.authorities.isEmpty ? .system : .certificates(tls.authorities)
     }
 
+    private func certificate(
+        _ material: CertificateMaterial?
+    ) throws(TLSError) -> TLSCertificate? {
+        guard let material else { return nil }
+        return try TLSCertificate(chainPEM: material.chainPEM, keyPEM: material.keyPEM)
+    }
+
+    /// Forgets all but the settings that are in use.
+    mutating func keep(_ used: some Sequence<ClusterBlueprint.TLS>) {
+        let used = Set(used)
+        known = known.filter { used.contains($0.key) }
+    }
+
     mutating func configuration(
         _ tls: ClusterBlueprint.TLS
     ) -> Result<TLSClientConfiguration, TLSError> {
         if let configuration = known[tls] { return .success(configuration) }
         do throws(TLSError) {
             let configuration = try TLSClientConfiguration(
-                trust: trust(tls),
-                applicationProtocols: tls.applicationProtocols, resumableSessionsMax: 64)
+                trust: trust(tls), subjectNames: tls.subjectNames,
+                applicationProtocols: tls.applicationProtocols,
+                clientCertificate: certificate(tls.clientCertificate), resumableSessionsMax: 64)
             known[tls] = configuration
             return .success(configuration)
         } catch {

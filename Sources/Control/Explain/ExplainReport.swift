@@ -33,6 +33,8 @@ struct ExplainReport: Codable, Equatable, Sendable {
         var target: String?
         /// `http`, `https`, `h2c` or `http2`.
         var `protocol`: String?
+        /// How TLS is spoken with it: the name that is asked for, what is trusted, and who says so.
+        var tls: String?
         /// What filters of the rule and of the backend do, each as a part of a sentence.
         var filters: [String] = []
         /// What goes to it: `POST /api/chat`, and its Host.
@@ -142,6 +144,7 @@ extension ExplainReport {
         func line(_ name: String, _ value: String?) {
             if let value { lines.append("  " + StatusText.pad(name, 9) + value) }
         }
+        line("tls", backend.tls)
         for filter in backend.filters { line("filter", filter) }
         if let request = backend.requestLine {
             line("sends", backend.host.map { "\(request), host \($0)" } ?? request)

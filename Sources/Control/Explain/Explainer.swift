@@ -339,11 +339,13 @@ struct Explainer {
             backend.answer = ExplainReport.Answer(
                 status: Int(status),
                 reason: status == 503
-                    ? "no_endpoint: it has no endpoint that is ready"
+                    ? "no_endpoint: " + (closing(backend.name) ?? "it has no endpoint that is ready")
                     : "no_backend: the reference does not resolve; ai-gateway check says why")
         case .cluster(let id):
             guard let cluster = clusters.first(where: { $0.id == id }) else { return }
-            backend.target = compiled.blueprints.first { $0.id == id }?.blueprint.key
+            let blueprint = compiled.blueprints.first { $0.id == id }?.blueprint
+            backend.target = blueprint?.key
+            backend.tls = blueprint?.sealing
             backend.protocol = "\(cluster.protocol)"
             if cluster.endpoints.isEmpty {
                 backend.answer = ExplainReport.Answer(
@@ -356,6 +358,18 @@ struct Explainer {
                 }
             }
         }
+    }
+
+    /// Why a policy closes a Service's port, by its name in metrics; nil where none does.
+    private func closing(_ name: String) -> String? {
+        let parts = name.split(separator: ":").map(String.init)
+        guard parts.count == 2, let number = Int(parts[1]),
+            let service = resolution.index.services.first(where: { $0.key.description == parts[0] }),
+            let port = (service.value.resource.spec.ports ?? []).first(where: { $0.port == number }),
+            let policy = resolution.index.tlsPolicies.policy(of: service.key, port),
+            policy.tls == nil
+        else { return nil }
+        return policy.closing(port.place(of: service.value))
     }
 
     private func shown(_ endpoint: EndpointDescription) -> String {

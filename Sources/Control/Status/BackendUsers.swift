@@ -1,4 +1,4 @@
-/// Which Gateways lead to a backend, by way of the routes attached to them.
+/// Which Gateways lead to a backend, by way of the routes attached to them, and of pools' pickers.
 struct BackendUsers {
     private var services: [NamespacedName: Set<Int>] = [:]
     private var pools: [PoolName: [Int: Bool]] = [:]
@@ -20,8 +20,7 @@ struct BackendUsers {
                     parents.append((gateway, parent.rejected == nil))
                 }
             }
-            for ref in entry.rules.flatMap({ $0.http.backendRefs ?? [] }) {
-                let object = ref.object
+            for object in entry.rules.flatMap(Self.backends) {
                 let name = NamespacedName(object.namespace ?? namespace, object.name)
                 switch (object.effectiveGroup, object.effectiveKind) {
                 case (Groups.core, Service.kind):
@@ -36,6 +35,20 @@ struct BackendUsers {
                 }
             }
         }
+        for (name, pool) in resolution.index.pools {
+            guard let users = pools[name], let (picker, _) = pool.resource.spec.picker,
+                picker.effectiveKind == Service.kind
+            else { continue }
+            services[NamespacedName(name.name.namespace, picker.name), default: []]
+                .formUnion(users.keys)
+        }
+    }
+
+    /// What a rule sends requests to: its backends and those of mirrors.
+    private static func backends(of rule: RouteRule) -> [BackendObjectReference] {
+        let refs = rule.http.backendRefs ?? []
+        let filters = (rule.http.filters ?? []) + refs.flatMap { $0.filters ?? [] }
+        return refs.map(\.object) + filters.compactMap(\.requestMirror?.backendRef)
     }
 
     func gateways(ofService name: NamespacedName) -> Set<Int> { services[name] ?? [] }

@@ -2,8 +2,9 @@
 enum Features {
     /// By name.
     static let supported = [
+        "BackendTLSPolicy", "BackendTLSPolicySANValidation",
         "GRPCRoute", "GRPCRouteNamedRouteRule", "GRPCRouteRequestHeaderModifier", "Gateway",
-        "GatewayAddressEmpty", "GatewayHTTPListenerIsolation",
+        "GatewayAddressEmpty", "GatewayBackendClientCertificate", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "GatewayStaticAddresses", "HTTPRoute", "HTTPRoute303RedirectStatusCode",
         "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",

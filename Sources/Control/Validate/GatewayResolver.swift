@@ -209,11 +209,7 @@ struct GatewayResolver {
             ref, from: source(of: gateway), at: path, reason: "InvalidClientCertificateRef")
         switch outcome {
         case .refused(let finding): gateway.unresolved.append(finding)
-        case .material:
-            gateway.unresolved.append(
-                Finding(
-                    "InvalidClientCertificateRef", at: path,
-                    "client certificates for backends are not supported yet"))
+        case .material(let material, _): gateway.clientCertificate = material
         }
     }
 

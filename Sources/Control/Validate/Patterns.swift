@@ -35,6 +35,14 @@ enum Patterns {
         return isSubdomain(text)
     }
 
+    /// `AbsoluteURI`: a scheme, `://` and more, at most 253 characters.
+    static func isAbsoluteURI(_ text: String) -> Bool {
+        guard text.utf8.count <= 253, let colon = text.utf8.firstIndex(of: 58) else { return false }
+        let scheme = text.utf8[..<colon]
+        return !scheme.isEmpty && text[colon...].hasPrefix("://")
+            && !scheme.contains { $0 == 47 || $0 == 63 || $0 == 35 }
+    }
+
     /// `Group`: empty, or a subdomain.
     static func isGroup(_ text: String) -> Bool { text.isEmpty || isSubdomain(text) }
 

@@ -21,6 +21,8 @@ struct ResolvedGateway: Sendable {
     var parameters = Parameters()
     /// How endpoints of its pools are picked.
     var picker = PickerSettings()
+    /// Shown to backends that ask for one over TLS.
+    var clientCertificate: CertificateMaterial?
 
     var name: NamespacedName { entry.name }
 }

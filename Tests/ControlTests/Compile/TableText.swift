@@ -64,6 +64,9 @@ enum TableText {
                     + (blueprint.tls.map { " TLS to \($0.serverName) \($0.applicationProtocols)" }
                         ?? "")
                     + (blueprint.tls?.isUnverified ?? false ? " unverified" : "")
+                    + (blueprint.tls?.subjectNames ?? []).map { " or \($0)" }.joined()
+                    + (blueprint.tls?.clientCertificate.map { " showing \($0.secret)" } ?? "")
+                    + (blueprint.policy.map { " by policy \($0)" } ?? "")
                     + (blueprint.isModelServer ? " model server" : "")
                     + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
             if let pool = blueprint.pool {

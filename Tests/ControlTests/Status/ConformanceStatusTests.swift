@@ -12,7 +12,6 @@ import Testing
         "GatewayFrontendClientCertificateValidationInsecureFallback": "clients' certificates",
         "GatewayFrontendInvalidDefaultClientCertificateValidation": "clients' certificates",
         "GatewayInvalidFrontendClientCertificateValidation": "clients' certificates",
-        "GatewayTLSBackendClientCertificate": "BackendTLSPolicy",
         "HTTPRouteCORS": "CORS",
         "HTTPRouteRequestMirror": "RequestMirror",
         "HTTPRouteRequestMultipleMirrors": "RequestMirror",
@@ -34,7 +33,7 @@ import Testing
     }()
 
     private static let prefixes = [
-        "Gateway", "HTTPRoute", "GRPC", "TLSRoute", "TCPRoute", "UDPRoute",
+        "BackendTLSPolicy", "Gateway", "HTTPRoute", "GRPC", "TLSRoute", "TCPRoute", "UDPRoute",
     ]
 
     static let cases: [URL] = {
@@ -134,6 +133,16 @@ import Testing
                 data: {tls.crt: \(Documents.certificate), tls.key: \(Documents.key)}
                 """
         }
+        for name in ["tls-checks-ca-certificate", "mismatch-ca-certificate"] {
+            text += """
+
+                ---
+                apiVersion: v1
+                kind: ConfigMap
+                metadata: {name: \(name), namespace: \(infra)}
+                binaryData: {ca.crt: \(Documents.base64(Documents.authority))}
+                """
+        }
         return text
     }
 }
@@ -165,6 +174,8 @@ private struct StatusJudge {
         }
         if kind.hasSuffix("Route") {
             judgeRoute(entry, object)
+        } else if let ancestor = entry["ancestor"] as? String {
+            judgePolicy(entry, object, at: ancestor)
         } else {
             compare(entry["conditions"], object.status.conditions ?? [], "\(kind) \(name)")
             if kind == "Gateway" { judgeGateway(entry, object) }
@@ -217,6 +228,22 @@ private struct StatusJudge {
                 failures.append("the parentRef is not whole")
             }
             compare(entry["conditions"], parent.conditions, "\(object.reference) at \(wanted)")
+        }
+    }
+
+    private mutating func judgePolicy(
+        _ entry: [String: Any], _ object: ObjectStatus, at wanted: String
+    ) {
+        let found = (object.status.ancestors ?? []).filter {
+            "\($0.ancestorRef.namespace ?? "")/\($0.ancestorRef.name)" == wanted
+        }
+        if found.isEmpty { failures.append("\(object.reference): no ancestor \(wanted)") }
+        for ancestor in found {
+            if ancestor.controllerName != GatewayClass.ownController {
+                failures.append("another controller")
+            }
+            compare(
+                entry["conditions"], ancestor.conditions, "\(object.reference) at \(wanted)")
         }
     }
 

@@ -201,7 +201,13 @@ import Testing
         ("TCPRoute", "ResolvedRefs", "False", ["BackendNotFound"]),
         ("UDPRoute", "Accepted", "False", ["NotAllowedByListeners"]),
         ("UDPRoute", "ResolvedRefs", "False", ["UnsupportedProtocol"]),
-        ("BackendTLSPolicy", "Accepted", "False", ["Invalid", "TargetNotFound"]),
+        ("BackendTLSPolicy", "Accepted", "True", ["Accepted"]),
+        (
+            "BackendTLSPolicy", "Accepted", "False",
+            ["Conflicted", "Invalid", "TargetNotFound", "NoValidCACertificate"]
+        ),
+        ("BackendTLSPolicy", "ResolvedRefs", "True", ["ResolvedRefs"]),
+        ("BackendTLSPolicy", "ResolvedRefs", "False", ["InvalidCACertificateRef", "InvalidKind"]),
         ("InferencePool", "Accepted", "True", ["Accepted"]),
         ("InferencePool", "Accepted", "False", ["HTTPRouteNotAccepted"]),
         ("InferencePool", "ResolvedRefs", "True", ["ResolvedRefs"]),
