@@ -136,7 +136,7 @@ private struct TLSPolicyReader {
                 policy.rejected.append(
                     Finding(
                         "NoValidCACertificate", at: path,
-                        "there is no CA certificate to trust, so nothing is sent"))
+                        "there is no CA certificate to trust"))
             }
         } else if validation.wellKnownCACertificates != "System" {
             policy.rejected.append(
