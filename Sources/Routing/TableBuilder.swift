@@ -41,6 +41,7 @@ public struct TableBuilder {
     private var switches: [SwitchRow] = []
     private var steps: [FilterStep] = []
     private var redirects: [RedirectRow] = []
+    private var retries: [RetryRule] = []
     private var backends: [BackendRow] = []
     private var patterns: [Pattern] = []
     private var patternIndexes: [String: Int32] = [:]
@@ -96,6 +97,7 @@ public struct TableBuilder {
             switches: RigidArray(capacity: switches.count, copying: switches),
             steps: RigidArray(capacity: steps.count, copying: steps),
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
+            retries: RigidArray(capacity: retries.count, copying: retries),
             indexes: indexes.build(),
             prefixes: prefixes.build(),
             arena: arena.build(),
@@ -339,12 +341,19 @@ public struct TableBuilder {
             sum = sum &+ min(backend.weight, backendWeightMax)
             backends.append(row(backend, weightUpTo: sum))
         }
+        var flags = compiled.flags
+        if rule.editsAnswers { flags.insert(.responseFilters) }
+        var retry = Int32(-1)
+        if let asked = rule.retry {
+            flags.insert(.retries)
+            retry = Int32(retries.count)
+            retries.append(asked)
+        }
         return RuleRow(
             id: rule.id, series: rule.series,
             requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
-            backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds,
-            flags: rule.editsAnswers ? compiled.flags.union(.responseFilters) : compiled.flags,
-            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1,
+            backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds, flags: flags,
+            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response)
     }

@@ -283,6 +283,7 @@ private struct Compiler {
             hasFailedFilter: !resolved.findings.isEmpty, series: identities.series(labels))
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
+        description.retry = retry(rule.retry)
         description.filters = FilterCompiler.filters(rule.filters)
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
@@ -313,6 +314,16 @@ private struct Compiler {
 
     private func timeout(_ text: String?) -> UInt32 {
         text.flatMap { GatewayDuration($0) }?.clampedMilliseconds ?? 0
+    }
+
+    private func retry(_ retry: HTTPRouteRetry?) -> RetryRule? {
+        retry.map {
+            RetryRule(
+                attempts: $0.attempts,
+                backoffMilliseconds: $0.backoff.flatMap { GatewayDuration($0) }?
+                    .clampedMilliseconds,
+                statuses: $0.codes ?? [])
+        }
     }
 
     // MARK: - Matches

@@ -86,6 +86,8 @@ struct ExplainReport: Codable, Equatable, Sendable {
     /// `namespace/gateway/listener`.
     var listener: String?
     var route: Route?
+    /// When the rule has a request sent again, as a part of a sentence.
+    var retry: String?
     /// Where the gateway answers itself.
     var answer: Answer?
     var backends: [Backend] = []
@@ -112,6 +114,7 @@ extension ExplainReport {
             line("route", "\(route.kind) \(route.name), rule \(route.rule), match \(route.matchIndex)")
             line("because", route.asks.joined(separator: ", "))
         }
+        line("retries", retry)
         if let answer { line("answer", Self.text(answer)) }
         for backend in backends { lines += text(backend) }
         if !nearMisses.isEmpty {

@@ -34,8 +34,10 @@ struct RuleResolver {
             guard let filters = ref.filters, !filters.isEmpty else { continue }
             check(filters, at: path + ".backendRefs[\(number)].filters")
         }
-        if rule.retry != nil {
-            unsupported(path + ".retry", "retries by route are not supported yet")
+        if let attempts = rule.retry?.attempts, !(0...RetryRule.attemptsMax).contains(attempts) {
+            unsupported(
+                path + ".retry.attempts",
+                "\(attempts) retries cannot be had; use 0 to \(RetryRule.attemptsMax)")
         }
         if rule.sessionPersistence != nil {
             unsupported(path + ".sessionPersistence", "session persistence is not supported yet")

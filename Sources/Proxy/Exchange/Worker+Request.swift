@@ -30,8 +30,10 @@ extension Worker {
             return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
-            applyRequestFilters()
+        if !decision.flags.isDisjoint(
+            with: [.requestFilters, .redirect, .failedFilter, .retries])
+        {
+            applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
             return Begun(used: beginPooled(slot, rest))
@@ -120,7 +122,8 @@ extension Worker {
     }
 
     @inline(never)
-    private mutating func applyRequestFilters() {
+    private mutating func applyRequestFilters(_ slot: SlotID) {
+        exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
         switch Self.apply(generations, current, decision, &requestHead, &location) {
         case .forward: break
         case .redirect(let status):

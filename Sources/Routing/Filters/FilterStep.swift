@@ -47,6 +47,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     public static var rewritesHost: RowFlags { RowFlags(rawValue: 16) }
     /// The path is rewritten.
     static var rewritesPath: RowFlags { RowFlags(rawValue: 32) }
+    /// The rule says when a request is tried again (`Table.retry(rule:)`).
+    @inlinable
+    public static var retries: RowFlags { RowFlags(rawValue: 64) }
 }
 
 /// What the filters made of a request.

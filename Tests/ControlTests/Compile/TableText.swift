@@ -33,6 +33,7 @@ enum TableText {
                         ? " request \(rule.requestTimeoutMilliseconds) ms" : "")
                     + (rule.backendTimeoutMilliseconds > 0
                         ? " attempt \(rule.backendTimeoutMilliseconds) ms" : "")
+                    + (rule.retry.map { " retries \(text($0))" } ?? "")
                     + (rule.hasFailedFilter ? " fails" : ""))
             lines += rule.filters.map { "  filter \(text($0))" }
             for backend in rule.backends {
@@ -100,6 +101,12 @@ enum TableText {
             }
         }
         return lines
+    }
+
+    private static func text(_ retry: RetryRule) -> String {
+        "\(retry.attempts.map { "\($0)" } ?? "-") after "
+            + "\(retry.backoffMilliseconds.map { "\($0)" } ?? "-") ms "
+            + "\(RetryRule.statuses.filter(retry.contains))"
     }
 
     private static func target(_ target: BackendTarget) -> String {
