@@ -24,6 +24,7 @@ public struct Table: ~Copyable, Sendable {
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
     let retries: RigidArray<RetryRule>
+    let sessions: RigidArray<SessionRow>
     let indexes: TextIndexes
     let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
@@ -38,7 +39,7 @@ public struct Table: ~Copyable, Sendable {
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
-            indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
+            sessions: sessions.clone(), indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
     }
 
     // MARK: - Listeners
@@ -311,6 +312,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     public let onlyBackend: Int32
     /// Index of `Table.retries`; -1 where the rule does not say when it is tried again.
     let retry: Int32
+    /// Index of `Table.sessions`; -1 where requests of the rule do not stay together.
+    let session: Int32
     /// First backend and number of backends, in `Table.backends`.
     let backends: StepRange
     /// Sum of all weights.

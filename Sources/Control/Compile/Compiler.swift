@@ -258,6 +258,10 @@ private struct Compiler {
                 rule.http, resolved.rules[number], id: id, labels, name.namespace,
                 isSealed: listener.isPassthrough)
             row.editsAnswers = !gateway.parameters.answerFields.isEmpty
+            if let session = rule.http.sessionPersistence, !row.hasFailedFilter {
+                row.session = SessionCompiler.rule(
+                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
+            }
             rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {

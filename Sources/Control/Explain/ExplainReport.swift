@@ -88,6 +88,8 @@ struct ExplainReport: Codable, Equatable, Sendable {
     var route: Route?
     /// When the rule has a request sent again, as a part of a sentence.
     var retry: String?
+    /// How requests of the rule stay together, as a part of a sentence.
+    var session: String?
     /// Where the gateway answers itself.
     var answer: Answer?
     var backends: [Backend] = []
@@ -115,6 +117,7 @@ extension ExplainReport {
             line("because", route.asks.joined(separator: ", "))
         }
         line("retries", retry)
+        line("sessions", session)
         if let answer { line("answer", Self.text(answer)) }
         for backend in backends { lines += text(backend) }
         if !nearMisses.isEmpty {

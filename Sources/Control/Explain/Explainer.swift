@@ -218,6 +218,7 @@ struct Explainer {
             ruleIndex: match?.ruleIndex ?? 0, matchIndex: match?.matchIndex ?? 0,
             asks: match.map(NearMisses.asks) ?? [])
         report.retry = compiled.table.rules[Int(rule)].retry.map(RetryWords.text)
+        report.session = compiled.table.rules[Int(rule)].session.map(SessionWords.text)
     }
 
     /// The kind of a route by its name.

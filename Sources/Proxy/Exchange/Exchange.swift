@@ -159,6 +159,10 @@ struct Exchange: ~Copyable {
     var failedEndpoint = UInt32.max
     /// A bit for each endpoint that failed, by the lowest bits of its id: several may share one.
     var failedEndpoints: UInt64 = 0
+    /// When the session began that the request brought a token of, seconds since 1970, and the endpoint that it was with;
+    /// `.max`: none.
+    var sessionBegan: UInt32 = 0
+    var sessionEndpoint = UInt32.max
     var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none

@@ -59,7 +59,7 @@ extension Worker {
                 now &+ ledger.queueDeadlineMilliseconds &+ Self.lostGrantMilliseconds
             updateDeadline(exchange: id)
         case .rejected(let rejection):
-            if forgetsTried(id) {
+            if leavesSession(id) || forgetsTried(id) {
                 pick(id)
             } else {
                 reject(id, rejection)

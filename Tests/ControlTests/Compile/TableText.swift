@@ -34,6 +34,7 @@ enum TableText {
                     + (rule.backendTimeoutMilliseconds > 0
                         ? " attempt \(rule.backendTimeoutMilliseconds) ms" : "")
                     + (rule.retry.map { " retries \(text($0))" } ?? "")
+                    + (rule.session.map { " sessions \(text($0))" } ?? "")
                     + (rule.hasFailedFilter ? " fails" : ""))
             lines += rule.filters.map { "  filter \(text($0))" }
             for backend in rule.backends {
@@ -101,6 +102,11 @@ enum TableText {
             }
         }
         return lines
+    }
+
+    private static func text(_ session: SessionRule) -> String {
+        "\(session.carrier) \(session.name) for \(session.absoluteSeconds) s silent "
+            + "\(session.idleSeconds) s" + (session.isPermanent ? " permanent" : "")
     }
 
     private static func text(_ retry: RetryRule) -> String {
