@@ -13,8 +13,9 @@ extension Worker {
     @inline(never)
     mutating func resumeSession() {
         let chosen = decision
+        let seconds = wallSeconds
         Self.resumeSession(
-            &decision, requestHead, generations, current, clusters, now: wallSeconds)
+            &decision, requestHead, generations, current, clusters, now: seconds)
         guard decision.sessionEndpoint >= 0 else { return }
         let id = clusters.endpoints[Int(decision.sessionEndpoint)].id
         if endpoints[Int(id)].avoidedUntil > now { decision = chosen }
