@@ -8,14 +8,14 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures.gateway import cli, serving
-from Fixtures.http1 import Ended, request_bytes
+from Fixtures.http1 import request_bytes
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin, echo
 from Fixtures.origin2 import Origin2
 from test_upstream_failures import own
 
-H2C = {"protocol": "h2c"}
-TELLS = {"answerHeaders": ["endpoint", "attempts"]}
+H2C = {"protocol": "H2C"}
+TELLS = {"answerHeaders": ["x-gateway-endpoint", "x-gateway-attempts"]}
 
 
 class Failing:
@@ -101,9 +101,7 @@ def test_however_a_dropped_answer_is_framed(kind):
     """Nothing of it gets into the next one."""
     def fail(peer, request):
         if kind == "chunked":
-            peer.head(503, [("Transfer-Encoding", "chunked")])
-            peer.chunk(b"not now")
-            peer.end_chunks()
+            peer.send(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nnot now\r\n0\r\n\r\n")
         elif kind == "close":
             peer.head(503, [("Connection", "close")])
             peer.send(b"not now")
@@ -176,8 +174,7 @@ def test_no_attempt_after_the_first_byte_of_an_answer():
     with Origin(Failing(9, hints)) as origin, retrying(origin, retry) as gateway:
         assert gateway.get("/a").status == 502 and len(origin.requests) == 1
     with Origin(Failing(9, breaks)) as origin, retrying(origin, retry) as gateway:
-        with pytest.raises(Ended):
-            gateway.get("/a")
+        assert not gateway.get("/a").complete
         assert len(origin.requests) == 1
 
 
@@ -274,20 +271,20 @@ def test_a_retry_that_had_to_wait_for_a_connection_does_not_go_back():
         while peer.read_request() is not None:
             peer.respond(503)
     with Origin(slow) as good, Origin(bad) as other, serving(
-            None, rules=[docs.rule(["good"], path="/slow"),
-                         docs.rule(["origin"], retry={"codes": [503], "attempts": 1, "backoff": "0s"})],
-            extra=[docs.backend(good, "good"), docs.backend([other, good])],
+            None, rules=[docs.rule(["origin"], retry={"codes": [503], "attempts": 1, "backoff": "0s"})],
+            extra=[docs.backend([other, good])],
             limits={"upstreamConnectionsMax": 1}, workers=1) as gateway:
         for n in range(12):
             with gateway.client() as first, gateway.client() as second:
                 first.send(request_bytes("GET", "/slow"))
                 wait_until(lambda: sum(r.target == "/slow" for r in good.requests) == n + 1, 5)
+                # The one that is free is asked first, and refuses.
                 second.send(request_bytes("GET", f"/{n}"))
-                wait_until(lambda: len(other.requests) == n + 1, 5)
+                wait_until(lambda: any(r.target == f"/{n}" for r in other.requests), 5)
                 time.sleep(0.05)
                 go.release()
                 assert first.read().status == 200 and second.read().status == 200
-        assert len(other.requests) == 12
+        assert [r.target for r in other.requests if r.target != "/slow"] == [f"/{n}" for n in range(12)]
 
 
 # -- content
