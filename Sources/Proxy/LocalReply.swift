@@ -16,6 +16,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case connectTimeout
     case upstreamTLS
     case upstreamReset
+    case retriesExhausted
     case malformedAnswer
     case firstByteTimeout
     case attemptTimeout
@@ -142,6 +143,14 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
                 The backend ended the connection before it answered. The request may have \
                 been started; try again if that is safe.
+                """
+            )
+        case .retriesExhausted:
+            (
+                503, "retries_exhausted",
+                """
+                The backend ended the connection before it answered, each time that the request was \
+                sent. Try again later.
                 """
             )
         case .malformedAnswer:

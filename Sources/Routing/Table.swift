@@ -23,6 +23,8 @@ public struct Table: ~Copyable, Sendable {
     let switches: RigidArray<SwitchRow>
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
+    let retries: RigidArray<RetryRule>
+    let sessions: RigidArray<SessionRow>
     let indexes: TextIndexes
     let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
@@ -36,8 +38,8 @@ public struct Table: ~Copyable, Sendable {
             listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
-            steps: steps.clone(), redirects: redirects.clone(), indexes: indexes.clone(),
-            prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
+            steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
+            sessions: sessions.clone(), indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
     }
 
     // MARK: - Listeners
@@ -308,6 +310,10 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     public let flags: RowFlags
     /// The backend, where there is no choice; -1: `Table.backend(rule:random:)` chooses.
     public let onlyBackend: Int32
+    /// Index of `Table.retries`; -1 where the rule does not say when it is tried again.
+    let retry: Int32
+    /// Index of `Table.sessions`; -1 where requests of the rule do not stay together.
+    let session: Int32
     /// First backend and number of backends, in `Table.backends`.
     let backends: StepRange
     /// Sum of all weights.

@@ -143,6 +143,10 @@ public struct RuleDescription: Sendable, Equatable {
     public var requestTimeoutMilliseconds: UInt32
     /// Bound of one attempt; 0 for none.
     public var backendTimeoutMilliseconds: UInt32
+    /// When requests are tried again; nil: when that is safe for any.
+    public var retry: RetryRule?
+    /// How requests stay with one endpoint; nil: each goes by itself.
+    public var session: SessionRule?
     /// Whether a filter cannot be processed: such requests are answered 500, never passed on.
     public var hasFailedFilter: Bool
     /// Whether answers are edited, whatever the filters are.
@@ -154,7 +158,7 @@ public struct RuleDescription: Sendable, Equatable {
     public init(
         id: UInt32, filters: [FilterDescription] = [], backends: [BackendDescription] = [],
         requestTimeoutMilliseconds: UInt32 = 0, backendTimeoutMilliseconds: UInt32 = 0,
-        hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
+        retry: RetryRule? = nil, session: SessionRule? = nil, hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
     ) {
         self.editsAnswers = editsAnswers
         self.id = id
@@ -162,6 +166,8 @@ public struct RuleDescription: Sendable, Equatable {
         self.backends = backends
         self.requestTimeoutMilliseconds = requestTimeoutMilliseconds
         self.backendTimeoutMilliseconds = backendTimeoutMilliseconds
+        self.retry = retry
+        self.session = session
         self.hasFailedFilter = hasFailedFilter
         self.series = series
     }

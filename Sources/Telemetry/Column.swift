@@ -24,6 +24,7 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case tunnelCuts
     case streamRejections
     case retries
+    case retriesOverBudget
     case malformedRequests
     case regexLimit
     case http2Streams

@@ -269,6 +269,10 @@ private struct Compiler {
                 rule.http, resolved.rules[number], id: id, labels, name.namespace,
                 isSealed: listener.isPassthrough)
             row.editsAnswers = !gateway.parameters.answerFields.isEmpty
+            if let session = rule.http.sessionPersistence, !row.hasFailedFilter {
+                row.session = SessionCompiler.rule(
+                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
+            }
             rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
@@ -294,6 +298,7 @@ private struct Compiler {
             hasFailedFilter: !resolved.findings.isEmpty, series: identities.series(labels))
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
+        description.retry = retry(rule.retry)
         description.filters = FilterCompiler.filters(rule.filters)
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
@@ -337,6 +342,16 @@ private struct Compiler {
 
     private func timeout(_ text: String?) -> UInt32 {
         text.flatMap { GatewayDuration($0) }?.clampedMilliseconds ?? 0
+    }
+
+    private func retry(_ retry: HTTPRouteRetry?) -> RetryRule? {
+        retry.map {
+            RetryRule(
+                attempts: $0.attempts,
+                backoffMilliseconds: $0.backoff.flatMap { GatewayDuration($0) }?
+                    .clampedMilliseconds,
+                statuses: $0.codes ?? [])
+        }
     }
 
     // MARK: - Matches

@@ -88,6 +88,10 @@ struct ExplainReport: Codable, Equatable, Sendable {
     /// `namespace/gateway/listener`.
     var listener: String?
     var route: Route?
+    /// When the rule has a request sent again, as a part of a sentence.
+    var retry: String?
+    /// How requests of the rule stay together, as a part of a sentence.
+    var session: String?
     /// Where the gateway answers itself.
     var answer: Answer?
     var backends: [Backend] = []
@@ -114,6 +118,8 @@ extension ExplainReport {
             line("route", "\(route.kind) \(route.name), rule \(route.rule), match \(route.matchIndex)")
             line("because", route.asks.joined(separator: ", "))
         }
+        line("retries", retry)
+        line("sessions", session)
         if let answer { line("answer", Self.text(answer)) }
         for backend in backends { lines += text(backend) }
         if !nearMisses.isEmpty {

@@ -217,6 +217,8 @@ struct Explainer {
             kind: kind(labels.route), name: labels.route, rule: labels.rule,
             ruleIndex: match?.ruleIndex ?? 0, matchIndex: match?.matchIndex ?? 0,
             asks: match.map(NearMisses.asks) ?? [])
+        report.retry = compiled.table.rules[Int(rule)].retry.map(RetryWords.text)
+        report.session = compiled.table.rules[Int(rule)].session.map(SessionWords.text)
     }
 
     /// The kind of a route by its name.

@@ -14,7 +14,8 @@ enum Features {
         "HTTPRouteHostRewrite", "HTTPRouteMethodMatching", "HTTPRouteNamedRouteRule",
         "HTTPRouteParentRefPort", "HTTPRoutePathRedirect", "HTTPRoutePathRewrite",
         "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching", "HTTPRouteRequestTimeout",
-        "HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "ListenerSet",
+        "HTTPRouteResponseHeaderModification", "HTTPRouteRetry", "HTTPRouteRetryBackendTimeout",
+        "HTTPRouteRetryConnectionError", "HTTPRouteSchemeRedirect", "ListenerSet",
         "ReferenceGrant",
         "TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute",
     ]

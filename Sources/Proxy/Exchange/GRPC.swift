@@ -16,8 +16,8 @@ enum GRPC {
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect: 2  // UNKNOWN
         case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
-            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
-            .rejected(.noEndpoint), .rejected(.deadline):
+            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .retriesExhausted,
+            .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

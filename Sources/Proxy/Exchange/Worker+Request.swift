@@ -30,8 +30,10 @@ extension Worker {
             return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
-            applyRequestFilters()
+        if !decision.flags.isDisjoint(
+            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions])
+        {
+            applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
             return Begun(used: beginPooled(slot, rest))
@@ -50,6 +52,7 @@ extension Worker {
             decision.reply = .noListener
         } else {
             Self.decide(&decision, requestHead, from: origin, generations, current, clusters, &random)
+            if decision.flags.contains(.sessions) { resumeSession() }
         }
     }
 
@@ -120,7 +123,9 @@ extension Worker {
     }
 
     @inline(never)
-    private mutating func applyRequestFilters() {
+    private mutating func applyRequestFilters(_ slot: SlotID) {
+        exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
+        if decision.sessionEndpoint >= 0 { keepSession(slot) }
         switch Self.apply(generations, current, decision, &requestHead, &location) {
         case .forward: break
         case .redirect(let status):
@@ -145,7 +150,11 @@ extension Worker {
     private mutating func chooseEndpoint(_ slot: SlotID, of id: SlotID) -> Int32? {
         var endpoint = decision.firstEndpoint
         if decision.endpointCount != 1 {
-            guard let chosen = chooseEndpoint(cluster: decision.clusterID, avoiding: .max) else {
+            guard
+                let chosen = decision.sessionEndpoint >= 0
+                    ? decision.sessionEndpoint
+                    : chooseEndpoint(cluster: decision.clusterID, avoiding: .max)
+            else {
                 decision.reply = .noEndpoint
                 return nil
             }

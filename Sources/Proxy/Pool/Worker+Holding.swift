@@ -28,6 +28,7 @@ extension Worker {
         }
         exchanges[slot].poolRequest = pooled
         takeWishes(pooled)
+        restrictToSession(pooled)
         if poolRequests[pooled].path.readsModel, !requestHead.framing.isEmpty {
             do throws(BodyRefusal) {
                 poolRequests[pooled].peek = try Self.makePeek(

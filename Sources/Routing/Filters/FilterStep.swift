@@ -28,9 +28,9 @@ struct StepRange: BitwiseCopyable, Sendable {
 
 /// What filters of a rule or of a backend ask for.
 public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
-    public let rawValue: UInt8
+    public let rawValue: UInt16
     @inlinable
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// The request head is edited.
     @inlinable
@@ -47,6 +47,12 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     public static var rewritesHost: RowFlags { RowFlags(rawValue: 16) }
     /// The path is rewritten.
     static var rewritesPath: RowFlags { RowFlags(rawValue: 32) }
+    /// The rule says when a request is tried again (`Table.retry(rule:)`).
+    @inlinable
+    public static var retries: RowFlags { RowFlags(rawValue: 64) }
+    /// Requests that bring a token of the rule's go where it says (`Table.session(rule:)`).
+    @inlinable
+    public static var sessions: RowFlags { RowFlags(rawValue: 128) }
 }
 
 /// What the filters made of a request.

@@ -33,6 +33,8 @@ enum TableText {
                         ? " request \(rule.requestTimeoutMilliseconds) ms" : "")
                     + (rule.backendTimeoutMilliseconds > 0
                         ? " attempt \(rule.backendTimeoutMilliseconds) ms" : "")
+                    + (rule.retry.map { " retries \(text($0))" } ?? "")
+                    + (rule.session.map { " sessions \(text($0))" } ?? "")
                     + (rule.hasFailedFilter ? " fails" : ""))
             lines += rule.filters.map { "  filter \(text($0))" }
             for backend in rule.backends {
@@ -103,6 +105,17 @@ enum TableText {
             }
         }
         return lines
+    }
+
+    private static func text(_ session: SessionRule) -> String {
+        "\(session.carrier) \(session.name) for \(session.absoluteSeconds) s silent "
+            + "\(session.idleSeconds) s" + (session.isPermanent ? " permanent" : "")
+    }
+
+    private static func text(_ retry: RetryRule) -> String {
+        "\(retry.attempts.map { "\($0)" } ?? "-") after "
+            + "\(retry.backoffMilliseconds.map { "\($0)" } ?? "-") ms "
+            + "\(RetryRule.statuses.filter(retry.contains))"
     }
 
     private static func target(_ target: BackendTarget) -> String {

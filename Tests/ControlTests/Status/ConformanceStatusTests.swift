@@ -16,9 +16,6 @@ import Testing
         "HTTPRouteRequestMirror": "RequestMirror",
         "HTTPRouteRequestMultipleMirrors": "RequestMirror",
         "HTTPRouteRequestPercentageMirror": "RequestMirror",
-        "HTTPRouteRetry": "retries by route",
-        "HTTPRouteRetryConnectionError": "retries by route",
-        "HTTPRouteRetryWithTimeouts": "retries by route",
     ]
 
     /// Cases about gateways that do not claim what this one does.
