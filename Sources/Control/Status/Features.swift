@@ -3,7 +3,8 @@ enum Features {
     /// By name.
     static let supported = [
         "GRPCRoute", "GRPCRouteNamedRouteRule", "GRPCRouteRequestHeaderModifier", "Gateway",
-        "GatewayAddressEmpty", "GatewayHTTPListenerIsolation",
+        "GatewayAddressEmpty", "GatewayFrontendClientCertificateValidation",
+        "GatewayFrontendClientCertificateValidationInsecureFallback", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "GatewayStaticAddresses", "HTTPRoute", "HTTPRoute303RedirectStatusCode",
         "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",

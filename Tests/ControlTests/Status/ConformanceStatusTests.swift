@@ -8,10 +8,6 @@ import Testing
 @Suite struct ConformanceStatusTests {
     /// Cases that cannot hold yet, each with what it waits for.
     static let waiting = [
-        "GatewayFrontendClientCertificateValidation": "clients' certificates",
-        "GatewayFrontendClientCertificateValidationInsecureFallback": "clients' certificates",
-        "GatewayFrontendInvalidDefaultClientCertificateValidation": "clients' certificates",
-        "GatewayInvalidFrontendClientCertificateValidation": "clients' certificates",
         "GatewayTLSBackendClientCertificate": "BackendTLSPolicy",
         "HTTPRouteCORS": "CORS",
         "HTTPRouteRequestMirror": "RequestMirror",
@@ -132,6 +128,22 @@ import Testing
                 metadata: {name: \(name), namespace: \(namespace)}
                 type: kubernetes.io/tls
                 data: {tls.crt: \(Documents.certificate), tls.key: \(Documents.key)}
+                """
+        }
+        let authorities = [
+            ("gateway-conformance-web-backend", "web-backend-cm"),
+            (infra, "tls-validity-checks-ca-certificate"),
+            (infra, "tls-validity-checks-per-port-ca-certificate"),
+            (infra, "mismatch-ca-certificate"), (infra, "tls-checks-ca-certificate"),
+        ]
+        for (namespace, name) in authorities {
+            text += """
+
+                ---
+                apiVersion: v1
+                kind: ConfigMap
+                metadata: {name: \(name), namespace: \(namespace)}
+                binaryData: {ca.crt: \(Documents.certificate)}
                 """
         }
         return text
