@@ -87,7 +87,11 @@ private let versions = [TLSVersion.tls12, .tls13]
             ),
         ]
         for other in others {
-            let client = try client(version)
+            let client = try clientConfiguration(
+                certificate: Certificates.client,
+                resumableSessionsMax: 8
+            )
+            client.context.limit(to: version)
             #expect(try !connect(client, home))
             #expect(try !connect(client, other))
         }
