@@ -7,6 +7,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case noListener
     case noRoute
     case misdirected
+    case outdatedConnection
     case noBackend
     case failedFilter
     case noEndpoint
@@ -74,6 +75,14 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
                 This connection was made for another server name. Open a new connection \
                 whose TLS server name is the requested host.
+                """
+            )
+        case .outdatedConnection:
+            (
+                421, "outdated_connection",
+                """
+                This connection was made before the gateway asked clients for the certificates \
+                that it asks for now. Open a new connection.
                 """
             )
         case .noBackend:

@@ -283,6 +283,8 @@ public struct ListenerRow: BitwiseCopyable, Sendable {
     public let number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
     public let tls: Int32
+    /// Connections that were made under another number are not served.
+    public let terms: UInt32
     /// Index of the parameters.
     public let parameters: Int32
     /// Whether a match asks for the model that a request names (`ModelField.name`): the content is

@@ -150,7 +150,8 @@ public struct TableBuilder {
         let built = index.build(&indexes, arena)
         return ListenerRow(
             id: listener.id, isTLS: listener.isTLS, service: listener.service,
-            number: listener.number, tls: listener.tls, parameters: listener.parameters,
+            number: listener.number, tls: listener.tls, terms: listener.terms,
+            parameters: listener.parameters,
             needsModel: ModelField.isAsked(for: listener), hosts: built, only: only(built),
             prefixes: onlyPrefixes(built))
     }

@@ -64,6 +64,8 @@ public struct ListenerDescription: Sendable, Equatable {
     public var number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
     public var tls: Int32
+    /// Another number than before: clients whose connections were made before were not asked for enough.
+    public var terms: UInt32
     /// Index of the parameters.
     public var parameters: Int32
     /// The matches of all rules of all routes that are attached here, in any order.
@@ -72,7 +74,8 @@ public struct ListenerDescription: Sendable, Equatable {
     /// Makes a listener.
     public init(
         id: UInt32, hostname: String? = nil, isTLS: Bool = false,
-        service: ListenerService = .http, number: UInt16 = 80, tls: Int32 = -1, parameters: Int32 = 0, matches: [MatchDescription] = []
+        service: ListenerService = .http, number: UInt16 = 80, tls: Int32 = -1, terms: UInt32 = 0,
+        parameters: Int32 = 0, matches: [MatchDescription] = []
     ) {
         self.id = id
         self.hostname = hostname
@@ -80,6 +83,7 @@ public struct ListenerDescription: Sendable, Equatable {
         self.service = service
         self.number = number
         self.tls = tls
+        self.terms = terms
         self.parameters = parameters
         self.matches = matches
     }

@@ -38,6 +38,8 @@ public struct TLSCertificateSet: Hashable, Sendable {
     public let sessionContext: [UInt8]
     /// What ALPN may agree on; none where the bytes are a TLSRoute's, which speak anything.
     public let applicationProtocols: [String]
+    /// What is asked of clients' certificates; nil for nothing.
+    public let clientValidation: ClientValidation?
     /// `ai/gateway/https`, for messages.
     public let listener: String
 }

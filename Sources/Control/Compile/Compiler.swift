@@ -218,12 +218,14 @@ private struct Compiler {
             id: id, hostname: listener.hostname, isTLS: listener.isTLS,
             service: listener.service, number: listener.port,
             parameters: index(of: gateway.parameters))
+        description.terms = identities.terms(listener.clientValidation, of: id)
         if !listener.certificates.isEmpty {
             description.tls = index(
                 of: TLSCertificateSet(
                     certificates: listener.certificates,
                     sessionContext: Array("\(gateway.name)/\(listener.nameInGateway)".utf8),
                     applicationProtocols: listener.service == .http ? ["h2", "http/1.1"] : [],
+                    clientValidation: listener.clientValidation,
                     listener: "\(gateway.name)/\(listener.nameInGateway)"))
         }
         let hasPatterns = hasGRPCPatterns(number)

@@ -97,6 +97,12 @@ struct Explainer {
                 return
             }
         }
+        if tlsListener >= 0 {
+            let row = table.listeners[Int(tlsListener)]
+            if row.tls >= 0, let asked = compiled.certificates[Int(row.tls)].clientValidation {
+                report.notes.append(asked.words)
+            }
+        }
         let opened = tlsListener >= 0
             ? tlsListener : table.listener(port: port, head: asHead, isTLS: false)
         if opened < 0, !asked.isTLS, listeners.allSatisfy(\.isTLS) {

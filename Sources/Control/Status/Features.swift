@@ -4,7 +4,9 @@ enum Features {
     static let supported = [
         "BackendTLSPolicy", "BackendTLSPolicySANValidation",
         "GRPCRoute", "GRPCRouteNamedRouteRule", "GRPCRouteRequestHeaderModifier", "Gateway",
-        "GatewayAddressEmpty", "GatewayBackendClientCertificate", "GatewayHTTPListenerIsolation",
+        "GatewayAddressEmpty", "GatewayBackendClientCertificate",
+        "GatewayFrontendClientCertificateValidation",
+        "GatewayFrontendClientCertificateValidationInsecureFallback", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "GatewayStaticAddresses", "HTTPRoute", "HTTPRoute303RedirectStatusCode",
         "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",

@@ -140,6 +140,8 @@ struct RequestOrigin: BitwiseCopyable {
     let isTLS: Bool
     /// Id of the listener whose certificate was shown; `.max` on a plain port.
     let tlsListenerID: UInt32
+    /// What that listener's terms were then.
+    let tlsTerms: UInt32
 }
 
 extension Generation {
@@ -171,6 +173,8 @@ extension Generation {
         }
         if origin.isTLS, decision.listenerID != origin.tlsListenerID {
             decision.reply = .misdirected
+        } else if origin.isTLS, row.terms != origin.tlsTerms {
+            decision.reply = .outdatedConnection
         } else if let reply = refusal(head, decision.parameters) {
             decision.reply = reply
         } else {

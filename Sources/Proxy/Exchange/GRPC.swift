@@ -15,9 +15,9 @@ enum GRPC {
         case .rejected(.modelUnknown): 5  // NOT_FOUND
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect: 2  // UNKNOWN
-        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
-            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .retriesExhausted,
-            .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
+        case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
+            .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
+            .retriesExhausted, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

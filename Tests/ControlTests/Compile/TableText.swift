@@ -48,6 +48,7 @@ enum TableText {
         lines += compiled.certificates.enumerated().map { index, set in
             "tls \(index) \(set.listener) "
                 + set.certificates.map(\.secret.description).joined(separator: " ")
+                + (set.clientValidation.map { "; \($0.words)" } ?? "")
         }
         lines += compiled.dnsNames.map { "name \($0.name) port \($0.port)" }
         return lines.map { $0 + "\n" }.joined()

@@ -8,10 +8,6 @@ import Testing
 @Suite struct ConformanceStatusTests {
     /// Cases that cannot hold yet, each with what it waits for.
     static let waiting = [
-        "GatewayFrontendClientCertificateValidation": "clients' certificates",
-        "GatewayFrontendClientCertificateValidationInsecureFallback": "clients' certificates",
-        "GatewayFrontendInvalidDefaultClientCertificateValidation": "clients' certificates",
-        "GatewayInvalidFrontendClientCertificateValidation": "clients' certificates",
         "HTTPRouteCORS": "CORS",
         "HTTPRouteRequestMirror": "RequestMirror",
         "HTTPRouteRequestMultipleMirrors": "RequestMirror",
@@ -130,13 +126,19 @@ import Testing
                 data: {tls.crt: \(Documents.certificate), tls.key: \(Documents.key)}
                 """
         }
-        for name in ["tls-checks-ca-certificate", "mismatch-ca-certificate"] {
+        let authorities = [
+            ("gateway-conformance-web-backend", "web-backend-cm"),
+            (infra, "tls-validity-checks-ca-certificate"),
+            (infra, "tls-validity-checks-per-port-ca-certificate"),
+            (infra, "mismatch-ca-certificate"), (infra, "tls-checks-ca-certificate"),
+        ]
+        for (namespace, name) in authorities {
             text += """
 
                 ---
                 apiVersion: v1
                 kind: ConfigMap
-                metadata: {name: \(name), namespace: \(infra)}
+                metadata: {name: \(name), namespace: \(namespace)}
                 binaryData: {ca.crt: \(Documents.base64(Documents.authority))}
                 """
         }
