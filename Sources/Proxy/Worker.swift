@@ -139,6 +139,8 @@ public struct Worker: ~Copyable {
     var location = RigidArray<UInt8>(capacity: 32 * 1024)
     /// Status of the redirect whose Location stands in `location`.
     var redirectStatus: UInt16 = 302
+    /// Lines of an answer of the gateway's own that tell its origin what it may read; without memory until one has.
+    var corsFields = RigidArray<UInt8>(capacity: 0)
     /// Text of the client's address.
     var client = RigidArray<UInt8>(capacity: 64)
     /// A fresh request identity.

@@ -23,6 +23,8 @@ public struct Table: ~Copyable, Sendable {
     let switches: RigidArray<SwitchRow>
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
+    let cors: RigidArray<CORSRow>
+    let corsOrigins: RigidArray<CORSOriginRow>
     let indexes: TextIndexes
     let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
@@ -36,7 +38,8 @@ public struct Table: ~Copyable, Sendable {
             listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
-            steps: steps.clone(), redirects: redirects.clone(), indexes: indexes.clone(),
+            steps: steps.clone(), redirects: redirects.clone(), cors: cors.clone(),
+            corsOrigins: corsOrigins.clone(), indexes: indexes.clone(),
             prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
     }
 
@@ -316,6 +319,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     let request: StepRange
     /// Filters on the response.
     let response: StepRange
+    /// The CORS policy in `Table.cors`; -1 for none.
+    let cors: Int32
 
     /// Indexes of the rule's backends in `Table.backends`, those of weight 0 included.
     public var backendRange: Range<Int> { backends.range }

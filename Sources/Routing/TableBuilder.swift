@@ -41,6 +41,8 @@ public struct TableBuilder {
     private var switches: [SwitchRow] = []
     private var steps: [FilterStep] = []
     private var redirects: [RedirectRow] = []
+    private var cors: [CORSRow] = []
+    private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
     private var patterns: [Pattern] = []
     private var patternIndexes: [String: Int32] = [:]
@@ -96,6 +98,8 @@ public struct TableBuilder {
             switches: RigidArray(capacity: switches.count, copying: switches),
             steps: RigidArray(capacity: steps.count, copying: steps),
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
+            cors: RigidArray(capacity: cors.count, copying: cors),
+            corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
             indexes: indexes.build(),
             prefixes: prefixes.build(),
             arena: arena.build(),
@@ -346,7 +350,8 @@ public struct TableBuilder {
             flags: rule.editsAnswers ? compiled.flags.union(.responseFilters) : compiled.flags,
             onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
-            weightSum: sum, request: compiled.request, response: compiled.response)
+            weightSum: sum, request: compiled.request, response: compiled.response,
+            cors: compiled.cors)
     }
 
     private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {
@@ -358,13 +363,15 @@ public struct TableBuilder {
             }
         return BackendRow(
             kind: kind, flags: compiled.flags, value: value, series: backend.series,
-            weightUpTo: weightUpTo, request: compiled.request, response: compiled.response)
+            weightUpTo: weightUpTo, request: compiled.request, response: compiled.response,
+            cors: compiled.cors)
     }
 
     private mutating func compile(
         _ filters: [FilterDescription], hasFailed: Bool
-    ) -> (flags: RowFlags, request: StepRange, response: StepRange) {
+    ) -> (flags: RowFlags, request: StepRange, response: StepRange, cors: Int32) {
         var flags: RowFlags = hasFailed ? .failedFilter : []
+        var policy: Int32 = -1
         var request: [FilterStep] = []
         var response: [FilterStep] = []
         for filter in filters {
@@ -379,6 +386,14 @@ public struct TableBuilder {
                 let row = redirect.row(&arena)
                 add(row.map { _ in [.redirect(Int32(redirects.count))] }, &request, &flags)
                 if let row { redirects.append(row) }
+            case .cors(let wanted):
+                let row = wanted.row(&arena, &corsOrigins)
+                add(row.map { _ in [] }, &request, &flags)
+                if let row {
+                    policy = Int32(cors.count)
+                    cors.append(row)
+                    flags.formUnion([.cors, .responseFilters])
+                }
             }
         }
         for step in request {
@@ -391,7 +406,7 @@ public struct TableBuilder {
         }
         if !request.isEmpty { flags.insert(.requestFilters) }
         if !response.isEmpty { flags.insert(.responseFilters) }
-        return (flags, keep(request), keep(response))
+        return (flags, keep(request), keep(response), policy)
     }
 
     /// Adds the steps of one filter; a filter that cannot be processed fails the whole list.

@@ -207,4 +207,5 @@ public enum FilterDescription: Sendable, Equatable {
     case responseHeaders(HeaderModifier)
     case urlRewrite(URLRewrite)
     case requestRedirect(RequestRedirect)
+    case cors(CORSPolicy)
 }

@@ -20,6 +20,7 @@ enum FilterCompiler {
                 .urlRewrite(URLRewrite(hostname: $0.hostname, path: $0.path.flatMap(path)))
             }
         case .requestRedirect: filter.requestRedirect.map { .requestRedirect(redirect($0)) }
+        case .cors: filter.cors.map { .cors(policy($0)) }
         default: nil
         }
     }
@@ -37,6 +38,16 @@ enum FilterCompiler {
             scheme: filter.scheme, hostname: filter.hostname, path: filter.path.flatMap(path),
             port: filter.port.map { UInt16(clamping: $0) },
             status: UInt16(clamping: filter.statusCode ?? 302))
+    }
+
+    /// Who may call from other origins.
+    static func policy(_ filter: HTTPCORSFilter) -> CORSPolicy {
+        CORSPolicy(
+            origins: filter.allowOrigins ?? [],
+            allowsCredentials: filter.allowCredentials ?? false,
+            methods: filter.allowMethods ?? [], headers: filter.allowHeaders ?? [],
+            exposed: filter.exposeHeaders ?? [],
+            maxAgeSeconds: UInt32(clamping: filter.maxAge ?? 5))
     }
 
     private static func path(_ modifier: HTTPPathModifier) -> PathModifier? {

@@ -163,7 +163,10 @@ struct RuleResolver {
         case .requestRedirect: check(filter.requestRedirect, at: place + ".requestRedirect")
         case .urlRewrite:
             if let path = filter.urlRewrite?.path { check(path, at: place + ".urlRewrite.path") }
-        case .requestMirror, .cors, .externalAuth:
+        case .cors:
+            guard let cors = filter.cors, let problem = FilterCompiler.policy(cors).problem else { return }
+            unsupported(place + ".cors." + problem.field, problem.sentence)
+        case .requestMirror, .externalAuth:
             unsupported(place + ".type", "\(filter.type) filters are not supported yet")
         case .extensionRef:
             let ref = filter.extensionRef

@@ -26,6 +26,8 @@ struct ExchangeRecord: BitwiseCopyable {
     var authority = ByteRange.none
     var userAgent = ByteRange.none
     var requestID = ByteRange.none
+    /// Where a page of another origin asks that may read the answer.
+    var origin = ByteRange.none
     /// The head as it goes to the backend.
     var head = ByteRange.none
     /// Where the value of Host stands in it, for an attempt at an endpoint with another name.

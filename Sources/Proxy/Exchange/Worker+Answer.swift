@@ -337,18 +337,17 @@ extension Worker {
 
     @inline(never)
     mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
-        Self.applyResponseFilters(
-            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.rule,
-            backend: exchanges[exchange].decision.backend, &responseHead)
+        Self.applyResponseFilters(generations, exchanges[exchange], &responseHead)
             && tellOfAnswer(exchange)
     }
 
     private static func applyResponseFilters(
-        _ generations: borrowing Slab<Generation>, _ generation: UInt32, rule: Int32,
-        backend: Int32, _ head: inout ResponseHead
+        _ generations: borrowing Slab<Generation>, _ exchange: borrowing Exchange,
+        _ head: inout ResponseHead
     ) -> Bool {
-        generations[generation].snapshot.table.applyResponseFilters(
-            rule: rule, backend: backend, head: &head)
+        generations[UInt32(exchange.generation)].snapshot.table.applyResponseFilters(
+            rule: exchange.decision.rule, backend: exchange.decision.backend,
+            origin: exchange.buffer.span.extracting(exchange.record.origin.range), head: &head)
     }
 
     /// Reads from `responseHead`, which begins `bytes`, what it decides.

@@ -30,8 +30,8 @@ extension Worker {
             return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter]) {
-            applyRequestFilters()
+        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter, .cors]) {
+            applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
             return Begun(used: beginPooled(slot, rest))
@@ -112,7 +112,9 @@ extension Worker {
             remove(exchange)
         }
         let reply = decision.reply ?? .noEndpoint
-        if reply == .redirect {
+        if isPreflight(answered: reply) {
+            answerPreflight(id)
+        } else if reply == .redirect {
             redirect(id, status: redirectStatus, decision)
         } else {
             answerLocally(id, reply, decision)
@@ -120,7 +122,11 @@ extension Worker {
     }
 
     @inline(never)
-    private mutating func applyRequestFilters() {
+    private mutating func applyRequestFilters(_ slot: SlotID) {
+        if decision.flags.contains(.cors) {
+            meetOrigin(slot)
+            if decision.reply != nil { return }
+        }
         switch Self.apply(generations, current, decision, &requestHead, &location) {
         case .forward: break
         case .redirect(let status):

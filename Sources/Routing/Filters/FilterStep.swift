@@ -28,9 +28,9 @@ struct StepRange: BitwiseCopyable, Sendable {
 
 /// What filters of a rule or of a backend ask for.
 public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
-    public let rawValue: UInt8
+    public let rawValue: UInt16
     @inlinable
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// The request head is edited.
     @inlinable
@@ -47,6 +47,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     public static var rewritesHost: RowFlags { RowFlags(rawValue: 16) }
     /// The path is rewritten.
     static var rewritesPath: RowFlags { RowFlags(rawValue: 32) }
+    /// Preflights are answered, and other origins are told what they may read.
+    @inlinable
+    public static var cors: RowFlags { RowFlags(rawValue: 64) }
 }
 
 /// What the filters made of a request.
@@ -119,14 +122,21 @@ extension Table {
 
     /// Edits the response head by the filters of the rule, then by those of the backend, if any.
     ///
-    /// False when the edited head exceeds its capacity: answer 502. Nothing is allocated.
+    /// `origin` is that of the request where a CORS policy lets it in, else empty. False when the edited head exceeds its capacity: answer 502. Nothing is allocated.
     @inlinable
     @inline(__always)
     public func applyResponseFilters(
-        rule: Int32, backend: Int32, head: inout ResponseHead
+        rule: Int32, backend: Int32, origin: Span<UInt8> = Span(), head: inout ResponseHead
     ) -> Bool {
         let asked = flags(rule: rule, backend: backend)
-        return asked.contains(.responseFilters) ? edit(rule, backend, &head) : true
+        if !asked.contains(.responseFilters) { return true }
+        // First, so that what other filters say of these fields is said of the policy's.
+        if asked.contains(.cors),
+            !sayCORS(rule: rule, backend: backend, origin: origin, &head)
+        {
+            return false
+        }
+        return edit(rule, backend, &head)
     }
 
     @usableFromInline
