@@ -14,6 +14,8 @@ public struct Table: ~Copyable, Sendable {
     public let rules: RigidArray<RuleRow>
     /// The backends of all rules.
     public let backends: RigidArray<BackendRow>
+    /// The mirrors of all rules and backends.
+    public let mirrors: RigidArray<MirrorRow>
     @usableFromInline let ports: RigidArray<PortRow>
     /// Listeners by id, for `listenerIndex`.
     let listenersByID: RigidArray<IDRow>
@@ -36,6 +38,7 @@ public struct Table: ~Copyable, Sendable {
     public func clone() -> Table {
         Table(
             listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
+            mirrors: mirrors.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), cors: cors.clone(),
@@ -321,9 +324,14 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     let response: StepRange
     /// The CORS policy in `Table.cors`; -1 for none.
     let cors: Int32
+    /// Mirrors of this rule.
+    let mirrors: StepRange
 
     /// Indexes of the rule's backends in `Table.backends`, those of weight 0 included.
     public var backendRange: Range<Int> { backends.range }
+
+    /// Indexes of its mirrors in `Table.mirrors`.
+    public var mirrorRange: Range<Int> { mirrors.range }
 }
 
 /// A port, compiled.

@@ -44,6 +44,7 @@ public struct TableBuilder {
     private var cors: [CORSRow] = []
     private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
+    private var mirrors: [MirrorRow] = []
     private var patterns: [Pattern] = []
     private var patternIndexes: [String: Int32] = [:]
 
@@ -90,6 +91,7 @@ public struct TableBuilder {
             listeners: RigidArray(capacity: listeners.count, copying: listeners),
             rules: RigidArray(capacity: rules.count, copying: rules),
             backends: RigidArray(capacity: backends.count, copying: backends),
+            mirrors: RigidArray(capacity: mirrors.count, copying: mirrors),
             ports: RigidArray(capacity: ports.count, copying: ports),
             listenersByID: RigidArray(capacity: byID.count, copying: byID),
             hosts: RigidArray(capacity: hosts.count, copying: hosts),
@@ -351,7 +353,7 @@ public struct TableBuilder {
             onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response,
-            cors: compiled.cors)
+            cors: compiled.cors, mirrors: compiled.mirrors)
     }
 
     private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {
@@ -364,12 +366,15 @@ public struct TableBuilder {
         return BackendRow(
             kind: kind, flags: compiled.flags, value: value, series: backend.series,
             weightUpTo: weightUpTo, request: compiled.request, response: compiled.response,
-            cors: compiled.cors)
+            cors: compiled.cors, mirrors: compiled.mirrors)
     }
 
     private mutating func compile(
         _ filters: [FilterDescription], hasFailed: Bool
-    ) -> (flags: RowFlags, request: StepRange, response: StepRange, cors: Int32) {
+    ) -> (
+        flags: RowFlags, request: StepRange, response: StepRange, cors: Int32, mirrors: StepRange
+    ) {
+        let firstMirror = mirrors.count
         var flags: RowFlags = hasFailed ? .failedFilter : []
         var policy: Int32 = -1
         var request: [FilterStep] = []
@@ -394,6 +399,9 @@ public struct TableBuilder {
                     cors.append(row)
                     flags.formUnion([.cors, .responseFilters])
                 }
+            case .requestMirror(let mirror):
+                mirrors.append(mirror.row)
+                flags.insert(.mirrors)
             }
         }
         for step in request {
@@ -406,7 +414,9 @@ public struct TableBuilder {
         }
         if !request.isEmpty { flags.insert(.requestFilters) }
         if !response.isEmpty { flags.insert(.responseFilters) }
-        return (flags, keep(request), keep(response), policy)
+        let range = StepRange(
+            start: UInt32(firstMirror), count: UInt32(mirrors.count - firstMirror))
+        return (flags, keep(request), keep(response), policy, range)
     }
 
     /// Adds the steps of one filter; a filter that cannot be processed fails the whole list.

@@ -208,4 +208,5 @@ public enum FilterDescription: Sendable, Equatable {
     case urlRewrite(URLRewrite)
     case requestRedirect(RequestRedirect)
     case cors(CORSPolicy)
+    case requestMirror(RequestMirror)
 }

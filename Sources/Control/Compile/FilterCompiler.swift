@@ -5,8 +5,15 @@ import Routing
 /// The filters have passed `RuleResolver`: what it refuses is not compiled.
 enum FilterCompiler {
     /// The filters that are served, in their order.
-    static func filters(_ filters: [HTTPRouteFilter]?) -> [FilterDescription] {
-        (filters ?? []).compactMap(filter)
+    ///
+    /// - Parameter mirrors: where RequestMirror filters lead, by position; one that leads nowhere is dropped.
+    static func filters(
+        _ filters: [HTTPRouteFilter]?, mirrors: [Int: RequestMirror]
+    ) -> [FilterDescription] {
+        (filters ?? []).enumerated().compactMap { number, filter in
+            filter.type == .requestMirror
+                ? mirrors[number].map { .requestMirror($0) } : self.filter(filter)
+        }
     }
 
     private static func filter(_ filter: HTTPRouteFilter) -> FilterDescription? {

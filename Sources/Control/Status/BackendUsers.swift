@@ -20,8 +20,7 @@ struct BackendUsers {
                     parents.append((gateway, parent.rejected == nil))
                 }
             }
-            for ref in entry.rules.flatMap({ $0.http.backendRefs ?? [] }) {
-                let object = ref.object
+            for object in entry.rules.flatMap(\.http.references) {
                 let name = NamespacedName(object.namespace ?? namespace, object.name)
                 switch (object.effectiveGroup, object.effectiveKind) {
                 case (Groups.core, Service.kind):
@@ -42,4 +41,13 @@ struct BackendUsers {
 
     /// By Gateway: whether a route that refers to the pool, or to the Backend that is one, is accepted by it.
     func gateways(ofPool name: PoolName) -> [Int: Bool] { pools[name] ?? [:] }
+}
+
+extension HTTPRouteRule {
+    /// The backends that its requests, or copies of them, go to.
+    fileprivate var references: [BackendObjectReference] {
+        let refs = backendRefs ?? []
+        let filters = (filters ?? []) + refs.flatMap { $0.filters ?? [] }
+        return refs.map(\.object) + filters.compactMap(\.requestMirror?.backendRef)
+    }
 }

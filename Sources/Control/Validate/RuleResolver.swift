@@ -147,6 +147,11 @@ struct RuleResolver {
                 "RequestRedirect and URLRewrite exclude each other; a redirect has its own "
                     + "hostname and path")
         }
+        if seen.contains(.requestRedirect), seen.contains(.requestMirror) {
+            incompatible(
+                path, "RequestRedirect and RequestMirror exclude each other; what is redirected goes to "
+                    + "no backend, so there is nothing to copy")
+        }
     }
 
     private mutating func check(_ filter: HTTPRouteFilter, at place: String) {
@@ -166,7 +171,8 @@ struct RuleResolver {
         case .cors:
             guard let cors = filter.cors, let problem = FilterCompiler.policy(cors).problem else { return }
             unsupported(place + ".cors." + problem.field, problem.sentence)
-        case .requestMirror, .externalAuth:
+        case .requestMirror: break  // Its reference is followed with those of backends.
+        case .externalAuth:
             unsupported(place + ".type", "\(filter.type) filters are not supported yet")
         case .extensionRef:
             let ref = filter.extensionRef

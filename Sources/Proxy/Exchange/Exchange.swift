@@ -50,6 +50,10 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var pooled: ExchangeMarks { ExchangeMarks(rawValue: 16) }
     /// It has no request: all bytes of the client's connection go to one backend.
     static var stream: ExchangeMarks { ExchangeMarks(rawValue: 32) }
+    /// It has no client: it is a copy of a request for a mirror.
+    static var mirror: ExchangeMarks { ExchangeMarks(rawValue: 64) }
+    /// Copies of its request go to mirrors.
+    static var mirrored: ExchangeMarks { ExchangeMarks(rawValue: 128) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
@@ -107,7 +111,7 @@ struct Exchange: ~Copyable {
     let acceptsTrailers: Bool
     /// The client may end its sending side and still get its answer.
     let allowsHalfClose: Bool
-    private(set) var marks: ExchangeMarks
+    var marks: ExchangeMarks
     var requestDone: Bool
     private let byAddress = ByAddress()
 
@@ -151,6 +155,8 @@ struct Exchange: ~Copyable {
     var poolRequest = SlotID.none { didSet { marks.set(.pooled, poolRequest != .none) } }
     /// The call to the pool's external picker; of a carrier, the call that it carries.
     var call = SlotID.none { didSet { marks.set(.called, call != .none) } }
+    /// First of the request's mirrors; of a copy, the mirror that it is.
+    var mirrors = SlotID.none
     var attempts: UInt8 = 0
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
     var buffer: Buffer
@@ -268,6 +274,15 @@ struct Exchange: ~Copyable {
     var isProcessed: Bool {
         get { marks.contains(.processed) }
         set { marks.set(.processed, newValue) }
+    }
+
+    /// It has no client: it is a copy of a request for a mirror.
+    var isMirror: Bool { marks.contains(.mirror) }
+
+    /// Copies of its request go to mirrors, or have gone.
+    var isMirrored: Bool {
+        get { marks.contains(.mirrored) }
+        set { marks.set(.mirrored, newValue) }
     }
 
     /// Content of the request is to come, and the backend is there to take it.

@@ -20,7 +20,8 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
-        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed]) {
+        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed, .mirror]) {
+            if exchanges[exchange].isMirror { return dropAnswer(upstream, &input, left) }
             if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
             if !mayReadPicked(exchange) { return nil }
         }
@@ -362,11 +363,17 @@ extension Worker {
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
+        noteKeepAlive(upstream)
+        return exchanges[id].takeAnswer(facts)
+    }
+
+    /// Notes how long the backend says, in `responseHead`, that it keeps an idle connection.
+    @inline(always)
+    mutating func noteKeepAlive(_ upstream: SlotID) {
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
                 UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))
         }
-        return exchanges[id].takeAnswer(facts)
     }
 
     /// A refused upgrade leaves a connection whose next bytes are a request, unless some have come already.

@@ -30,15 +30,19 @@ extension Worker {
             return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter, .cors]) {
+        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter, .cors, .mirrors]) {
             applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
-            return Begun(used: beginPooled(slot, rest))
+            let isMirrored = decision.flags.contains(.mirrors)
+            return Begun(used: isMirrored ? beginMirroredPooled(slot, rest) : beginPooled(slot, rest))
         }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return Begun(used: 0)
+        }
+        if decision.flags.contains(.mirrors) {
+            return startMirrored(slot, endpoint: endpoint, rest)
         }
         return startAttempt(slot, endpoint: endpoint, rest)
     }
@@ -128,7 +132,7 @@ extension Worker {
             if decision.reply != nil { return }
         }
         switch Self.apply(generations, current, decision, &requestHead, &location) {
-        case .forward: break
+        case .forward: if decision.flags.contains(.mirrors) { keepMirrorHost() }
         case .redirect(let status):
             redirectStatus = status
             decision.reply = .redirect

@@ -50,6 +50,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     /// Preflights are answered, and other origins are told what they may read.
     @inlinable
     public static var cors: RowFlags { RowFlags(rawValue: 64) }
+    /// Copies of some requests go to other backends, too.
+    @inlinable
+    public static var mirrors: RowFlags { RowFlags(rawValue: 128) }
 }
 
 /// What the filters made of a request.
