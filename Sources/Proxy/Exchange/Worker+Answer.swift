@@ -338,12 +338,12 @@ extension Worker {
 
     @inline(never)
     mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
-        Self.applyResponseFilters(generations, exchanges[exchange], &responseHead)
+        Self.applyResponseFilters(generations, &exchanges[exchange], &responseHead)
             && tellOfAnswer(exchange)
     }
 
     private static func applyResponseFilters(
-        _ generations: borrowing Slab<Generation>, _ exchange: borrowing Exchange,
+        _ generations: borrowing Slab<Generation>, _ exchange: inout Exchange,
         _ head: inout ResponseHead
     ) -> Bool {
         generations[UInt32(exchange.generation)].snapshot.table.applyResponseFilters(

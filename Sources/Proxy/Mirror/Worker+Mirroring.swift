@@ -121,17 +121,17 @@ extension Worker {
         guard var copy = buffers.take(capacity: head.count + mirrorHost.capacity) else { return nil }
         var buffer = Buffer()
         swap(&buffer, &exchanges[id].buffer)
-        let text = buffer.span.extracting(head)
-        var fits: Bool
+        let fits: Bool
         switch kind {
-        case .preserve: fits = Self.copy(text, host: mirrorHost.span, into: &copy)
+        case .preserve: fits = Self.copy(buffer, head, host: mirrorHost.span, into: &copy)
         case .name:
             fits = Self.copy(
-                text, host: clusters.arena.span.extracting(row.hostHeader.range), into: &copy)
+                buffer, head, host: clusters.arena.span.extracting(row.hostHeader.range),
+                into: &copy)
         case .endpoint:
             let authority = clusters.endpoints[Int(endpoint)].authority.range
             fits = Self.copy(
-                text, host: clusters.arena.span.extracting(authority), into: &copy)
+                buffer, head, host: clusters.arena.span.extracting(authority), into: &copy)
         }
         swap(&buffer, &exchanges[id].buffer)
         if fits { return copy }
@@ -139,10 +139,11 @@ extension Worker {
         return nil
     }
 
-    /// Copies a head with another host, if it has one; false when it does not fit.
+    /// Copies the head in a part of a buffer with another host, if it has one; false when it does not fit.
     private static func copy(
-        _ head: Span<UInt8>, host: Span<UInt8>, into copy: inout Buffer
+        _ buffer: borrowing Buffer, _ range: Range<Int>, host: Span<UInt8>, into copy: inout Buffer
     ) -> Bool {
+        let head = buffer.span.extracting(range)
         let value = HeadLines.value("host:", in: head, from: 0)
         let isKept = value.isEmpty || host.isEmpty
         let count = head.count + (isKept ? 0 : host.count - value.count)

@@ -132,19 +132,16 @@ extension Table {
         rule: Int32, backend: Int32, origin: Span<UInt8> = Span(), head: inout ResponseHead
     ) -> Bool {
         let asked = flags(rule: rule, backend: backend)
-        if !asked.contains(.responseFilters) { return true }
-        // First, so that what other filters say of these fields is said of the policy's.
-        if asked.contains(.cors),
-            !sayCORS(rule: rule, backend: backend, origin: origin, &head)
-        {
-            return false
-        }
-        return edit(rule, backend, &head)
+        return asked.contains(.responseFilters) ? edit(rule, backend, origin, &head) : true
     }
 
     @usableFromInline
     @inline(never)
-    func edit(_ rule: Int32, _ backend: Int32, _ head: inout ResponseHead) -> Bool {
+    func edit(
+        _ rule: Int32, _ backend: Int32, _ origin: Span<UInt8>, _ head: inout ResponseHead
+    ) -> Bool {
+        // First, so that what other filters say of these fields is said of the policy's.
+        if !sayCORS(rule: rule, backend: backend, origin: origin, &head) { return false }
         for i in rules[Int(rule)].response.range where !apply(steps[i], &head) { return false }
         if backend < 0 { return true }
         for i in backends[Int(backend)].response.range where !apply(steps[i], &head) {
