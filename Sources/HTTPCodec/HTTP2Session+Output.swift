@@ -58,6 +58,12 @@ extension HTTP2Session {
         return library.core.streams[slot].flags.contains(.isCongested)
     }
 
+    /// Bytes that were given and are still to be framed.
+    public func unsentBytes(_ stream: StreamID) -> Int {
+        guard let slot = find(stream) else { return 0 }
+        return library.core.streams[slot].output.count
+    }
+
     /// Whether nothing that was given is still to be framed.
     public func isFlushed(_ stream: StreamID) -> Bool {
         guard let slot = find(stream) else { return true }

@@ -33,6 +33,10 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case rejected(RejectionReason)
     /// A filter answers with a redirect; its status and Location stand beside.
     case redirect
+    /// A CORS policy answers a preflight.
+    case preflight
+    /// A preflight from an origin that a CORS policy does not let in.
+    case originRefused
 
     /// The answer to a failure on the backend's side.
     init(_ failure: UpstreamFailure) {
@@ -223,6 +227,15 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
             )
         case .redirect: (302, "redirect", "")
+        case .preflight: (204, "preflight", "")
+        case .originRefused:
+            (
+                403, "origin_refused",
+                """
+                Pages of this origin may not call this route. Have it added to \
+                allowOrigins of the route's CORS filter.
+                """
+            )
         case .malformed(let problem):
             (UInt16(problem.status), "malformed_request", problem.sentence)
         case .unreadableContent(let refusal):

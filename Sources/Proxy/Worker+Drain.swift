@@ -55,6 +55,7 @@ extension Worker {
         for slot in 0..<downstreams.highWater where downstreams.isOccupied(slot) {
             close(downstream: downstreams.id(of: slot))
         }
+        cutAllMirrors()
     }
 
     private mutating func cutExchange(of id: SlotID) {

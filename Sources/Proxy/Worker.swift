@@ -76,7 +76,9 @@ public struct Worker: ~Copyable {
     var namings = Slab<Naming>(capacity: 65_536)
     /// What is known of requests to pools, by `Exchange.poolRequest`.
     var poolRequests = Slab<PoolRequest>(capacity: 65_536)
-    /// Calls to external pickers, and how many exchanges carry them.
+    /// Copies of requests, by `Exchange.mirrors`.
+    var mirrors = Slab<Mirror>(capacity: Mirror.countMax)
+    /// Calls to external pickers, and how many exchanges have no client: those that carry calls, and copies.
     var calls: Slab<PickerCall>
     var carriers = 0
     /// How many of each are streams of HTTP/2 connections.
@@ -139,6 +141,10 @@ public struct Worker: ~Copyable {
     var location = RigidArray<UInt8>(capacity: 32 * 1024)
     /// Status of the redirect whose Location stands in `location`.
     var redirectStatus: UInt16 = 302
+    /// The host that mirrors of the request in `requestHead` see.
+    var mirrorHost = RigidArray<UInt8>(capacity: 512)
+    /// Lines of an answer of the gateway's own that tell its origin what it may read; without memory until one has.
+    var corsFields = RigidArray<UInt8>(capacity: 0)
     /// Text of the client's address.
     var client = RigidArray<UInt8>(capacity: 64)
     /// A fresh request identity.
@@ -187,7 +193,7 @@ public struct Worker: ~Copyable {
         downstreams = Slab(capacity: options.connectionsMax)
         upstreams = Slab(capacity: options.upstreamsMax)
         // Twice as many: with each client's a picker's.
-        exchanges = Slab(capacity: 2 * options.connectionsMax)
+        exchanges = Slab(capacity: 2 * options.connectionsMax + Mirror.countMax)
         calls = Slab(capacity: options.connectionsMax)
         buffers = BufferPool(budget: options.budget)
         self.shard = shard

@@ -24,6 +24,13 @@ public struct BackendRow: BitwiseCopyable, Sendable {
     let request: StepRange
     /// Filters on the response.
     let response: StepRange
+    /// The CORS policy in `Table.cors`, which counts in place of the rule's; -1 for none.
+    let cors: Int32
+    /// Mirrors of this backend.
+    let mirrors: StepRange
+
+    /// Indexes of its mirrors in `Table.mirrors`.
+    public var mirrorRange: Range<Int> { mirrors.range }
 }
 
 /// Highest weight of one backend (`BackendRef.weight`); higher ones count as this.

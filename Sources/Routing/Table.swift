@@ -14,6 +14,8 @@ public struct Table: ~Copyable, Sendable {
     public let rules: RigidArray<RuleRow>
     /// The backends of all rules.
     public let backends: RigidArray<BackendRow>
+    /// The mirrors of all rules and backends.
+    public let mirrors: RigidArray<MirrorRow>
     @usableFromInline let ports: RigidArray<PortRow>
     /// Listeners by id, for `listenerIndex`.
     let listenersByID: RigidArray<IDRow>
@@ -25,6 +27,8 @@ public struct Table: ~Copyable, Sendable {
     let redirects: RigidArray<RedirectRow>
     let retries: RigidArray<RetryRule>
     let sessions: RigidArray<SessionRow>
+    let cors: RigidArray<CORSRow>
+    let corsOrigins: RigidArray<CORSOriginRow>
     let indexes: TextIndexes
     let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
@@ -36,10 +40,13 @@ public struct Table: ~Copyable, Sendable {
     public func clone() -> Table {
         Table(
             listeners: listeners.clone(), rules: rules.clone(), backends: backends.clone(),
+            mirrors: mirrors.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
-            sessions: sessions.clone(), indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
+            sessions: sessions.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
+            indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(),
+            patterns: patterns)
     }
 
     // MARK: - Listeners
@@ -324,9 +331,16 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     let request: StepRange
     /// Filters on the response.
     let response: StepRange
+    /// The CORS policy in `Table.cors`; -1 for none.
+    let cors: Int32
+    /// Mirrors of this rule.
+    let mirrors: StepRange
 
     /// Indexes of the rule's backends in `Table.backends`, those of weight 0 included.
     public var backendRange: Range<Int> { backends.range }
+
+    /// Indexes of its mirrors in `Table.mirrors`.
+    public var mirrorRange: Range<Int> { mirrors.range }
 }
 
 /// A port, compiled.

@@ -43,7 +43,10 @@ public struct TableBuilder {
     private var redirects: [RedirectRow] = []
     private var retries: [RetryRule] = []
     private var sessions: [SessionRow] = []
+    private var cors: [CORSRow] = []
+    private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
+    private var mirrors: [MirrorRow] = []
     private var patterns: [Pattern] = []
     private var patternIndexes: [String: Int32] = [:]
 
@@ -90,6 +93,7 @@ public struct TableBuilder {
             listeners: RigidArray(capacity: listeners.count, copying: listeners),
             rules: RigidArray(capacity: rules.count, copying: rules),
             backends: RigidArray(capacity: backends.count, copying: backends),
+            mirrors: RigidArray(capacity: mirrors.count, copying: mirrors),
             ports: RigidArray(capacity: ports.count, copying: ports),
             listenersByID: RigidArray(capacity: byID.count, copying: byID),
             hosts: RigidArray(capacity: hosts.count, copying: hosts),
@@ -100,6 +104,8 @@ public struct TableBuilder {
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
             retries: RigidArray(capacity: retries.count, copying: retries),
             sessions: RigidArray(capacity: sessions.count, copying: sessions),
+            cors: RigidArray(capacity: cors.count, copying: cors),
+            corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
             indexes: indexes.build(),
             prefixes: prefixes.build(),
             arena: arena.build(),
@@ -365,7 +371,8 @@ public struct TableBuilder {
             backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds, flags: flags,
             onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry, session: session,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
-            weightSum: sum, request: compiled.request, response: compiled.response)
+            weightSum: sum, request: compiled.request, response: compiled.response,
+            cors: compiled.cors, mirrors: compiled.mirrors)
     }
 
     private mutating func row(_ session: SessionRule) -> SessionRow {
@@ -391,13 +398,18 @@ public struct TableBuilder {
             }
         return BackendRow(
             kind: kind, flags: compiled.flags, value: value, series: backend.series,
-            weightUpTo: weightUpTo, request: compiled.request, response: compiled.response)
+            weightUpTo: weightUpTo, request: compiled.request, response: compiled.response,
+            cors: compiled.cors, mirrors: compiled.mirrors)
     }
 
     private mutating func compile(
         _ filters: [FilterDescription], hasFailed: Bool
-    ) -> (flags: RowFlags, request: StepRange, response: StepRange) {
+    ) -> (
+        flags: RowFlags, request: StepRange, response: StepRange, cors: Int32, mirrors: StepRange
+    ) {
+        let firstMirror = mirrors.count
         var flags: RowFlags = hasFailed ? .failedFilter : []
+        var policy: Int32 = -1
         var request: [FilterStep] = []
         var response: [FilterStep] = []
         for filter in filters {
@@ -412,6 +424,17 @@ public struct TableBuilder {
                 let row = redirect.row(&arena)
                 add(row.map { _ in [.redirect(Int32(redirects.count))] }, &request, &flags)
                 if let row { redirects.append(row) }
+            case .cors(let wanted):
+                let row = wanted.row(&arena, &corsOrigins)
+                add(row.map { _ in [] }, &request, &flags)
+                if let row {
+                    policy = Int32(cors.count)
+                    cors.append(row)
+                    flags.formUnion([.cors, .responseFilters])
+                }
+            case .requestMirror(let mirror):
+                mirrors.append(mirror.row)
+                flags.insert(.mirrors)
             }
         }
         for step in request {
@@ -424,7 +447,9 @@ public struct TableBuilder {
         }
         if !request.isEmpty { flags.insert(.requestFilters) }
         if !response.isEmpty { flags.insert(.responseFilters) }
-        return (flags, keep(request), keep(response))
+        let range = StepRange(
+            start: UInt32(firstMirror), count: UInt32(mirrors.count - firstMirror))
+        return (flags, keep(request), keep(response), policy, range)
     }
 
     /// Adds the steps of one filter; a filter that cannot be processed fails the whole list.

@@ -217,4 +217,6 @@ public enum FilterDescription: Sendable, Equatable {
     case responseHeaders(HeaderModifier)
     case urlRewrite(URLRewrite)
     case requestRedirect(RequestRedirect)
+    case cors(CORSPolicy)
+    case requestMirror(RequestMirror)
 }

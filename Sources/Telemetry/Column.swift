@@ -47,6 +47,10 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case pickerNoEndpoint
     case pickerOverflows
     case http2ProtocolErrors
+    case mirrors
+    case mirrorsBehind
+    case mirrorsFailed
+    case mirrorsCut
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.
@@ -60,6 +64,7 @@ public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case activeExchanges
     case activeTunnels
     case datagramSessions
+    case activeMirrors
     case bufferBytes
 
     /// How many there are.

@@ -171,6 +171,23 @@ extension PrometheusText {
                 "ai_gateway_http2_protocol_errors_total",
                 "HTTP/2 connections ended because the peer broke the protocol."
             )
+        case .mirrors:
+            ("ai_gateway_mirrors_total", "Copies of requests that were begun for mirrors.")
+        case .mirrorsBehind:
+            (
+                "ai_gateway_mirrors_behind_total",
+                "Copies dropped because their mirror was more than 64 KiB behind."
+            )
+        case .mirrorsFailed:
+            (
+                "ai_gateway_mirrors_failed_total",
+                "Copies that their mirror did not take or did not answer in full."
+            )
+        case .mirrorsCut:
+            (
+                "ai_gateway_mirrors_cut_total",
+                "Copies cut because their request was, or at the end of draining."
+            )
         case .accessLogDropped:
             ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")
         }
@@ -188,6 +205,8 @@ extension PrometheusText {
             ("ai_gateway_active_tunnels", "Tunnels under way.")
         case .datagramSessions:
             ("ai_gateway_udp_sessions", "Clients whose datagrams a backend is bound to.")
+        case .activeMirrors:
+            ("ai_gateway_active_mirrors", "Copies of requests under way.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
         }

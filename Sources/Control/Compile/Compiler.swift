@@ -301,7 +301,8 @@ private struct Compiler {
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
         description.retry = retry(rule.retry)
-        description.filters = FilterCompiler.filters(rule.filters)
+        description.filters = FilterCompiler.filters(
+            rule.filters, mirrors: mirrors(rule.filters, resolved.mirrors, labels, namespace))
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             var series = labels
@@ -310,13 +311,41 @@ private struct Compiler {
                 BackendDescription(
                     weight: UInt32(clamping: ref.weight ?? 1),
                     target: target(outcomes[number]),
-                    filters: FilterCompiler.filters(ref.filters),
+                    filters: FilterCompiler.filters(
+                        ref.filters,
+                        mirrors: mirrors(
+                            ref.filters, resolved.backendMirrors[number] ?? [:], labels, namespace)),
                     series: identities.series(series)))
         }
         return description
     }
 
+    /// Where the mirrors of a list of filters lead, by position.
+    private mutating func mirrors(
+        _ filters: [HTTPRouteFilter]?, _ outcomes: [Int: BackendResolver.Outcome],
+        _ labels: SeriesLabels, _ namespace: String
+    ) -> [Int: RequestMirror] {
+        var mirrors: [Int: RequestMirror] = [:]
+        for (number, outcome) in outcomes.sorted(by: { $0.key < $1.key }) {
+            guard case .cluster(let cluster) = outcome,
+                let filter = filters?[number].requestMirror
+            else { continue }
+            var series = labels
+            series.backend = backendLabel(filter.backendRef, in: namespace)
+            mirrors[number] = RequestMirror(
+                cluster: clusterIDs[cluster],
+                numerator: UInt32(clamping: filter.fraction?.numerator ?? filter.percent ?? 100),
+                denominator: UInt32(clamping: filter.fraction?.denominator ?? 100),
+                series: identities.series(series), name: series.backend)
+        }
+        return mirrors
+    }
+
     private func backendLabel(_ ref: HTTPBackendRef, in namespace: String) -> String {
+        backendLabel(ref.object, in: namespace)
+    }
+
+    private func backendLabel(_ ref: BackendObjectReference, in namespace: String) -> String {
         let name = "\(ref.namespace ?? namespace)/\(ref.name)"
         return ref.port.map { "\(name):\($0)" } ?? name
     }

@@ -5,8 +5,15 @@ import Routing
 /// The filters have passed `RuleResolver`: what it refuses is not compiled.
 enum FilterCompiler {
     /// The filters that are served, in their order.
-    static func filters(_ filters: [HTTPRouteFilter]?) -> [FilterDescription] {
-        (filters ?? []).compactMap(filter)
+    ///
+    /// - Parameter mirrors: where RequestMirror filters lead, by position; one that leads nowhere is dropped.
+    static func filters(
+        _ filters: [HTTPRouteFilter]?, mirrors: [Int: RequestMirror]
+    ) -> [FilterDescription] {
+        (filters ?? []).enumerated().compactMap { number, filter in
+            filter.type == .requestMirror
+                ? mirrors[number].map { .requestMirror($0) } : self.filter(filter)
+        }
     }
 
     private static func filter(_ filter: HTTPRouteFilter) -> FilterDescription? {
@@ -20,6 +27,7 @@ enum FilterCompiler {
                 .urlRewrite(URLRewrite(hostname: $0.hostname, path: $0.path.flatMap(path)))
             }
         case .requestRedirect: filter.requestRedirect.map { .requestRedirect(redirect($0)) }
+        case .cors: filter.cors.map { .cors(policy($0)) }
         default: nil
         }
     }
@@ -37,6 +45,16 @@ enum FilterCompiler {
             scheme: filter.scheme, hostname: filter.hostname, path: filter.path.flatMap(path),
             port: filter.port.map { UInt16(clamping: $0) },
             status: UInt16(clamping: filter.statusCode ?? 302))
+    }
+
+    /// Who may call from other origins.
+    static func policy(_ filter: HTTPCORSFilter) -> CORSPolicy {
+        CORSPolicy(
+            origins: filter.allowOrigins ?? [],
+            allowsCredentials: filter.allowCredentials ?? false,
+            methods: filter.allowMethods ?? [], headers: filter.allowHeaders ?? [],
+            exposed: filter.exposeHeaders ?? [],
+            maxAgeSeconds: UInt32(clamping: filter.maxAge ?? 5))
     }
 
     private static func path(_ modifier: HTTPPathModifier) -> PathModifier? {

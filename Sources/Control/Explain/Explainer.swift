@@ -294,8 +294,10 @@ struct Explainer {
             }
             report.backends.append(backend)
         }
-        // A redirect is the rule's, whatever backend it has.
-        if let answer = report.backends.first?.answer, answer.location != nil {
+        // A redirect is the rule's, whatever backend it has; so is the answer to a preflight.
+        if let answer = report.backends.first?.answer,
+            answer.location != nil || [204, 403].contains(answer.status)
+        {
             report.answer = answer
             report.backends = []
         }
@@ -307,6 +309,10 @@ struct Explainer {
         _ row: Int32, _ table: borrowing Table
     ) {
         guard var head = try? asked.parsed(compiled.parameters) else { return }
+        if let answer = preflight(match.rule, row, head, table) {
+            backend.answer = answer
+            return
+        }
         var scratch = RigidArray<UInt8>(capacity: 64 << 10)
         let outcome = table.applyRequestFilters(
             rule: match.rule, backend: row, match: match, listener: listener, head: &head,
@@ -338,6 +344,19 @@ struct Explainer {
             backend.answer = ExplainReport.Answer(
                 status: 431, reason: "head_too_large: filters make the head too large")
         }
+    }
+
+    /// The answer of a CORS filter to a preflight.
+    private func preflight(
+        _ rule: Int32, _ backend: Int32, _ head: borrowing RequestHead, _ table: borrowing Table
+    ) -> ExplainReport.Answer? {
+        var flags = table.rules[Int(rule)].flags
+        if backend >= 0 { flags.formUnion(table.backends[Int(backend)].flags) }
+        guard flags.contains(.cors), Table.isPreflight(head) else { return nil }
+        return table.allowedOrigin(rule: rule, backend: backend, head: head) == nil
+            ? ExplainReport.Answer(
+                status: 403, reason: "origin_refused: the CORS filter does not let this origin in")
+            : ExplainReport.Answer(status: 204, reason: "preflight: answered by the CORS filter")
     }
 
     /// Where a backend leads, and which endpoints it has.

@@ -9,6 +9,8 @@ enum FilterWords {
         case .responseHeaders(let modifier): "answer headers: \(text(modifier))"
         case .urlRewrite(let rewrite): text(rewrite)
         case .requestRedirect(let redirect): "redirects with \(redirect.status)"
+        case .cors(let policy): text(policy)
+        case .requestMirror(let mirror): text(mirror)
         }
     }
 
@@ -17,6 +19,19 @@ enum FilterWords {
         parts += modifier.add.map { "adds \($0.name)" }
         parts += modifier.remove.map { "removes \($0)" }
         return parts.joined(separator: ", ")
+    }
+
+    private static func text(_ mirror: RequestMirror) -> String {
+        let share = 100 * Double(mirror.numerator) / Double(max(1, mirror.denominator))
+        let percent = (share * 100).rounded() / 100
+        return share == 100
+            ? "copies go to \(mirror.name)" : "copies of \(percent) % go to \(mirror.name)"
+    }
+
+    private static func text(_ policy: CORSPolicy) -> String {
+        let origins = policy.origins.isEmpty ? "no origin" : policy.origins.joined(separator: ", ")
+        return "CORS: answers preflights, lets \(origins) read answers"
+            + (policy.allowsCredentials ? ", with credentials" : "")
     }
 
     private static func text(_ rewrite: URLRewrite) -> String {

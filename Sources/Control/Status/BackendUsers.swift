@@ -20,7 +20,7 @@ struct BackendUsers {
                     parents.append((gateway, parent.rejected == nil))
                 }
             }
-            for object in entry.rules.flatMap(Self.backends) {
+            for object in entry.rules.flatMap(\.http.references) {
                 let name = NamespacedName(object.namespace ?? namespace, object.name)
                 switch (object.effectiveGroup, object.effectiveKind) {
                 case (Groups.core, Service.kind):
@@ -44,15 +44,17 @@ struct BackendUsers {
         }
     }
 
-    /// What a rule sends requests to: its backends and those of mirrors.
-    private static func backends(of rule: RouteRule) -> [BackendObjectReference] {
-        let refs = rule.http.backendRefs ?? []
-        let filters = (rule.http.filters ?? []) + refs.flatMap { $0.filters ?? [] }
-        return refs.map(\.object) + filters.compactMap(\.requestMirror?.backendRef)
-    }
-
     func gateways(ofService name: NamespacedName) -> Set<Int> { services[name] ?? [] }
 
     /// By Gateway: whether a route that refers to the pool, or to the Backend that is one, is accepted by it.
     func gateways(ofPool name: PoolName) -> [Int: Bool] { pools[name] ?? [:] }
+}
+
+extension HTTPRouteRule {
+    /// The backends that its requests, or copies of them, go to.
+    fileprivate var references: [BackendObjectReference] {
+        let refs = backendRefs ?? []
+        let filters = (filters ?? []) + refs.flatMap { $0.filters ?? [] }
+        return refs.map(\.object) + filters.compactMap(\.requestMirror?.backendRef)
+    }
 }

@@ -153,6 +153,7 @@ extension FieldChecks {
                 pathModifier(modifier) { path() + ".urlRewrite.path" }
             }
         }
+        if let cors = filter.cors { self.cors(cors, path() + ".cors") }
         if let mirror = filter.requestMirror { self.mirror(mirror, path() + ".requestMirror") }
         if let ref = filter.extensionRef {
             groupKind(ref.group, ref.kind, path() + ".extensionRef")
@@ -221,6 +222,32 @@ extension FieldChecks {
                 value.isEmpty || Patterns.hasPathCharacters(value), path() + ".\(field)",
                 "\"\(value)\" has characters that must be written as %XX")
         }
+    }
+
+    private mutating func cors(_ cors: HTTPCORSFilter, _ path: String) {
+        for (field, list, limit) in [
+            ("allowOrigins", cors.allowOrigins ?? [], 64), ("allowMethods", cors.allowMethods ?? [], 9),
+            ("allowHeaders", cors.allowHeaders ?? [], 64),
+            ("exposeHeaders", cors.exposeHeaders ?? [], 64),
+        ] {
+            atMost(limit, list.count, path + ".\(field)")
+            require(
+                field == "exposeHeaders" || list.count < 2 || !list.contains("*"), path + ".\(field)",
+                "may not have \"*\" alongside other entries")
+            var seen: Set<String> = []
+            for (index, entry) in list.enumerated() where !seen.insert(entry).inserted {
+                refuse(path + ".\(field)[\(index)]", "\"\(entry)\" stands there already")
+            }
+            guard field.hasSuffix("Headers") else { continue }
+            for (index, name) in list.enumerated() { headerName(name, path + ".\(field)[\(index)]") }
+        }
+        let methods = HTTPMethod.known.map(\.rawValue)
+        for (index, method) in (cors.allowMethods ?? []).enumerated() {
+            require(
+                method == "*" || methods.contains(method), path + ".allowMethods[\(index)]",
+                "\"\(method)\" is not \(sentenceList(methods, "or")), or *")
+        }
+        inRange(cors.maxAge, 1...Int(Int32.max), path + ".maxAge")
     }
 
     mutating func mirror(_ mirror: HTTPRequestMirrorFilter, _ path: String) {

@@ -29,6 +29,10 @@ struct ResolvedRule: Sendable {
     var backends: [BackendResolver.Outcome]
     /// The same on listeners that pass TLS through; empty where there are none.
     var sealedBackends: [BackendResolver.Outcome] = []
+    /// Where copies go, by position in `filters`.
+    var mirrors: [Int: BackendResolver.Outcome] = [:]
+    /// The same for filters of backends, by position in `backendRefs`.
+    var backendMirrors: [Int: [Int: BackendResolver.Outcome]] = [:]
 }
 
 /// A route with what was found about it.
@@ -105,6 +109,7 @@ struct RouteResolver {
             if isOpen {
                 resolved.backends = follow(
                     rule, of: entry, for: BackendUse(entry.kind), at: path, &route, &backends)
+                followMirrors(rule, of: entry, at: path, &resolved, &route, &backends)
             }
             if isSealed {
                 let use = BackendUse(entry.kind, isPassthrough: true)
@@ -159,17 +164,48 @@ struct RouteResolver {
         for (position, ref) in (rule.http.backendRefs ?? []).enumerated() {
             let place = { path + ".backendRefs[\(position)]" }
             let outcome = backends.resolve(ref.object, of: entry, for: use, at: place)
-            switch outcome {
-            case .cluster: break
-            case .withoutEndpoints(let note):
-                let text = "\(place()): \(note)"
-                if !route.notes.contains(text) { route.notes.append(text) }
-            case .invalid(let finding):
-                if !route.unresolved.contains(finding) { route.unresolved.append(finding) }
-            }
+            note(outcome, at: place, &route)
             outcomes.append(outcome)
         }
         return outcomes
+    }
+
+    /// What the mirrors of a rule and of its backends come to; one that does not resolve is dropped, and noted.
+    private func followMirrors(
+        _ rule: RouteRule, of entry: RouteEntry, at path: String, _ resolved: inout ResolvedRule,
+        _ route: inout ResolvedRoute, _ backends: inout BackendResolver
+    ) {
+        func follow(_ filters: [HTTPRouteFilter]?, _ path: String) -> [Int: BackendResolver.Outcome] {
+            var outcomes: [Int: BackendResolver.Outcome] = [:]
+            for (number, filter) in (filters ?? []).enumerated() {
+                guard let mirror = filter.requestMirror, filter.type == .requestMirror else { continue }
+                let place = { path + ".filters[\(number)].requestMirror.backendRef" }
+                let outcome = backends.resolve(
+                    mirror.backendRef, of: entry, for: BackendUse(entry.kind), at: place)
+                note(outcome, at: place, &route)
+                outcomes[number] = outcome
+            }
+            return outcomes
+        }
+        resolved.mirrors = follow(rule.http.filters, path)
+        for (position, ref) in (rule.http.backendRefs ?? []).enumerated() {
+            let outcomes = follow(ref.filters, path + ".backendRefs[\(position)]")
+            if !outcomes.isEmpty { resolved.backendMirrors[position] = outcomes }
+        }
+    }
+
+    /// Notes what is wrong with a reference, once.
+    private func note(
+        _ outcome: BackendResolver.Outcome, at place: () -> String, _ route: inout ResolvedRoute
+    ) {
+        switch outcome {
+        case .cluster: break
+        case .withoutEndpoints(let note):
+            let text = "\(place()): \(note)"
+            if !route.notes.contains(text) { route.notes.append(text) }
+        case .invalid(let finding):
+            if !route.unresolved.contains(finding) { route.unresolved.append(finding) }
+        }
     }
 
     /// A route none of whose rules can be served is not accepted anywhere.

@@ -149,6 +149,11 @@ struct RuleResolver {
                 "RequestRedirect and URLRewrite exclude each other; a redirect has its own "
                     + "hostname and path")
         }
+        if seen.contains(.requestRedirect), seen.contains(.requestMirror) {
+            incompatible(
+                path, "RequestRedirect and RequestMirror exclude each other; what is redirected goes to "
+                    + "no backend, so there is nothing to copy")
+        }
     }
 
     private mutating func check(_ filter: HTTPRouteFilter, at place: String) {
@@ -165,7 +170,11 @@ struct RuleResolver {
         case .requestRedirect: check(filter.requestRedirect, at: place + ".requestRedirect")
         case .urlRewrite:
             if let path = filter.urlRewrite?.path { check(path, at: place + ".urlRewrite.path") }
-        case .requestMirror, .cors, .externalAuth:
+        case .cors:
+            guard let cors = filter.cors, let problem = FilterCompiler.policy(cors).problem else { return }
+            unsupported(place + ".cors." + problem.field, problem.sentence)
+        case .requestMirror: break  // Its reference is followed with those of backends.
+        case .externalAuth:
             unsupported(place + ".type", "\(filter.type) filters are not supported yet")
         case .extensionRef:
             let ref = filter.extensionRef

@@ -105,9 +105,12 @@ extension Worker {
         upstreams[upstream].isIntroduced = true
         let exchange = upstreams[upstream].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return false }
-        let downstream = exchanges[exchange].downstream
-        guard downstreams.contains(downstream) else { return false }
-        let header = downstreams[connection(of: downstream)].introduction
+        let isMirror = exchanges[exchange].isMirror
+        let downstream = isMirror ? client(ofMirror: exchange) : exchanges[exchange].downstream
+        let hasClient = downstreams.contains(downstream)
+        guard hasClient || isMirror else { return false }
+        let header: ProxyHeader =
+            hasClient ? downstreams[connection(of: downstream)].introduction : .local
         var bytes = Buffer()
         swap(&bytes, &output)
         bytes.removeAll()

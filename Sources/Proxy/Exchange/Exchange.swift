@@ -37,6 +37,8 @@ struct ExchangeRecord: BitwiseCopyable {
     var authority = ByteRange.none
     var userAgent = ByteRange.none
     var requestID = ByteRange.none
+    /// Where a page of another origin asks that may read the answer.
+    var origin = ByteRange.none
     /// The head as it goes to the backend.
     var head = ByteRange.none
     /// Where the value of Host stands in it, for an attempt at an endpoint with another name.
@@ -45,7 +47,7 @@ struct ExchangeRecord: BitwiseCopyable {
 
 /// What takes an exchange off the usual way; most have none of it, which is one test.
 struct ExchangeMarks: OptionSet, BitwiseCopyable {
-    let rawValue: UInt8
+    let rawValue: UInt16
 
     /// The request asks to go on with WebSocket.
     static var upgrades: ExchangeMarks { ExchangeMarks(rawValue: 1) }
@@ -59,8 +61,12 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var pooled: ExchangeMarks { ExchangeMarks(rawValue: 16) }
     /// It has no request: all bytes of the client's connection go to one backend.
     static var stream: ExchangeMarks { ExchangeMarks(rawValue: 32) }
+    /// It has no client: it is a copy of a request for a mirror.
+    static var mirror: ExchangeMarks { ExchangeMarks(rawValue: 64) }
+    /// Copies of its request go to mirrors.
+    static var mirrored: ExchangeMarks { ExchangeMarks(rawValue: 128) }
     /// Its rule says when it is tried again.
-    static var retries: ExchangeMarks { ExchangeMarks(rawValue: 64) }
+    static var retries: ExchangeMarks { ExchangeMarks(rawValue: 256) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
@@ -118,7 +124,7 @@ struct Exchange: ~Copyable {
     let acceptsTrailers: Bool
     /// The client may end its sending side and still get its answer.
     let allowsHalfClose: Bool
-    private(set) var marks: ExchangeMarks
+    var marks: ExchangeMarks
     var requestDone: Bool
     private let byAddress = ByAddress()
 
@@ -170,6 +176,8 @@ struct Exchange: ~Copyable {
     var poolRequest = SlotID.none { didSet { marks.set(.pooled, poolRequest != .none) } }
     /// The call to the pool's external picker; of a carrier, the call that it carries.
     var call = SlotID.none { didSet { marks.set(.called, call != .none) } }
+    /// First of the request's mirrors; of a copy, the mirror that it is.
+    var mirrors = SlotID.none
     var attempts: UInt8 = 0
     /// Strings for the log, the head as sent, and content that is kept for another attempt.
     var buffer: Buffer
@@ -293,6 +301,15 @@ struct Exchange: ~Copyable {
     var hasRetryRule: Bool {
         get { marks.contains(.retries) }
         set { marks.set(.retries, newValue) }
+    }
+
+    /// It has no client: it is a copy of a request for a mirror.
+    var isMirror: Bool { marks.contains(.mirror) }
+
+    /// Copies of its request go to mirrors, or have gone.
+    var isMirrored: Bool {
+        get { marks.contains(.mirrored) }
+        set { marks.set(.mirrored, newValue) }
     }
 
     /// Content of the request is to come, and the backend is there to take it.

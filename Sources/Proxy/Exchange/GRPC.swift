@@ -14,7 +14,8 @@ enum GRPC {
         case .unreadableContent: 3  // INVALID_ARGUMENT
         case .rejected(.modelUnknown): 5  // NOT_FOUND
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
-        case .redirect: 2  // UNKNOWN
+        case .redirect, .preflight: 2  // UNKNOWN
+        case .originRefused: 7  // PERMISSION_DENIED
         case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
             .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
             .retriesExhausted, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):

@@ -20,7 +20,8 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
-        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed]) {
+        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed, .mirror]) {
+            if exchanges[exchange].isMirror { return dropAnswer(upstream, &input, left) }
             if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
             if !mayReadPicked(exchange) { return nil }
         }
@@ -341,18 +342,17 @@ extension Worker {
 
     @inline(never)
     mutating func applyResponseFilters(_ exchange: SlotID) -> Bool {
-        Self.applyResponseFilters(
-            generations, UInt32(exchanges[exchange].generation), rule: exchanges[exchange].decision.rule,
-            backend: exchanges[exchange].decision.backend, &responseHead)
+        Self.applyResponseFilters(generations, &exchanges[exchange], &responseHead)
             && tellOfAnswer(exchange)
     }
 
     private static func applyResponseFilters(
-        _ generations: borrowing Slab<Generation>, _ generation: UInt32, rule: Int32,
-        backend: Int32, _ head: inout ResponseHead
+        _ generations: borrowing Slab<Generation>, _ exchange: inout Exchange,
+        _ head: inout ResponseHead
     ) -> Bool {
-        generations[generation].snapshot.table.applyResponseFilters(
-            rule: rule, backend: backend, head: &head)
+        generations[UInt32(exchange.generation)].snapshot.table.applyResponseFilters(
+            rule: exchange.decision.rule, backend: exchange.decision.backend,
+            origin: exchange.buffer.span.extracting(exchange.record.origin.range), head: &head)
     }
 
     /// Reads from `responseHead`, which begins `bytes`, what it decides.
@@ -367,11 +367,17 @@ extension Worker {
         if let type = responseHead.value(.contentType), type.count >= ContentType.streamBytesMin {
             facts.isStream = ContentType.isStream(bytes.extracting(type.range))
         }
+        noteKeepAlive(upstream)
+        return exchanges[id].takeAnswer(facts)
+    }
+
+    /// Notes how long the backend says, in `responseHead`, that it keeps an idle connection.
+    @inline(always)
+    mutating func noteKeepAlive(_ upstream: SlotID) {
         if let seconds = responseHead.keepAliveTimeoutSeconds {
             upstreams[upstream].keepAliveMilliseconds =
                 UInt32(clamping: max(min(seconds, 1_000_000) * 1000 - 1000, 1))
         }
-        return exchanges[id].takeAnswer(facts)
     }
 
     /// A refused upgrade leaves a connection whose next bytes are a request, unless some have come already.

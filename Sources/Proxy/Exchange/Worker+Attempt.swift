@@ -43,6 +43,11 @@ extension Worker {
         exchanges[id].beginConnecting()
         let limits = limits(of: id)
         let isFull = Int(endpoints[Int(endpoint.id)].open) >= limits.upstreamConnectionsMax
+        if isFull, exchanges[id].isMirror {
+            // A copy takes nobody's turn.
+            fail(id, .overloaded)
+            return
+        }
         if isFull, exchanges[id].isStream, endpoints[Int(endpoint.id)].firstIdle != .max {
             // A stream cannot use an idle connection of requests, but its place.
             close(upstream: upstreams.id(of: endpoints[Int(endpoint.id)].firstIdle))
@@ -281,7 +286,7 @@ extension Worker {
         guard exchanges.contains(id) else { return }
         if exchanges[id].call != .none {
             goOnPicked(id)
-        } else if !exchanges[id].requestDone {
+        } else if !exchanges[id].requestDone, !exchanges[id].isMirror {
             enqueue(downstream: exchanges[id].downstream)
         }
     }
@@ -452,12 +457,20 @@ extension Worker {
 
     /// Moves content from the client to the backend until one of them has to wait.
     mutating func pumpRequest(_ id: SlotID, _ input: inout Buffer) {
-        if exchanges[id].isCarrier { return }
+        if !exchanges[id].marks.isDisjoint(with: [.carrier, .mirror]) { return }
         let downstream = exchanges[id].downstream
         if !exchanges[id].requestDone, exchanges[id].expectsContinue { sayContinue(id) }
-        var left = Scratch.tickBytes
+        let isMirrored = exchanges[id].isMirrored
+        var left = isMirrored ? Mirror.sliceBytes : Scratch.tickBytes
         while exchanges.contains(id), mayPumpRequest(id) {
-            if useRequestStash(id) { continue }
+            if left <= 0, isMirrored {
+                enqueue(downstream: downstream)
+                break
+            }
+            if useRequestStash(id) {
+                if isMirrored { left = 0 }
+                continue
+            }
             guard exchanges.contains(id), mayPumpRequest(id) else { return }
             guard downstreams[downstream].link.isReadable else { break }
             if left <= 0 {
@@ -514,8 +527,16 @@ extension Worker {
         return used > 0
     }
 
-    /// Sends one slice of the request's content; returns how many bytes were used.
+    /// Sends one slice of the request's content, to mirrors too; returns how many bytes were used.
     private mutating func sendContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
+        if !exchanges[id].isMirrored { return passContent(id, bytes) }
+        let slice = bytes.extracting(first: min(bytes.count, Mirror.sliceBytes))
+        let used = passContent(id, slice)
+        feedMirrors(of: id, slice.extracting(first: used))
+        return used
+    }
+
+    private mutating func passContent(_ id: SlotID, _ bytes: Span<UInt8>) -> Int {
         if exchanges[id].phase == .holding { return holdContent(id, bytes) }
         if exchanges[id].isProcessed { return tellRequest(id, bytes) }
         let upstream = exchanges[id].upstream

@@ -71,6 +71,10 @@ extension Worker {
             carrierEnded(id)
             return
         }
+        if exchanges[id].isMirror {
+            mirrorEnded(id, clean: clean)
+            return
+        }
         if exchanges[id].phase == .tunnel {
             endTunnel(id, .upstreamReset)
             return
@@ -162,6 +166,10 @@ extension Worker {
             carrierFailed(id, reason)
             return
         }
+        if exchanges[id].isMirror {
+            failMirror(id)
+            return
+        }
         let downstream = exchanges[id].downstream
         if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
         stopWaiting(id)
@@ -235,6 +243,7 @@ extension Worker {
         let ended: Ended = exchanges[id].streamEnd?.hasEnded == true ? .done : .clientCancel
         if ended == .clientCancel, exchanges[id].poolRequest != .none { leavePool(id, .cancelled) }
         if ended == .clientCancel { shard.add(.clientCancels, 1) }
+        if ended == .clientCancel, exchanges[id].isMirrored { cutMirrors(of: id) }
         observe(id, ended)
         if upstream != .none, upstreams.contains(upstream) { letGo(upstream) }
         stopWaiting(id)
@@ -341,7 +350,7 @@ extension Worker {
         let upstream = exchanges[id].upstream
         if upstream != .none { letGo(upstream) }
         stopWaiting(id)
-        if exchanges[id].phase == .answering {
+        if exchanges[id].phase == .answering, !exchanges[id].isMirror {
             cut(id, isRequest ? .requestTimeout : .attemptTimeout)
         } else if isRequest || waitsForPool(id) {
             fail(id, isRequest ? .requestTimeout : .attemptTimeout)
@@ -358,9 +367,14 @@ extension Worker {
         if exchanges[id].marks.isEmpty { free(id) } else { removeMarked(id) }
     }
 
-    /// The same for an exchange with marks, which leaves its pool and its picker first.
+    /// The same for an exchange with marks, which leaves its pool, its picker and its mirrors first.
     @inline(never)
     private mutating func removeMarked(_ id: SlotID) {
+        if exchanges[id].isMirror {
+            partFromRequest(id)
+        } else if exchanges[id].isMirrored {
+            leaveMirrors(of: id)
+        }
         if exchanges[id].poolRequest != .none { endPooled(id) }
         if exchanges[id].call != .none, !exchanges[id].isCarrier { leave(exchanges[id].call) }
         free(id)

@@ -57,6 +57,7 @@ extension Worker {
                 contentType: requestHead.span(requestHead.value(.contentType) ?? .none)),
             isHead: requestHead.method == .head, version: requestHead.version,
             closes: closesAfterLocal(reply))
+        tellOrigin(decision)
         sendLocal(id, reply, facts)
         observeLocal(id, decision, status: facts.status(reply), reason: reply.row.slug)
         if downstreams.contains(id) { afterLocal(id, closes: facts.closes) }
@@ -64,25 +65,44 @@ extension Worker {
 
     /// Answers with a redirect; Location's value stands in `location`.
     mutating func redirect(_ id: SlotID, status: UInt16, _ decision: Decision) {
+        tellOrigin(decision)
+        answerWithoutContent(id, .redirect, status: status, decision)
+    }
+
+    /// Answers with a status and fields alone: those in `corsFields`, and of a redirect its Location.
+    mutating func answerWithoutContent(
+        _ id: SlotID, _ reply: LocalReply, status: UInt16, _ decision: Decision
+    ) {
         nameAnswer()
         let facts = LocalFacts(
             isHead: requestHead.method == .head, version: requestHead.version,
-            closes: closesAfterLocal(.redirect))
+            closes: closesAfterLocal(reply))
         var out = Buffer()
         swap(&out, &output)
         out.removeAll()
         let seconds = wallMilliseconds / 1000
         out.withFree { out in
             LocalText.begin(status: status, facts, seconds: seconds, into: &out)
-            _ = HeadWriter.append("location: ", into: &out)
-            _ = HeadWriter.append(location.span, into: &out)
-            _ = HeadWriter.append("\r\nx-request-id: ", into: &out)
+            if reply == .redirect {
+                _ = HeadWriter.append("location: ", into: &out)
+                _ = HeadWriter.append(location.span, into: &out)
+                _ = HeadWriter.append("\r\n", into: &out)
+            }
+            _ = HeadWriter.append("x-request-id: ", into: &out)
             _ = HeadWriter.append(requestID.span, into: &out)
-            _ = HeadWriter.append("\r\ncontent-length: 0\r\n\r\n", into: &out)
+            _ = HeadWriter.append("\r\n", into: &out)
+            _ = HeadWriter.append(corsFields.span, into: &out)
+            // An answer with this status has no content (RFC 9110 §8.6).
+            if status == 204 {
+                _ = HeadWriter.append("\r\n", into: &out)
+            } else {
+                _ = HeadWriter.append("content-length: 0\r\n\r\n", into: &out)
+            }
         }
+        corsFields.removeAll()
         let result = downstreams[id].link.send(out.span, &cipher, &buffers)
         swap(&out, &output)
-        observeLocal(id, decision, status: status, reason: "redirect")
+        observeLocal(id, decision, status: status, reason: reply.row.slug)
         if result == .failed {
             close(downstream: id)
         } else {
@@ -111,6 +131,7 @@ extension Worker {
             dialect: dialect, isHead: exchanges[id].method == .head,
             version: exchanges[id].version, closes: closes)
         exchanges[id].status = facts.status(reply)
+        tellOrigin(of: id)
         observe(id, .localReply, ByteScan.bytes(reply.row.slug))
         let hasRest = !exchanges[id].requestDone
         remove(id)
@@ -207,6 +228,7 @@ extension Worker {
                 _ = HeadWriter.append(reply.droppedReason, into: &out)
             }
             _ = HeadWriter.append("\r\n", into: &out)
+            _ = HeadWriter.append(corsFields.span, into: &out)
             if facts.dialect == .grpc {
                 LocalText.call(status: GRPC.status(reply), row.sentence, into: &out)
             } else {
@@ -214,6 +236,7 @@ extension Worker {
                     status: row.status, row.sentence, facts, requestID: requestID.span, into: &out)
             }
         }
+        corsFields.removeAll()
         let result = downstreams[id].link.send(out.span, &cipher, &buffers)
         swap(&out, &output)
         if result == .failed { close(downstream: id) }

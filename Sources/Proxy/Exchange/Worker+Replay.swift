@@ -19,6 +19,10 @@ extension Worker {
             }
         }
         if exchanges[id].isReplaying { return }
+        if exchanges[id].isMirror {
+            noteGiven(id)
+            return
+        }
         if exchanges[id].isProcessed { resumePicker(id) }
         if exchanges[id].phase == .answering {
             forgetReplay(id)

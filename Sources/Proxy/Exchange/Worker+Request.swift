@@ -31,16 +31,20 @@ extension Worker {
         }
         if options.log != nil { keepStrings(slot) }
         if !decision.flags.isDisjoint(
-            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions])
+            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors])
         {
             applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
-            return Begun(used: beginPooled(slot, rest))
+            let isMirrored = decision.flags.contains(.mirrors)
+            return Begun(used: isMirrored ? beginMirroredPooled(slot, rest) : beginPooled(slot, rest))
         }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return Begun(used: 0)
+        }
+        if decision.flags.contains(.mirrors) {
+            return startMirrored(slot, endpoint: endpoint, rest)
         }
         return startAttempt(slot, endpoint: endpoint, rest)
     }
@@ -115,7 +119,9 @@ extension Worker {
             remove(exchange)
         }
         let reply = decision.reply ?? .noEndpoint
-        if reply == .redirect {
+        if isPreflight(answered: reply) {
+            answerPreflight(id)
+        } else if reply == .redirect {
             redirect(id, status: redirectStatus, decision)
         } else {
             answerLocally(id, reply, decision)
@@ -126,8 +132,12 @@ extension Worker {
     private mutating func applyRequestFilters(_ slot: SlotID) {
         exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
         if decision.sessionEndpoint >= 0 { keepSession(slot) }
+        if decision.flags.contains(.cors) {
+            meetOrigin(slot)
+            if decision.reply != nil { return }
+        }
         switch Self.apply(generations, current, decision, &requestHead, &location) {
-        case .forward: break
+        case .forward: if decision.flags.contains(.mirrors) { keepMirrorHost() }
         case .redirect(let status):
             redirectStatus = status
             decision.reply = .redirect

@@ -16,7 +16,7 @@ extension Worker {
         let isAsked = exchanges[id].hasRetryRule
         let failure: AttemptFailure =
             reason == .attemptTimeout || reason == .firstByteTimeout ? .timeout : .connection
-        guard mayRetry(id, after: failure, isAsked: isAsked) else {
+        guard !exchanges[id].isMirror, mayRetry(id, after: failure, isAsked: isAsked) else {
             answerFailure(id, reason)
             return
         }

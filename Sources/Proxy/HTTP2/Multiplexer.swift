@@ -108,6 +108,12 @@ struct Multiplexers: ~Copyable {
         return slots[stream.connection].session.isCongested(stream.stream) ? .congested : .taken
     }
 
+    /// Bytes that a stream was given and that are not framed yet.
+    func unsentBytes(_ stream: StreamReference) -> Int {
+        slots.contains(stream.connection)
+            ? slots[stream.connection].session.unsentBytes(stream.stream) : 0
+    }
+
     /// Ends what a stream sends while it is still read, as a FIN does.
     mutating func sendEnd(_ stream: StreamReference) {
         guard slots.contains(stream.connection) else { return }

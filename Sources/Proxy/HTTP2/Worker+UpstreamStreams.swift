@@ -231,6 +231,8 @@ extension Worker {
             let exchange = upstreams[id].exchange
             if exchange != .none, exchanges[exchange].call != .none {
                 goOnPicked(exchange)
+            } else if exchange != .none, exchanges[exchange].isMirror {
+                resumeMirror(exchange)
             } else if exchange != .none, !exchanges[exchange].isCarrier {
                 enqueue(downstream: exchanges[exchange].downstream)
             }

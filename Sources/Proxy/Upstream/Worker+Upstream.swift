@@ -111,6 +111,9 @@ extension Worker {
             } else if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
                 attemptFailed(exchange, .firstByteTimeout)
+            } else if exchanges[exchange].isMirror {
+                letGo(id)
+                fail(exchange, .idleTimeout)
             } else if downstreams.contains(exchanges[exchange].downstream),
                 downstreams[exchanges[exchange].downstream].link.isCongested
             {

@@ -47,12 +47,18 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     public static var rewritesHost: RowFlags { RowFlags(rawValue: 16) }
     /// The path is rewritten.
     static var rewritesPath: RowFlags { RowFlags(rawValue: 32) }
+    /// Preflights are answered, and other origins are told what they may read.
+    @inlinable
+    public static var cors: RowFlags { RowFlags(rawValue: 64) }
+    /// Copies of some requests go to other backends, too.
+    @inlinable
+    public static var mirrors: RowFlags { RowFlags(rawValue: 128) }
     /// The rule says when a request is tried again (`Table.retry(rule:)`).
     @inlinable
-    public static var retries: RowFlags { RowFlags(rawValue: 64) }
+    public static var retries: RowFlags { RowFlags(rawValue: 256) }
     /// Requests that bring a token of the rule's go where it says (`Table.session(rule:)`).
     @inlinable
-    public static var sessions: RowFlags { RowFlags(rawValue: 128) }
+    public static var sessions: RowFlags { RowFlags(rawValue: 512) }
 }
 
 /// What the filters made of a request.
@@ -125,19 +131,23 @@ extension Table {
 
     /// Edits the response head by the filters of the rule, then by those of the backend, if any.
     ///
-    /// False when the edited head exceeds its capacity: answer 502. Nothing is allocated.
+    /// `origin` is that of the request where a CORS policy lets it in, else empty. False when the edited head exceeds its capacity: answer 502. Nothing is allocated.
     @inlinable
     @inline(__always)
     public func applyResponseFilters(
-        rule: Int32, backend: Int32, head: inout ResponseHead
+        rule: Int32, backend: Int32, origin: Span<UInt8> = Span(), head: inout ResponseHead
     ) -> Bool {
         let asked = flags(rule: rule, backend: backend)
-        return asked.contains(.responseFilters) ? edit(rule, backend, &head) : true
+        return asked.contains(.responseFilters) ? edit(rule, backend, origin, &head) : true
     }
 
     @usableFromInline
     @inline(never)
-    func edit(_ rule: Int32, _ backend: Int32, _ head: inout ResponseHead) -> Bool {
+    func edit(
+        _ rule: Int32, _ backend: Int32, _ origin: Span<UInt8>, _ head: inout ResponseHead
+    ) -> Bool {
+        // First, so that what other filters say of these fields is said of the policy's.
+        if !sayCORS(rule: rule, backend: backend, origin: origin, &head) { return false }
         for i in rules[Int(rule)].response.range where !apply(steps[i], &head) { return false }
         if backend < 0 { return true }
         for i in backends[Int(backend)].response.range where !apply(steps[i], &head) {

@@ -155,6 +155,15 @@ enum TableText {
             "redirect \(redirect.status) scheme \(redirect.scheme ?? "-") "
                 + "host \(redirect.hostname ?? "-") port \(redirect.port.map { "\($0)" } ?? "-") "
                 + "path \(text(redirect.path))"
+        case .requestMirror(let mirror):
+            "mirror cluster \(mirror.cluster) \(mirror.numerator) of \(mirror.denominator) series "
+                + "\(mirror.series) [\(mirror.name)]"
+        case .cors(let policy):
+            "cors \(policy.origins.joined(separator: ","))"
+                + (policy.allowsCredentials ? " credentials" : "")
+                + " methods \(policy.methods.joined(separator: ","))"
+                + " headers \(policy.headers.joined(separator: ","))"
+                + " exposed \(policy.exposed.joined(separator: ",")) age \(policy.maxAgeSeconds)"
         }
     }
 

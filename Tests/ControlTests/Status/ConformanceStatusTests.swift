@@ -8,10 +8,6 @@ import Testing
 @Suite struct ConformanceStatusTests {
     /// Cases that cannot hold yet, each with what it waits for.
     static let waiting = [
-        "HTTPRouteCORS": "CORS",
-        "HTTPRouteRequestMirror": "RequestMirror",
-        "HTTPRouteRequestMultipleMirrors": "RequestMirror",
-        "HTTPRouteRequestPercentageMirror": "RequestMirror",
     ]
 
     /// Cases about gateways that do not claim what this one does.
