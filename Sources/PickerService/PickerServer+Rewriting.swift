@@ -48,7 +48,7 @@ extension PickerServer {
     private mutating func splice(_ id: SlotID, _ rewrite: ModelRewrite) -> Bool {
         let count = calls[id].held.count
         guard let length = rewrite.contentLength(from: UInt64(count)),
-            var new = buffers.take(capacity: Int(length))
+            var new = buffers.takeHeld(capacity: Int(length))
         else { return false }
         Self.splice(calls[id].held, into: &new, rewrite)
         swap(&new, &calls[id].held)

@@ -92,7 +92,7 @@ struct PickerServer: ~Copyable {
         self.loop = loop
         connections = Slab(capacity: options.connectionsMax)
         calls = Slab(capacity: options.callsMax)
-        buffers = BufferPool(budget: options.budget)
+        buffers = BufferPool(budget: options.budget, heldBudget: options.heldBudget)
         nowNanoseconds = Clock.monotonicNanoseconds()
         now = nowNanoseconds / 1_000_000
     }

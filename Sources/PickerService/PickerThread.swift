@@ -9,11 +9,17 @@ public struct PickerOptions: Sendable {
     public var callsMax: Int
     /// All buffers come out of this.
     public var budget: Budget?
+    /// But for content that is held as a whole: that comes out of this.
+    public var heldBudget: Budget?
 
-    public init(connectionsMax: Int = 4096, callsMax: Int = 65_536, budget: Budget? = nil) {
+    public init(
+        connectionsMax: Int = 4096, callsMax: Int = 65_536, budget: Budget? = nil,
+        heldBudget: Budget? = nil
+    ) {
         self.connectionsMax = connectionsMax
         self.callsMax = callsMax
         self.budget = budget
+        self.heldBudget = heldBudget
     }
 }
 

@@ -185,6 +185,8 @@ extension PrometheusText {
             ("ai_gateway_udp_sessions", "Clients whose datagrams a backend is bound to.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
+        case .heldBytes:
+            ("ai_gateway_held_bytes", "Memory of content that is held as a whole.")
         }
     }
 

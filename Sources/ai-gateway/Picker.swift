@@ -50,7 +50,8 @@ struct Picker {
         let thread = try PickerThread.start(
             options: PickerOptions(
                 connectionsMax: max(64, min(4096, descriptors / 2)),
-                budget: Budget(limit: min(Machine.memoryLimit() / 4, 512 << 20) * 2)),
+                budget: Budget(limit: Machine.bufferShare()),
+                heldBudget: Budget(limit: Machine.bufferShare())),
             mailbox: mailbox)
         let plane = try Planes(
             options: options, publisher: publisher, published: published, rings: [], readers: [],

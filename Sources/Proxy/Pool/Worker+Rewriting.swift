@@ -52,7 +52,7 @@ extension Worker {
         let start = poolRequests[pooled].contentStart
         let count = poolRequests[pooled].contentBytes
         guard let length = rewrite.contentLength(from: UInt64(count)),
-            var new = buffers.take(capacity: exchanges[id].buffer.count + rewrite.count + 24)
+            var new = buffers.takeHeld(capacity: exchanges[id].buffer.count + rewrite.count + 24)
         else { return false }
         let isChunked = poolRequests[pooled].isChunked
         let head = exchanges[id].record.head

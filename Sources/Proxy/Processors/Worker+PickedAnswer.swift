@@ -77,7 +77,7 @@ extension Worker {
     }
 
     /// An address with its port, as pickers write it.
-    private static func write(_ address: SocketAddress, into out: inout OutputSpan<UInt8>) {
+    static func write(_ address: SocketAddress, into out: inout OutputSpan<UInt8>) {
         // An IPv4-mapped address is written as IPv4, without brackets.
         var host = Buffer(capacity: 64)
         host.withFree { address.writeHost(into: &$0) }

@@ -74,8 +74,12 @@ extension Worker {
     }
 
     private func isUsable(_ row: Int32, _ tried: UInt32) -> Bool {
-        let id = clusters.endpoints[Int(row)].id
-        return id != tried && endpoints[Int(id)].avoidedUntil <= now
+        clusters.endpoints[Int(row)].id != tried && isReached(row)
+    }
+
+    /// Whether this worker's last attempts to connect to an endpoint did not all fail.
+    func isReached(_ row: Int32) -> Bool {
+        endpoints[Int(clusters.endpoints[Int(row)].id)].avoidedUntil <= now
     }
 
     /// Notes that an endpoint could not be reached, or could.
