@@ -122,6 +122,19 @@ def test_only_what_the_hint_names(three):
                 assert call.rest() == ([], grpc.StatusCode.OK)
 
 
+def test_a_long_hint_is_taken_whole_or_by_chance(three):
+    """More endpoints than a request carries: each of the pool's has its chance, in whatever place of the list it stands."""
+    a, b, c = (f"127.0.0.1:{o.port}" for o in three)
+    strangers = [f"10.0.{n // 250}.{n % 250}:80" for n in range(500)]
+    with PickerService(docs.pool(three)) as service:
+        assert {pick(service, body=chat("x" * n), subset=[*strangers, a, *strangers, c, a]) for n in range(30)} == {a, c}
+    ports = [free_port() for _ in range(90)]
+    with PickerService(docs.pool(ports)) as service:
+        named = [f"127.0.0.1:{p}" for p in ports]
+        seen = {pick(service, GET, subset=named[10:]) for _ in range(300)}
+        assert seen <= set(named[10:]) and len(seen) > 64, len(seen)
+
+
 # -- modes
 
 @pytest.mark.parametrize("mode", [BUFFERED, PARTIAL])
