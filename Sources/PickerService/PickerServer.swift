@@ -60,7 +60,7 @@ struct PickerServer: ~Copyable {
     var text = Buffer(capacity: 256 << 10)
     var output = Buffer(capacity: 128 << 10)
     var message = Buffer(capacity: 128 << 10)
-    var words = Buffer(capacity: 256)
+    var words = Buffer(capacity: 1024)
     /// A piece of an answer with the client's name of the model in it.
     var restored = Buffer(capacity: PickerServer.pieceBytesMax)
     var head = RequestHead()

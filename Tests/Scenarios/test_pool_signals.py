@@ -136,12 +136,8 @@ def test_a_pool_of_h2c_is_asked_in_http_2():
         stream.respond(404 if page is None else 200, body=page or b"")
 
     with Origin2(script) as origin:
-        documents = docs.pool([origin])
-        documents[0]["spec"]["appProtocol"] = "kubernetes.io/h2c"
-        ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": documents[0]["metadata"]["name"]}
-        with serving(None, rules=[docs.rule([ref])], extra=documents, workers=1) as gateway:
-            name = f"{documents[0]['metadata']['namespace']}/{documents[0]['metadata']['name']}"
-            wait_until(lambda: (e := endpoints(gateway, name)) and e[0].get("waiting") == 3, 6)
+        with serving(None, rules=[docs.rule([docs.pool_ref()])], extra=docs.pool([origin], app_protocol="kubernetes.io/h2c"), workers=1) as gateway:
+            wait_until(lambda: (e := endpoints(gateway, "default/pool")) and e[0].get("waiting") == 3, 6)
             assert not origin.errors
 
 

@@ -26,6 +26,8 @@ public struct EndpointList<let capacity: Int>: BitwiseCopyable, Sendable {
         return true
     }
 
+    public subscript(place: Int) -> UInt32 { storage[place] }
+
     /// Puts another one in a place; nothing where there is none.
     public mutating func replace(_ place: Int, by id: UInt32) {
         if place < Int(count) { storage[place] = id }
