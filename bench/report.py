@@ -120,6 +120,19 @@ def functions(results):
     return "\n\n".join(out)
 
 
+# ---- latency ------------------------------------------------------------------
+
+def added(results):
+    """What long prompts cost directly and through the gateway, and the difference."""
+    facts = results["environment"]
+    rows = [[way, *(span(figures.get(key), "{:.0f}") for key in ("p50", "p99", "added_p50", "added_p99"))]
+            for way, figures in results["summary"].items()]
+    busy = f"**Not to be judged by: the machine was busy** in {facts['disturbed_runs']} of {facts['runs']} rounds.\n\n" if facts["busy"] else ""
+    return (f"{busy}{table(['200 KB prompt', 'p50 µs', 'p99 µs', 'added at p50', 'added at p99'], rows)}\n\n"
+            f"`{facts['command']}`: medians (and least–most) of {facts['rounds']} rounds of {facts['requests']} requests each way, one at a time, in "
+            f"turns. {machine.summary(facts, ('swift',))}")
+
+
 # ---- picking --------------------------------------------------------------------
 
 def picked(results):
@@ -171,7 +184,7 @@ def told(figure, form, rounds):
     return median if rounds == 1 or low == high else f"{median} ({low}–{high})"
 
 
-RENDER.update(measure=measured, instructions=counted, picking=picked)
+RENDER.update(measure=measured, instructions=counted, latency=added, picking=picked)
 
 
 def main():
