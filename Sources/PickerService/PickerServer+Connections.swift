@@ -180,6 +180,20 @@ extension PickerServer {
         return true
     }
 
+    /// Tells of the connections of gateways: the calls on one are its requests.
+    mutating func answer(_ report: ConnectionReport) {
+        var rows: [ConnectionRow] = []
+        for slot in 0..<connections.highWater
+        where connections.isOccupied(slot) && rows.count < ConnectionReport.rowsMax {
+            guard let peer = connections[slot].socket.peerAddress() else { continue }
+            var row = ConnectionRow(client: peer, kind: .http2)
+            row.requestCount = UInt32(clamping: connections[slot].session.openStreams)
+            row.waitingBytes = connections[slot].waiting.count
+            rows.append(row)
+        }
+        report.take(rows, total: connections.count)
+    }
+
     /// Ends a connection with all its calls.
     mutating func close(connection id: SlotID) {
         guard connections.contains(id) else { return }

@@ -124,6 +124,7 @@ struct PickerServer: ~Copyable {
             switch consume message {
             case .clusters(let set): install(set)
             case .grant(let grant): take(grant)
+            case .report(let report): answer(report)
             case .listen(_, let socket): listen(socket)
             case .drain(let delay, let timeout):
                 isDraining = true
