@@ -234,10 +234,7 @@ private struct Lease {
     }
 
     /// Gives everything back.
-    mutating func end() {
-        budget?.give(leased)
-        leased = 0
-    }
+    func end() { budget?.give(leased) }
 }
 
 /// Free buffers of one size, linked through their own first bytes; the last one in is taken first.

@@ -304,9 +304,7 @@ public struct Client: ~Copyable {
                 connections[id].phase = .opening
             }
         case .opening:
-            if !connections[id].link.flush(over: connections[id].socket, &pool) {
-                return failOpening(id, &receiver)
-            }
+            if !Self.flush(&connections[id], &pool) { return failOpening(id, &receiver) }
             if connections[id].isReadable { read(id, on: loop, &receiver) }
         case .head, .content:
             if !writeRequest(id), !connections[id].isReadable {
@@ -332,6 +330,12 @@ public struct Client: ~Copyable {
     ) -> Bool {
         connection.link.begin(
             connection.settings.transport, over: connection.socket, &scratch, &pool, now: now)
+    }
+
+    private static func flush(
+        _ connection: inout ClientConnection, _ pool: inout BufferPool
+    ) -> Bool {
+        connection.link.flush(over: connection.socket, &pool)
     }
 
     /// The connection stands: the request goes out.
