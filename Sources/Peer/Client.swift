@@ -363,11 +363,18 @@ public struct Client: ~Copyable {
         var isSent = true
         if connection.sent == 0 {
             connection.sent = request.count
-            isSent = connection.link.send(
-                request.span, over: connection.socket, &scratch, &pool, now: now)
+            isSent = send(request, &connection, &scratch, &pool, now)
         }
         connection.request = consume request
         return isSent
+    }
+
+    private static func send(
+        _ request: borrowing Buffer, _ connection: inout ClientConnection,
+        _ scratch: inout LinkScratch, _ pool: inout BufferPool, _ now: UInt64
+    ) -> Bool {
+        connection.link.send(
+            request.span, over: connection.socket, &scratch, &pool, now: now)
     }
 
     /// Sends what is left of the request; false: the connection is broken.

@@ -52,7 +52,8 @@ struct ClientLink: ~Copyable {
     var mayGoOn: Bool {
         mutating get {
             if isLeaving || isCut { return false }
-            return session.isNil || session!.capacity > 0 && !session!.isOver
+            if session?.isOver ?? false { return false }
+            return session?.capacity ?? 1 > 0
         }
     }
 
@@ -107,7 +108,8 @@ struct ClientLink: ~Copyable {
             case .outputFull where isSent: continue
             case .wantsInput where isSent: return from
             case .finished where isSent:
-                if !seal!.isHTTP2 {
+                let isHTTP2 = seal?.isHTTP2 ?? false
+                if !isHTTP2 {
                     isOpen = true
                     return from
                 }
@@ -223,7 +225,8 @@ struct ClientLink: ~Copyable {
             return .read
         case .end:
             // An end that TLS did not announce may be somebody else's.
-            return seal.isNil || seal!.closeNotifyReceived ? .ended : .broken
+            let isAnnounced = seal?.closeNotifyReceived ?? true
+            return isAnnounced ? .ended : .broken
         case .failed: return .broken
         }
         var from = 0

@@ -15,16 +15,15 @@ HEAD = b"POST %s HTTP/1.1\r\nHost: test.example\r\nContent-Type: application/jso
 BEGIN = b'{"messages":["'
 
 
-def rules():
-    """One route that holds content for its endpoints, one that reads it for the route, and one that does neither."""
-    return [docs.rule(["pool"], path="/v1/chat/completions"), docs.rule(["plain"], path="/plain"),
-            docs.rule(["plain"], path="/v1/completions", headers={"X-Gateway-Model-Name": "m"})]
+PICKED, ROUTED = b"/v1/chat/completions", b"/v1/completions"
 
 
-@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/completions"])
+@pytest.mark.parametrize("path", [PICKED, ROUTED], ids=["picked by it", "routed by it"])
 def test_what_is_held_is_bounded_and_told(path):
+    rules = [docs.rule(["plain"], path="/plain"), docs.rule(["pool"], path=PICKED.decode()) if path == PICKED else
+             docs.rule(["plain"], path=ROUTED.decode(), headers={"X-Gateway-Model-Name": "m"})]
     with Origin(name="a") as a, Origin(name="b") as b, serving(
-            {"plain": a}, rules=rules(), extra=[docs.backend([a, b], "pool", modelServer="vllm")]) as gateway, contextlib.ExitStack() as stack:
+            {"plain": a}, rules=rules, extra=[docs.backend([a, b], "pool", modelServer="vllm")]) as gateway, contextlib.ExitStack() as stack:
         clients, refused = [], None
         piece = b"x" * (1 << 20)
         for _ in range(12):
