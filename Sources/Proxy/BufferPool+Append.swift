@@ -6,7 +6,8 @@ extension BufferPool {
         if bytes.isEmpty { return true }
         if buffer.freeCapacity < bytes.count {
             let wanted = max(buffer.count + bytes.count, buffer.capacity * 2)
-            guard var larger = take(capacity: wanted, like: buffer) else { return false }
+            let isHeld = Self.isHeld(buffer)
+            guard var larger = take(capacity: wanted, isHeld: isHeld) else { return false }
             _ = larger.append(buffer.span)
             swap(&larger, &buffer)
             if larger.capacity > 0 { give(larger) }
@@ -26,9 +27,10 @@ extension BufferPool {
         return append(bytes, to: &buffer)
     }
 
-    /// A buffer that is counted where this one is.
-    mutating func take(capacity: Int, like buffer: borrowing Buffer) -> Buffer? {
-        Self.isHeld(buffer) ? takeHeld(capacity: capacity) : take(capacity: capacity)
+    /// A buffer that is counted where others like it are.
+    mutating func take(capacity: Int, isHeld: Bool) -> Buffer? {
+        if isHeld { return takeHeld(capacity: capacity) }
+        return take(capacity: capacity)
     }
 
     /// Takes a buffer's memory back, if it has any.

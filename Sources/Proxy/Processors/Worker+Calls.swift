@@ -106,7 +106,7 @@ extension Worker {
         var name = Buffer(capacity: 64)
         for at in rows where isReached(at) {
             name.removeAll()
-            name.withFree { Self.write(clusters.endpoints[Int(at)].address, into: &$0) }
+            name.withFree { Self.writeEndpoint(clusters.endpoints[Int(at)].address, into: &$0) }
             list.withFree { _ = ProcessingRequest.append(subset: name.span, into: &$0) }
         }
         swap(&list, &subset)
