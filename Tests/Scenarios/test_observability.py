@@ -282,7 +282,7 @@ def test_connections_are_told():
 
     def script(peer):
         while (request := peer.read_request()) is not None:
-            if request.target == "/slow":
+            if request.target.startswith("/slow"):
                 go.wait(20)
             peer.respond(200, body=b"x" * 100)
     with Origin(script) as origin, serving(origin, workers=2) as gateway, gateway.client() as idle, gateway.client() as busy, \
@@ -300,7 +300,7 @@ def test_connections_are_told():
             assert idle.request("GET", "/").status == 200
         busy.send(b"POST /slow?secret=1 HTTP/1.1\r\nHost: test.example\r\nContent-Length: 3\r\n\r\nabc")
         stream = multiplexed.open("GET", "/slow")
-        found = wait_until(lambda: (t := told()) and len([c for c in t.values() if c["stage"] == "awaitingAnswer"]) == 2 and t, 5)
+        found = wait_until(lambda: (t := told()) and len([c for c in t.values() if c["stage"] == "awaitingAnswer"]) == 2 and t, 5, what=told)
         waits = found[(name(idle), "HTTP/1.1", None)]
         assert waits["stage"] == "reading" and waits["requests"] == 2 and not waits["tls"]
         request = found[(name(busy), "HTTP/1.1", "POST")]["request"]

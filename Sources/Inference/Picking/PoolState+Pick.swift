@@ -245,7 +245,7 @@ extension PoolState {
                     inFlight: Float(rows[slot].inFlight), modelInFlight: Float(place.inFlight),
                     tokensInFlight: Float(rows[slot].bytesInFlight / 4), matched: 0, idleRank: 0,
                     residentCount: Float(rows[slot].residentCount + rows[slot].loadingCount),
-                    ttft: 0))
+                    ttft: 0, unstarted: rows[slot].unstarted))
         }
         return tally
     }
@@ -394,15 +394,15 @@ extension PoolState {
             var best = 0
             var equals: UInt32 = 1
             for i in 1..<max(1, count) {
-                // Of equals who has fewer of our requests, so that a burst spreads between two looks.
+                // Of equals who owes fewer answers, so that a burst spreads between two looks.
                 if totals[i] > totals[best]
                     || totals[i] == totals[best]
-                        && candidates[i].inFlight < candidates[best].inFlight
+                        && candidates[i].unstarted < candidates[best].unstarted
                 {
                     best = i
                     equals = 1
                 } else if totals[i] == totals[best],
-                    candidates[i].inFlight == candidates[best].inFlight
+                    candidates[i].unstarted == candidates[best].unstarted
                 {
                     equals += 1
                     if random.next(below: equals) == 0 { best = i }
