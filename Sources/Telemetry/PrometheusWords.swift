@@ -209,6 +209,8 @@ extension PrometheusText {
             ("ai_gateway_active_mirrors", "Copies of requests under way.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
+        case .heldBytes:
+            ("ai_gateway_held_bytes", "Memory of content that is held as a whole.")
         }
     }
 

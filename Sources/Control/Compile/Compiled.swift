@@ -1,6 +1,7 @@
 import Foundation
 import Inference
 import Kernel
+import Peer
 import Routing
 import Runtime
 import TLS
@@ -122,7 +123,10 @@ extension Compiled {
                 let located = endpoints(of: blueprint, id, &identities, addresses)
                 cluster.endpoints = located.map(\.description)
                 if let pool = blueprint.pool {
-                    let plan = plan(of: pool, blueprint, located, &identities)
+                    let transport = CallTransport(
+                        tls: cluster.tls, serverName: cluster.serverName,
+                        isHTTP2: cluster.protocol == .h2c)
+                    let plan = plan(of: pool, blueprint, located, transport, &identities)
                     if let profile = plan.configuration?.profile, profile[.sessionAffinity] > 0 {
                         for at in located.indices {
                             cluster.endpoints[at].session = located[at].token
@@ -147,7 +151,7 @@ extension Compiled {
     /// How the endpoints of a pool are picked and asked.
     private func plan(
         of pool: ClusterBlueprint.Pool, _ blueprint: ClusterBlueprint, _ located: [Located],
-        _ identities: inout Identities
+        _ transport: CallTransport, _ identities: inout Identities
     ) -> PoolPlan {
         let settings = settings[pool.pool] ?? PickerSettings()
         let engine = pool.engine(of: blueprint.endpoints)
@@ -170,7 +174,7 @@ extension Compiled {
                 return WatchedEndpoint(
                     id: each.description.id, address: each.description.address, host: host,
                     engine: each.endpoint.engine,
-                    isPlain: blueprint.protocol == .http && blueprint.proxyProtocol == .none)
+                    transport: blueprint.proxyProtocol == .none ? transport : nil)
             })
     }
 

@@ -142,7 +142,8 @@ extension Worker {
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
         let count = exchanges[id].buffer.count + Int(range.count)
-        guard var new = buffers.take(capacity: count) else { return false }
+        let isHeld = BufferPool.isHeld(exchanges[id].buffer)
+        guard var new = buffers.take(capacity: count, isHeld: isHeld) else { return false }
         var old = Buffer()
         swap(&old, &exchanges[id].buffer)
         let value = HeadLines.value("host:", in: old.span, from: start)

@@ -154,7 +154,7 @@ extension Worker {
     }
 
     private mutating func keepHeld(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
-        if buffers.append(bytes, to: &exchanges[id].buffer) { return true }
+        if buffers.hold(bytes, in: &exchanges[id].buffer) { return true }
         exchanges[id].keepsAlive = false
         fail(id, .overloaded)
         return false

@@ -99,8 +99,12 @@ extension Worker {
 
     private func isUsable(_ row: Int32, _ last: UInt32, _ failed: UInt64) -> Bool {
         let id = clusters.endpoints[Int(row)].id
-        return id != last && failed >> UInt64(id & 63) & 1 == 0
-            && endpoints[Int(id)].avoidedUntil <= now
+        return id != last && failed >> UInt64(id & 63) & 1 == 0 && isReached(row)
+    }
+
+    /// Whether this worker's last attempts to connect to an endpoint did not all fail.
+    func isReached(_ row: Int32) -> Bool {
+        endpoints[Int(clusters.endpoints[Int(row)].id)].avoidedUntil <= now
     }
 
     /// Notes that an endpoint could not be reached, or could.
