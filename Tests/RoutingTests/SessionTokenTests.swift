@@ -37,7 +37,8 @@ import Testing
             var bytes = whole
             bytes[at] = bytes[at] == 0x30 ? 0x31 : 0x30
             if bytes == whole { continue }
-            let token = try #require(SessionToken(parsing: bytes.span))
+            let made = SessionToken(parsing: bytes.span)
+            let token = try #require(made)
             #expect(!token.belongs(toRule: 3, endpoint: 4))
         }
     }
@@ -51,7 +52,8 @@ import Testing
         let table = try TableBuilder(
             TableDescription(rules: [RuleDescription(id: 0, session: rule)])
         ).build()
-        let row = try #require(table.session(rule: 0))
+        let found = table.session(rule: 0)
+        let row = try #require(found)
         func isValid(_ began: UInt32, _ used: UInt32, at now: UInt32) -> Bool {
             row.isValid(SessionToken(began: began, used: used, rule: 1, endpoint: 2), now: now)
         }

@@ -140,13 +140,14 @@ struct RouteResolver {
                         "backendRefs[\(position)]: " + message))
             }
             let name = NamespacedName(ref.namespace ?? entry.name.namespace, ref.name)
-            if ref.object.effectiveKind == Service.kind, position < outcomes.count,
-                case .cluster = outcomes[position],
+            guard position < outcomes.count else { continue }
+            if case .invalid = outcomes[position] { continue }
+            if ref.object.effectiveKind == Service.kind,
                 index.services[name]?.resource.spec.sessionAffinity == "ClientIP"
             {
                 refuse("Service \(name) has a sessionAffinity of its own; have one of both")
             }
-            if position < outcomes.count, case .cluster(let number) = outcomes[position],
+            if case .cluster(let number) = outcomes[position],
                 case .external? = clusters[number].pool?.picker
             {
                 refuse("the endpoints of \(name) are chosen by its endpoint picker")
