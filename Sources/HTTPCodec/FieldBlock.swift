@@ -138,7 +138,7 @@ struct FieldBlock: ~Copyable {
             }
             contentLength = length
         case .trailer: expectsTrailers = true
-        case .contentType where FieldBlock.isCall(value): expectsTrailers = true
+        case .contentType where GRPCType.isCall(value): expectsTrailers = true
         case .cookie where purpose == .request:
             let isFirst = cookies.isEmpty
             return FieldBlock.append(
@@ -148,14 +148,6 @@ struct FieldBlock: ~Copyable {
         if !lines.makeRoom(name.count, &pool) { return .noMemory }
         _ = lines.append(name)
         return FieldBlock.append(ByteScan.bytes(": "), value, "\r\n", to: &lines, &pool)
-    }
-
-    /// Whether a content type is gRPC's, of which no message is whole without its trailers.
-    private static func isCall(_ type: Span<UInt8>) -> Bool {
-        let prefix = ByteScan.bytes("application/grpc")
-        return type.count >= prefix.count
-            && ByteScan.equalFolding(type.extracting(first: prefix.count), prefix)
-            && (type.count == prefix.count || type[prefix.count] != 0x2D)
     }
 
     static func equalFolding(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {

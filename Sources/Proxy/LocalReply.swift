@@ -276,7 +276,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
 extension Dialect {
     /// By the content type of a call, else by the path.
     init(path: Span<UInt8>, contentType: Span<UInt8>) {
-        if GRPC.isCall(contentType) { self = .grpc } else { self.init(path: path) }
+        if GRPCType.isCall(contentType) { self = .grpc } else { self.init(path: path) }
     }
 
     /// By a head that `HeadWriter` wrote.

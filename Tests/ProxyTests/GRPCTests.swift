@@ -5,17 +5,6 @@ import Testing
 /// What the gateway itself knows of gRPC.
 @Suite struct GRPCTests {
     @Test(arguments: [
-        ("application/grpc", true), ("application/grpc+proto", true),
-        ("Application/GRPC; charset=utf-8", true), ("application/grpc-web", false),
-        ("application/grpc-web+proto", false), ("application/json", false), ("", false),
-        ("application/grp", false),
-    ])
-    func `calls are told by their content type`(row: (type: String, isCall: Bool)) {
-        let bytes = Array(row.type.utf8)
-        #expect(GRPC.isCall(bytes.span) == row.isCall)
-    }
-
-    @Test(arguments: [
         ("1H", 3_600_000), ("2M", 120_000), ("3S", 3_000), ("250m", 250), ("1u", 1),
         ("1001u", 2), ("1n", 1), ("2000000n", 2), ("0m", 1), ("99999999H", UInt32.max),
         ("00000010S", 10_000),

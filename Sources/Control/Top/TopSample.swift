@@ -9,49 +9,18 @@ struct TopSample: Sendable {
         let value: Double
     }
 
-    /// `/endpoints`, as far as it is shown.
-    struct Endpoints: Codable, Equatable, Sendable {
-        struct Pool: Codable, Equatable, Sendable {
-            var name: String
-            var waiting: Int?
-            var endpoints: [Endpoint]
-        }
-
-        struct Endpoint: Codable, Equatable, Sendable {
-            var address: String
-            var engine: String
-            var state: String
-            var trouble: String?
-            var inFlight: Int?
-            var loading: Int?
-            var ejectedForMilliseconds: UInt64?
-            var waiting: Double?
-            var running: Double?
-            var kvUsage: Double?
-            var resident: [Model]?
-        }
-
-        struct Model: Codable, Equatable, Sendable {
-            var name: String
-            var vramBytes: UInt64?
-            var until: String?
-            var state: String?
-        }
-
-        var pools: [Pool] = []
-    }
-
     /// Monotonic milliseconds.
     let at: UInt64
     let rows: [Row]
-    let endpoints: Endpoints
+    let endpoints: EndpointPages.Page
 
     /// A sample of two pages; pages that are none are empty.
     init(at: UInt64, metrics: [UInt8], endpoints: [UInt8]) {
         self.at = at
         rows = String(decoding: metrics, as: UTF8.self).split(separator: "\n").compactMap(Self.row)
         self.endpoints =
-            (try? JSONDecoder().decode(Endpoints.self, from: Data(endpoints))) ?? Endpoints()
+            (try? JSONDecoder().decode(EndpointPages.Page.self, from: Data(endpoints)))
+            ?? EndpointPages.Page(pools: [])
     }
 
     /// The sum of the rows of a name that have these labels.

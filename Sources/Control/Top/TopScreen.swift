@@ -76,7 +76,7 @@ struct TopScreen {
     }
 
     private static func cells(
-        _ endpoint: TopSample.Endpoints.Endpoint, of pool: String
+        _ endpoint: EndpointPages.Endpoint, of pool: String
     ) -> [String] {
         let isEjected = (endpoint.ejectedForMilliseconds ?? 0) > 0
         let loading = endpoint.loading ?? 0

@@ -3,20 +3,6 @@ import HTTP
 /// gRPC as far as a gateway that forwards it has a say: errors of its own, and deadlines
 /// (the protocol's «gRPC over HTTP2»).
 enum GRPC {
-    /// Whether a content type is that of a call: `application/grpc`, with or without a suffix or parameters.
-    ///
-    /// gRPC-Web is not: its clients take errors as any client of HTTP does.
-    static func isCall(_ contentType: Span<UInt8>) -> Bool {
-        let type: StaticString = "application/grpc"
-        let count = type.utf8CodeUnitCount
-        guard contentType.count >= count,
-            ByteScan.equalFolding(contentType.extracting(first: count), ByteScan.bytes(type))
-        else { return false }
-        if contentType.count == count { return true }
-        let next = contentType[count]
-        return next == UInt8(ascii: "+") || next == UInt8(ascii: ";") || next == UInt8(ascii: " ")
-    }
-
     /// The `grpc-status` that says what an answer of the gateway's own means.
     static func status(_ reply: LocalReply) -> UInt64 {
         switch reply {

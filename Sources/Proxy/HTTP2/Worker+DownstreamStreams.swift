@@ -234,7 +234,7 @@ extension Worker {
     /// A call's own deadline ends its exchange, if no timeout of the rule does so before.
     private mutating func keepDeadline(ofCall id: SlotID) {
         guard downstreams.contains(id), let type = requestHead.value(.contentType),
-            GRPC.isCall(requestHead.span(type)),
+            GRPCType.isCall(requestHead.span(type)),
             let field = requestHead.first(named: ByteScan.bytes("grpc-timeout")),
             let milliseconds = GRPC.milliseconds(requestHead.span(field))
         else { return }

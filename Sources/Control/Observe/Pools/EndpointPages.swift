@@ -5,11 +5,11 @@ import Telemetry
 
 /// `/endpoints`, and what metrics say of models: as the endpoints told it themselves.
 struct EndpointPages {
-    private struct Page: Encodable {
+    struct Page: Codable, Equatable, Sendable {
         var pools: [Pool]
     }
 
-    private struct Pool: Encodable {
+    struct Pool: Codable, Equatable, Sendable {
         var name: String
         /// Who has the say: `here`, also while an external picker fails, or `external`.
         var picker: String
@@ -18,7 +18,7 @@ struct EndpointPages {
         var endpoints: [Endpoint]
     }
 
-    private struct Endpoint: Encodable {
+    struct Endpoint: Codable, Equatable, Sendable {
         var address: String
         var engine: String
         /// `ready`, `notReady` or, where nothing can be asked, `notAsked`.
@@ -45,7 +45,7 @@ struct EndpointPages {
         var loraWaiting: [String]?
     }
 
-    private struct Model: Encodable {
+    struct Model: Codable, Equatable, Sendable {
         var name: String
         var bytes: UInt64?
         var vramBytes: UInt64?
