@@ -216,6 +216,7 @@ public struct Worker: ~Copyable {
         if timers.hasWork(now: now) { expire() }
         if cipher.multiplexers.hasOutput { sendFrames(&input) }
         shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count &- carriers))
+        shard.observeTick(nanoseconds: clock.nanoseconds() &- nowNanoseconds)
     }
 
     @inline(always)

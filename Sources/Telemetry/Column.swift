@@ -156,9 +156,9 @@ struct Column: BitwiseCopyable, Sendable, Hashable {
     /// Cells of a row of this kind.
     var width: Int { kind == .histogram ? Histogram.cells : 1 }
 
-    /// The rows that are there from the start, so that no number is ever lost.
+    /// The rows that are there from the start: the worker's own turns, and what is there so that no number is ever lost.
     static var reserved: [Column] {
-        [.request(series: Series.other, method: .max, status: 0)]
+        [.histogram(.workerTick, series: Series.none), .request(series: Series.other, method: .max, status: 0)]
             + UpstreamFailure.allCases.map { .failure(series: Series.other, reason: $0) }
             + Histogram.Kind.allCases.map { .histogram($0, series: Series.other) }
     }

@@ -12,6 +12,8 @@ public enum Histogram {
         case timeToFirstByte
         /// From a request's head to the choice of its pool's external picker.
         case picking
+        /// One turn of a worker's loop, from the end of its wait to the next: whoever comes meanwhile waits that long.
+        case workerTick
     }
 
     /// Buckets with an upper bound, of every kind.
@@ -34,6 +36,10 @@ public enum Histogram {
         case .processing:
             return [5, 10, 25, 50, 75, 100, 150, 250, 500].map { $0 * microsecond }
                 + [1, 2, 5, 10, 25, 50, 100, 500, 1_000].map { $0 * millisecond }
+        case .workerTick:
+            return [10, 25, 50, 100, 250, 500].map { $0 * microsecond }
+                + [1, 2, 5, 10, 25, 50, 100, 250, 500].map { $0 * millisecond }
+                + [1, 2, 5].map { $0 * second }
         case .upstreamConnect, .picking:
             return [25, 50, 100, 250, 500].map { $0 * microsecond }
                 + [1, 2, 5, 10, 25, 50, 100, 250, 500].map { $0 * millisecond }

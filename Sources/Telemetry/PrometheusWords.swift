@@ -211,6 +211,11 @@ extension PrometheusText {
                 "ai_gateway_picker_seconds",
                 "From the head of a request to the choice of its pool's external picker."
             )
+        case .workerTick:
+            (
+                "ai_gateway_worker_tick_seconds",
+                "One turn of a worker's loop: what comes meanwhile waits that long."
+            )
         }
     }
 }

@@ -47,12 +47,17 @@ public struct Shard: ~Copyable, Sendable {
     private let buckets = Buckets()
     /// Where the numbers of a series are, by its id, as far as they were counted already.
     private var places = UniqueArray<SeriesPlaces>()
+    /// The histogram of the worker's own turns.
+    private let ticks: CellRun<20>
 
     /// Makes the counters of a worker; their memory is never freed.
     public init(worker: Int, capacity: Capacity = Capacity()) {
         self.worker = worker
         layout = ShardLayout(capacity)
-        cells = SharedCells(count: layout.cellCount)
+        let cells = SharedCells(count: layout.cellCount)
+        self.cells = cells
+        // The first row that is made.
+        ticks = cells.run(from: layout.pool)
         for column in Column.reserved { _ = makeRow(column) }
     }
 
@@ -104,6 +109,12 @@ public struct Shard: ~Copyable, Sendable {
         runs.request.add(requestDuration, bucket: request)
         runs.processing.add(processing, bucket: own)
         runs.firstByte.add(timeToFirstByte, bucket: first)
+    }
+
+    /// Adds a turn of the worker's loop.
+    @inline(__always)
+    public mutating func observeTick(nanoseconds: UInt64) {
+        ticks.add(nanoseconds, bucket: buckets.bucket(.workerTick, nanoseconds))
     }
 
     /// Adds to a counter.

@@ -16,8 +16,11 @@ SECONDS = 150                                # more than any one test needs; a h
 
 
 def pytest_configure(config):
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(Lanes())
     config.addinivalue_line("markers", "real: real model servers and SDKs")
     config.addinivalue_line("markers", "readme: commands of README.md and of the samples")
+    config.addinivalue_line("markers", "alone: measures memory or holds thousands of connections, so nothing else runs beside it")
     config.addinivalue_line("markers", "seconds(n): a limit other than the usual one")
     config.addinivalue_line("markers", "soak: half an hour of mixed load and faults (Tests/run --long)")
 
@@ -47,6 +50,17 @@ def pytest_runtest_makereport(item, call):
         for gateway in list(gateways.RUNNING):
             state = "running" if gateway.alive() else f"ended with {gateway.process.returncode}"
             report.sections.append((f"gateway {gateway.pid} ({state})", gateway.messages(3000)))
+
+
+class Lanes:
+    """The figures of a run in several processes (pytest-xdist) come together in the one that prints."""
+
+    def pytest_sessionfinish(self, session):
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["figures"] = [[str(name), str(value)] for name, value in FIGURES]
+
+    def pytest_testnodedown(self, node):
+        FIGURES.extend(getattr(node, "workeroutput", {}).get("figures", []))
 
 
 def pytest_terminal_summary(terminalreporter):

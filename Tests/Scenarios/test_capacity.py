@@ -15,6 +15,8 @@ from Fixtures.http1 import Client, request_bytes, tls_client
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
 
+pytestmark = pytest.mark.alone
+
 GIB = 1 << 30
 SLOW_SECONDS = 20                    # 1 MB/s for half of it, then nothing; and then as fast as it goes
 BLOCK = bytes(range(256)) * 4096     # 1 MiB

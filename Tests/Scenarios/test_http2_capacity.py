@@ -11,6 +11,8 @@ from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 from Fixtures.origin2 import Origin2
 
+pytestmark = pytest.mark.alone
+
 STREAMS, SECONDS = 1000, 30
 GIB = 1 << 30
 PATIENCE = 300                       # seconds: a stall lasts until it is a transfer's turn to be fast

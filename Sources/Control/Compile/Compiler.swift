@@ -216,8 +216,9 @@ private struct Compiler {
                     applicationProtocols: listener.service == .http ? ["h2", "http/1.1"] : [],
                     listener: "\(gateway.name)/\(listener.nameInGateway)"))
         }
+        let hasPatterns = hasGRPCPatterns(number)
         for route in attached[number] {
-            add(route, to: &description, listener, gateway, hasPatterns: hasGRPCPatterns(number))
+            add(route, to: &description, listener, gateway, hasPatterns: hasPatterns)
         }
         return description
     }
