@@ -22,7 +22,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
-import report                                                           # noqa: E402
+import suite_report as report                                                           # noqa: E402
 from cluster import CLASS, CONTROLLER, Certificates, Cluster, bindable, read   # noqa: E402
 from judge import SPOKEN, Status, Traffic, check, compare, ready           # noqa: E402
 from verdict import Wrong                                               # noqa: E402

@@ -10,7 +10,7 @@ import yaml
 from Fixtures.gateway import ROOT
 
 sys.path.append(os.path.join(ROOT, "Tests", "Conformance"))
-import report   # noqa: E402
+import suite_report as report   # noqa: E402
 
 RUNNER = os.path.join(ROOT, "Tests", "Conformance", "run.py")
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
