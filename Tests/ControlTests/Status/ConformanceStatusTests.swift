@@ -7,8 +7,7 @@ import Testing
 
 @Suite struct ConformanceStatusTests {
     /// Cases that cannot hold yet, each with what it waits for.
-    static let waiting = [
-    ]
+    static let waiting: [String: String] = [:]
 
     /// Cases about gateways that do not claim what this one does.
     static let notApplicable: Set = [
