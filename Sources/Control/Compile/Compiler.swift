@@ -327,13 +327,13 @@ private struct Compiler {
     ) -> [Int: RequestMirror] {
         var mirrors: [Int: RequestMirror] = [:]
         for (number, outcome) in outcomes.sorted(by: { $0.key < $1.key }) {
-            guard case .cluster(let cluster) = outcome,
+            guard case .cluster(let resolved) = outcome,
                 let filter = filters?[number].requestMirror
             else { continue }
             var series = labels
             series.backend = backendLabel(filter.backendRef, in: namespace)
             mirrors[number] = RequestMirror(
-                cluster: clusterIDs[cluster],
+                cluster: cluster(resolved),
                 numerator: UInt32(clamping: filter.fraction?.numerator ?? filter.percent ?? 100),
                 denominator: UInt32(clamping: filter.fraction?.denominator ?? 100),
                 series: identities.series(series), name: series.backend)
