@@ -80,7 +80,7 @@ let package = Package(
                 "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols",
                 "Runtime", containers,
             ]),
-        target("Peer", ["Kernel", "HTTP", "TLS", containers]),
+        target("Peer", ["Kernel", "HTTP", "HTTPCodec", "TLS", containers]),
         // Level 5.
         target(
             "Control",
@@ -119,7 +119,7 @@ let package = Package(
         tests("ProxyTests", ["Proxy", "HTTP", "Inference", "Kernel", "Telemetry", containers]),
         tests("PeerTests", ["Peer", "Kernel", "HTTP", containers]),
         tests("SimulatorTests", ["Simulator", "Peer", "Kernel", "HTTP", containers]),
-        tests("ControlTests", ["Control", "Inference", "Kernel"], exclude: ["Golden"]),
+        tests("ControlTests", ["Control", "Inference", "Kernel", "Peer"], exclude: ["Golden"]),
     ],
     swiftLanguageModes: [.v6]
 )

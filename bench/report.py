@@ -120,6 +120,19 @@ def functions(results):
     return "\n\n".join(out)
 
 
+# ---- latency ------------------------------------------------------------------
+
+def added(results):
+    """What long prompts cost directly and through the gateway, and the difference."""
+    facts = results["environment"]
+    rows = [[way, *(span(figures.get(key), "{:.0f}") for key in ("p50", "p99", "added_p50", "added_p99"))]
+            for way, figures in results["summary"].items()]
+    busy = f"**Not to be judged by: the machine was busy** in {facts['disturbed_runs']} of {facts['runs']} rounds.\n\n" if facts["busy"] else ""
+    return (f"{busy}{table(['200 KB prompt', 'p50 µs', 'p99 µs', 'added at p50', 'added at p99'], rows)}\n\n"
+            f"`{facts['command']}`: medians (and least–most) of {facts['rounds']} rounds of {facts['requests']} requests each way, one at a time, in "
+            f"turns. {machine.summary(facts, ('swift',))}")
+
+
 # ---- picking --------------------------------------------------------------------
 
 def picked(results):
@@ -187,7 +200,7 @@ def scaled(results):
             f"request every 5 ms meanwhile; gateway with one worker and its control thread on one core. {machine.summary(facts, ('nginx', 'swift'))}")
 
 
-RENDER.update(measure=measured, instructions=counted, picking=picked, scale=scaled)
+RENDER.update(measure=measured, instructions=counted, latency=added, picking=picked, scale=scaled)
 
 
 def main():

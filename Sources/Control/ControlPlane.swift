@@ -35,6 +35,7 @@ public struct ControlPlane: ~Copyable {
     private var clientTLS = TLSClientCache()
     private let ticketKeys: TLSTicketKeys
     private var certificates: [NamespacedName: CertificateObservation] = [:]
+    private var authorities: [AuthorityHolder: CertificateObservation] = [:]
     private var addresses: [String: [SocketAddress]] = [:]
     private var names: [String] = []
     private var watched: [WatchedPool] = []
@@ -137,6 +138,7 @@ public struct ControlPlane: ~Copyable {
         let known = certificates
         certificates = CertificateObservation.read(documents, keeping: known)
         keepUsablePairs(previous, before: known)
+        authorities = CertificateObservation.readAuthorities(documents, keeping: authorities)
         let before = report()
         let compiled = compile(before)
         let opened = sockets.follow(compiled.sockets, log)
@@ -186,7 +188,7 @@ public struct ControlPlane: ~Copyable {
         let observations = Observations(
             now: Int64(Date().timeIntervalSince1970), listening: sockets.outcomes,
             localAddresses: Machine.localAddresses(), certificates: certificates,
-            previous: published.withLock { $0.objects })
+            authorities: authorities, previous: published.withLock { $0.objects })
         return status(documents, placement: options.placement, observations: observations)
     }
 

@@ -5,6 +5,10 @@ import BasicContainers
 /// Buffers that come back are kept warm, at most `warmBytesMax` of each size. All memory, in use
 /// and warm, is charged to the budget in pieces of `leaseBytes`. A buffer that was taken must come
 /// back through `give`, or the budget loses its bytes.
+///
+/// What is held as a whole, as content is until it is known where it goes, has a budget of its own
+/// (`robustness.md` §6): its buffers come from `takeHeld`. Such a buffer is a byte shorter than its
+/// memory, which is how it is known when it comes back.
 public struct BufferPool: ~Copyable {
     /// Bytes of each size that stay allocated while nobody uses them.
     @inlinable
@@ -12,29 +16,37 @@ public struct BufferPool: ~Copyable {
     /// The piece in which the budget is charged.
     public static var leaseBytes: Int { 256 << 10 }
 
-    private let budget: Budget?
+    private var lease: Lease
+    private var heldLease: Lease
     /// Free buffers, by size from the smallest.
     @usableFromInline var shelves: InlineArray<3, Shelf> = [
         Shelf(size: leastBytes), Shelf(size: 16 << 10), Shelf(size: 64 << 10),
     ]
-    /// Bytes charged to the budget.
-    private var leased = 0
     /// What `bytesInUse` says.
     @usableFromInline var inUse = 0
+    /// What `bytesHeld` says.
+    private var held = 0
 
     /// An empty pool; without a budget it never refuses.
-    public init(budget: Budget?) { self.budget = budget }
+    public init(budget: Budget?, heldBudget: Budget? = nil) {
+        lease = Lease(budget)
+        heldLease = Lease(heldBudget)
+    }
 
     deinit {
         for index in shelves.indices {
             var shelf = shelves[index]
             while let buffer = shelf.take() { _ = consume buffer }
         }
-        budget?.give(leased)
+        lease.end()
+        heldLease.end()
     }
 
-    /// Bytes of buffers that were taken and did not come back yet.
+    /// Bytes of buffers that were taken and did not come back yet, but for those that `takeHeld` gave.
     public var bytesInUse: Int { inUse }
+
+    /// Bytes of buffers that `takeHeld` gave and that did not come back yet.
+    public var bytesHeld: Int { held }
 
     /// Bytes of buffers that are allocated and wait to be used again.
     public var bytesWarm: Int {
@@ -52,6 +64,25 @@ public struct BufferPool: ~Copyable {
             return buffer
         }
         return make(capacity: capacity, index)
+    }
+
+    /// An empty buffer of at least this capacity for what is held as a whole; nil when the budget for that is spent.
+    public mutating func takeHeld(capacity: Int) -> Buffer? {
+        precondition(capacity >= 0 && capacity < 1 << 31, "A buffer has at most 2 GiB.")
+        let index = BufferPool.shelf(for: capacity + 1)
+        let size = index < shelves.count ? shelves[index].size : (capacity + 4096) & ~4095
+        guard heldLease.covers(held + size) else { return nil }
+        held += size
+        if index < shelves.count, let warm = shelves[index].take() {
+            // Sound: the memory has `size` bytes and belongs to the new buffer from here on.
+            return unsafe Buffer(base: warm.releaseMemory(), capacity: size - 1)
+        }
+        return Buffer(capacity: size - 1)
+    }
+
+    /// Whether a buffer came from `takeHeld`.
+    public static func isHeld(_ buffer: borrowing Buffer) -> Bool {
+        buffer.capacity & 4095 == 4095
     }
 
     /// Bytes of the smallest size: each exchange has a buffer of it.
@@ -94,6 +125,10 @@ public struct BufferPool: ~Copyable {
     public mutating func give(_ buffer: consuming Buffer) {
         let size = buffer.capacity
         if size == 0 { return }
+        if size & 4095 == 4095 {
+            giveHeld(buffer)
+            return
+        }
         precondition(size <= inUse, "Only buffers of this pool come back to it.")
         inUse &-= size
         let index = BufferPool.shelf(for: size)
@@ -104,11 +139,30 @@ public struct BufferPool: ~Copyable {
         }
     }
 
+    /// Takes back what `takeHeld` gave.
+    @inline(never)
+    private mutating func giveHeld(_ buffer: consuming Buffer) {
+        let size = buffer.capacity + 1
+        precondition(size <= held, "Only buffers of this pool come back to it.")
+        held -= size
+        heldLease.settle(held)
+        let index = BufferPool.shelf(for: size)
+        // Warm memory is charged to the other budget, and only as far as that is paid for already.
+        if index < shelves.count, shelves[index].size == size, !shelves[index].isFull,
+            lease.hasOver(inUse + bytesWarm + size)
+        {
+            // Sound: the memory has `size` bytes, and the buffer gives it away.
+            shelves[index].put(unsafe Buffer(base: buffer.releaseMemory(), capacity: size))
+        } else {
+            _ = consume buffer
+        }
+    }
+
     /// Frees a buffer for which there is no place.
     @inline(never)
     private mutating func drop(_ buffer: consuming Buffer) {
         _ = consume buffer
-        settle()
+        lease.settle(inUse + bytesWarm)
     }
 
     /// The shelf with the least size that is enough; 3 when none is.
@@ -123,19 +177,36 @@ public struct BufferPool: ~Copyable {
 
     /// Makes sure that the lease covers so many bytes more.
     private mutating func charge(_ bytes: Int) -> Bool {
-        guard let budget else { return true }
-        if lease(bytes, from: budget) { return true }
+        if lease.covers(inUse + bytesWarm + bytes) { return true }
         // Warm buffers of other sizes are the reserve.
         while bytesWarm > 0 {
             dropWarm()
-            if lease(bytes, from: budget) { return true }
+            if lease.covers(inUse + bytesWarm + bytes) { return true }
         }
         return false
     }
 
-    private mutating func lease(_ bytes: Int, from budget: Budget) -> Bool {
-        let missing = inUse + bytesWarm + bytes - leased
-        if missing <= 0 { return true }
+    /// Frees one warm buffer of the largest size that has one.
+    private mutating func dropWarm() {
+        for index in [2, 1, 0] where shelves[index].count > 0 {
+            if let buffer = shelves[index].take() { _ = consume buffer }
+            return
+        }
+    }
+}
+
+/// What one pool has of a budget: taken in pieces, so that the threads seldom meet there.
+private struct Lease {
+    private let budget: Budget?
+    /// Bytes charged to the budget.
+    private var leased = 0
+
+    init(_ budget: Budget?) { self.budget = budget }
+
+    /// Makes sure that so many bytes in all are charged; false when the budget is spent.
+    mutating func covers(_ bytes: Int) -> Bool {
+        let missing = bytes - leased
+        guard let budget, missing > 0 else { return true }
         let piece = max(missing, BufferPool.leaseBytes)
         if budget.take(piece) {
             leased += piece
@@ -148,24 +219,22 @@ public struct BufferPool: ~Copyable {
         return false
     }
 
-    /// Frees one warm buffer of the largest size that has one.
-    private mutating func dropWarm() {
-        for index in [2, 1, 0] where shelves[index].count > 0 {
-            if let buffer = shelves[index].take() { _ = consume buffer }
-            return
-        }
-    }
+    /// Whether so many bytes in all are charged already.
+    func hasOver(_ bytes: Int) -> Bool { budget == nil || bytes <= leased }
 
-    /// Gives back what the lease has over, but keeps a piece in hand.
-    private mutating func settle() {
+    /// Gives back what is over so many bytes, but keeps a piece in hand.
+    mutating func settle(_ bytes: Int) {
         guard let budget else { return }
-        let over = leased - inUse - bytesWarm
+        let over = leased - bytes
         if over >= 2 * BufferPool.leaseBytes {
             let back = over - BufferPool.leaseBytes
             leased -= back
             budget.give(back)
         }
     }
+
+    /// Gives everything back.
+    func end() { budget?.give(leased) }
 }
 
 /// Free buffers of one size, linked through their own first bytes; the last one in is taken first.

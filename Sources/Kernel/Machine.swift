@@ -26,6 +26,10 @@ public enum Machine {
         return min(machine, ControlGroup.own.memoryLimit() ?? machine)
     }
 
+    /// Bytes of either of the two budgets of memory, for what is held as a whole and for all other buffers: a quarter of
+    /// the memory, and no more than 512 MiB (`robustness.md` §6).
+    public static func bufferShare() -> Int { min(memoryLimit() / 4, 512 << 20) }
+
     /// Raises the limit of open descriptors as far as it may and returns it.
     public static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()

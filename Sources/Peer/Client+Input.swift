@@ -13,7 +13,16 @@ extension Client {
                 Self.append(held, &input)
                 pool.give(held)
             }
-            let outcome = Self.receive(&connections[id], &input, &pool)
+            let outcome =
+                connections[id].isPlain
+                ? Self.receive(&connections[id], &input, &pool)
+                : Self.receiveLinked(&connections[id], &input, &scratch, &pool, now)
+            if connections[id].phase == .opening {
+                if outcome != .read { return failOpening(id, &receiver) }
+                if !connections[id].link.isOpen { continue }
+                begin(request: id, on: loop, &receiver)
+                guard connections.contains(id), connections[id].phase == .head else { return }
+            }
             if outcome == .broken { return retryOrFail(id, on: loop, &receiver) }
             var from = 0
             let step = Self.take(
@@ -32,10 +41,38 @@ extension Client {
                 connections[id].held = consume buffer
             }
             if connections[id].turnBytes >= ServerSettings.turnBytes { return ready.append(id) }
-        } while connections[id].isReadable
+        } while connections[id].isReadable || connections[id].link.hasText
     }
 
-    private enum Outcome { case read, ended, broken }
+    private typealias Outcome = ClientLink.Received
+
+    /// The same through what stands between the socket and the text.
+    private static func receiveLinked(
+        _ connection: inout ClientConnection, _ input: inout RigidArray<UInt8>,
+        _ scratch: inout LinkScratch, _ pool: inout BufferPool, _ now: UInt64
+    ) -> Outcome {
+        let before = input.count
+        var isExhausted = false
+        let outcome = connection.link.receive(
+            into: &input, from: connection.socket, isExhausted: &isExhausted, &scratch, &pool,
+            now: now)
+        connection.turnBytes += input.count - before
+        if isExhausted, !connection.peerEnded { connection.isReadable = false }
+        if outcome == .ended { connection.peerEnded = true }
+        if input.count > before, !connection.hasAnswer { beginAnswer(&connection, &pool) }
+        return outcome
+    }
+
+    /// Takes the frames that come between two calls; false: the connection is of no more use.
+    mutating func hearsFrames(_ id: SlotID) -> Bool {
+        if connections[id].isPlain || !connections[id].link.hasFrames { return false }
+        while connections[id].isReadable {
+            input.removeAll()
+            let outcome = Self.receiveLinked(&connections[id], &input, &scratch, &pool, now)
+            if outcome != .read || !input.isEmpty { return false }
+        }
+        return connections[id].link.mayGoOn
+    }
 
     private static func receive(
         _ connection: inout ClientConnection, _ input: inout RigidArray<UInt8>,
@@ -165,7 +202,7 @@ extension Client {
             connections[id].keeps = false
             complete(id, isClean: true, &receiver)
         case .content: fail(id, .truncated, &receiver)
-        case .connecting, .head, .idle: retryOrFail(id, on: loop, &receiver)
+        case .connecting, .opening, .head, .idle: retryOrFail(id, on: loop, &receiver)
         }
     }
 
@@ -181,8 +218,9 @@ extension Client {
             case .some(let buffer): connections[id].sent == buffer.count
             case .none: true
             }
+        Self.endCall(&connections[id], &scratch, &pool, now)
         if connections[id].keeps, connections[id].settings.reuses, isClean, isSent,
-            !connections[id].peerEnded
+            !connections[id].peerEnded, connections[id].link.mayGoOn
         {
             keep(id)
         } else {
@@ -190,6 +228,14 @@ extension Client {
         }
         Self.finish(call, status, content, &receiver)
         if let content { pool.give(content) }
+    }
+
+    private static func endCall(
+        _ connection: inout ClientConnection, _ scratch: inout LinkScratch,
+        _ pool: inout BufferPool, _ now: UInt64
+    ) {
+        if connection.isPlain { return }
+        connection.link.endCall(over: connection.socket, &scratch, &pool, now: now)
     }
 
     private static func finish<R: Receiver & ~Copyable>(

@@ -6,6 +6,8 @@ import Kernel
 struct ClientConnection: ~Copyable {
     enum Phase: UInt8 {
         case connecting
+        /// TLS makes sure of the server.
+        case opening
         /// The request is on its way, or its answer's head is awaited.
         case head
         case content
@@ -15,6 +17,8 @@ struct ClientConnection: ~Copyable {
 
     let socket: Socket
     let address: SocketAddress
+    /// What is between the socket and the text, where the settings want something there.
+    var link = ClientLink()
     var phase = Phase.connecting
     var call: CallID
     var settings: CallSettings
@@ -43,6 +47,8 @@ struct ClientConnection: ~Copyable {
     var idleMilliseconds: UInt64 = Client.idleMilliseconds
     var deadline = Deadline()
 
+    var isPlain: Bool { settings.transport.isPlain }
+
     init(_ socket: consuming Socket, _ address: SocketAddress, _ settings: CallSettings) {
         self.socket = socket
         self.address = address
@@ -51,7 +57,7 @@ struct ClientConnection: ~Copyable {
     }
 }
 
-/// A small HTTP/1.1 client for health probes, scrapes and exports.
+/// A small client for health probes, scrapes and exports: HTTP/1.1, in the clear, over TLS or in streams of HTTP/2.
 ///
 /// It owns no loop, as `Server` does not: hand it the events whose tokens are of its one kind, and
 /// call `tick` after each batch. Addresses are numeric; names are resolved by others.
@@ -63,6 +69,7 @@ public struct Client: ~Copyable {
     private var isBegun = false
     var response = ResponseHead(limits: .response)
     var input = RigidArray<UInt8>(capacity: 144 << 10)
+    var scratch = LinkScratch()
     /// Kept connections, the warmest last.
     var idle = UniqueArray<SlotID>()
     /// Connections that had their share of a turn and have more to read.
@@ -128,7 +135,7 @@ public struct Client: ~Copyable {
             throw .exhausted
         }
         callCount += 1
-        if settings.reuses, let id = takeIdle(settings.address) {
+        if settings.reuses, let id = takeIdle(settings) {
             connections[id].isReused = true
             return begin(id, settings, buffer)
         }
@@ -221,12 +228,14 @@ public struct Client: ~Copyable {
     }
 
     /// The warmest kept connection to the address that is still open.
-    private mutating func takeIdle(_ address: SocketAddress) -> SlotID? {
+    private mutating func takeIdle(_ settings: CallSettings) -> SlotID? {
         var index = idle.count
         while index > 0 {
             index -= 1
             let id = idle[index]
-            guard connections[id].address == address else { continue }
+            guard connections[id].address == settings.address,
+                connections[id].settings.transport == settings.transport
+            else { continue }
             idle.remove(at: index)
             if connections[id].socket.isIdle() { return id }
             remove(id)
@@ -267,7 +276,7 @@ public struct Client: ~Copyable {
                 connections[id].deadline.fires(now: now, &wheel, token)
             else { continue }
             switch connections[id].phase {
-            case .connecting: fail(id, .connectTimeout, &receiver)
+            case .connecting, .opening: fail(id, .connectTimeout, &receiver)
             case .head, .content: fail(id, .answerTimeout, &receiver)
             case .idle: remove(id)
             }
@@ -288,22 +297,91 @@ public struct Client: ~Copyable {
             if code != 0 { return fail(id, .connect(code), &receiver) }
             // The first event may come before the connection stands.
             guard connections[id].socket.peerAddress() != nil else { return }
-            connections[id].phase = .head
-            setDeadline(id, at: connections[id].answerBy)
-            if !writeRequest(id) { return retryOrFail(id, on: loop, &receiver) }
+            if !beginLink(id) { return failOpening(id, &receiver) }
+            if connections[id].isPlain || connections[id].link.isOpen {
+                begin(request: id, on: loop, &receiver)
+            } else {
+                connections[id].phase = .opening
+            }
+        case .opening:
+            if !Self.flush(&connections[id], &pool) { return failOpening(id, &receiver) }
+            if connections[id].isReadable { read(id, on: loop, &receiver) }
         case .head, .content:
             if !writeRequest(id), !connections[id].isReadable {
                 return retryOrFail(id, on: loop, &receiver)
             }
-            if connections[id].isReadable { read(id, on: loop, &receiver) }
+            if connections[id].isReadable || connections[id].link.hasText {
+                read(id, on: loop, &receiver)
+            }
         case .idle:
-            // An idle connection has nothing to say: data or an end, it is of no more use.
-            if connections[id].isReadable { remove(id) }
+            // An idle connection has nothing to say: data or an end, it is of no more use. Frames may be of use.
+            if connections[id].isReadable, !hearsFrames(id) { remove(id) }
         }
+    }
+
+    private mutating func beginLink(_ id: SlotID) -> Bool {
+        if connections[id].isPlain { return true }
+        return Self.beginLink(&connections[id], &scratch, &pool, now)
+    }
+
+    private static func beginLink(
+        _ connection: inout ClientConnection, _ scratch: inout LinkScratch,
+        _ pool: inout BufferPool, _ now: UInt64
+    ) -> Bool {
+        connection.link.begin(
+            connection.settings.transport, over: connection.socket, &scratch, &pool, now: now)
+    }
+
+    private static func flush(
+        _ connection: inout ClientConnection, _ pool: inout BufferPool
+    ) -> Bool {
+        connection.link.flush(over: connection.socket, &pool)
+    }
+
+    /// The connection stands: the request goes out.
+    mutating func begin<R: Receiver & ~Copyable>(
+        request id: SlotID, on loop: borrowing Loop, _ receiver: inout R
+    ) {
+        connections[id].phase = .head
+        setDeadline(id, at: connections[id].answerBy)
+        if !writeRequest(id) { retryOrFail(id, on: loop, &receiver) }
+    }
+
+    /// No connection came to be that a request could be sent on.
+    mutating func failOpening<R: Receiver & ~Copyable>(_ id: SlotID, _ receiver: inout R) {
+        let failure = connections[id].link.failure.map { CallFailure.insecure($0) }
+        fail(id, failure ?? .closed, &receiver)
+    }
+
+    /// Sends the request into the link, whole; false: the connection is broken.
+    private static func writeLinked(
+        _ connection: inout ClientConnection, _ scratch: inout LinkScratch,
+        _ pool: inout BufferPool, _ now: UInt64
+    ) -> Bool {
+        if !connection.link.flush(over: connection.socket, &pool) { return false }
+        guard let request = connection.request.take() else { return true }
+        var isSent = true
+        if connection.sent == 0 {
+            connection.sent = request.count
+            isSent = send(request, &connection, &scratch, &pool, now)
+        }
+        connection.request = consume request
+        return isSent
+    }
+
+    private static func send(
+        _ request: borrowing Buffer, _ connection: inout ClientConnection,
+        _ scratch: inout LinkScratch, _ pool: inout BufferPool, _ now: UInt64
+    ) -> Bool {
+        connection.link.send(
+            request.span, over: connection.socket, &scratch, &pool, now: now)
     }
 
     /// Sends what is left of the request; false: the connection is broken.
     mutating func writeRequest(_ id: SlotID) -> Bool {
+        if !connections[id].isPlain {
+            return Self.writeLinked(&connections[id], &scratch, &pool, now)
+        }
         let result: IOResult
         let count: Int
         switch connections[id].request {
@@ -371,6 +449,7 @@ public struct Client: ~Copyable {
             }
         }
         guard var connection = connections.remove(id) else { return }
+        connection.link.release(&pool)
         if let buffer = connection.request.take() { pool.give(buffer) }
         if let buffer = connection.held.take() { pool.give(buffer) }
         if let buffer = connection.content.take() { pool.give(buffer) }

@@ -1,5 +1,6 @@
 import HTTP
 import Kernel
+import TLS
 
 /// Name of one request of a `Client` and its answer.
 public struct CallID: BitwiseCopyable, Hashable, Sendable {
@@ -12,9 +13,10 @@ public struct CallID: BitwiseCopyable, Hashable, Sendable {
 /// Where a request goes, and the bounds of its answer; times are milliseconds.
 public struct CallSettings: Sendable {
     public var address: SocketAddress
+    public var transport: CallTransport
     /// Given back in `CallID.tag`.
     public var tag: UInt64
-    /// Until the connection stands.
+    /// Until the connection stands, a handshake included.
     public var connectMilliseconds: UInt64
     /// From the call to the last byte of the answer.
     public var answerMilliseconds: UInt64
@@ -31,6 +33,7 @@ public struct CallSettings: Sendable {
 
     public init(
         address: SocketAddress,
+        transport: CallTransport = .plain,
         tag: UInt64 = 0,
         connectMilliseconds: UInt64 = 5_000,
         answerMilliseconds: UInt64 = 30_000,
@@ -40,6 +43,7 @@ public struct CallSettings: Sendable {
         isRepeatable: Bool = false
     ) {
         self.address = address
+        self.transport = transport
         self.tag = tag
         self.connectMilliseconds = connectMilliseconds
         self.answerMilliseconds = answerMilliseconds
@@ -55,6 +59,8 @@ public enum CallFailure: Error, Equatable, Sendable {
     /// The connection could not be made; the `errno`.
     case connect(Int32)
     case connectTimeout
+    /// TLS could not make sure of the server, or the server of us.
+    case insecure(TLSError)
     /// The answer was not complete in time.
     case answerTimeout
     /// The connection ended before the answer began.

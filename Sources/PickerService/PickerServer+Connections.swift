@@ -180,6 +180,20 @@ extension PickerServer {
         return true
     }
 
+    /// Tells of the connections of gateways: the calls on one are its requests.
+    mutating func answer(_ report: ConnectionReport) {
+        var rows: [ConnectionRow] = []
+        for slot in 0..<connections.highWater
+        where connections.isOccupied(slot) && rows.count < ConnectionReport.rowsMax {
+            guard let peer = connections[slot].socket.peerAddress() else { continue }
+            var row = ConnectionRow(client: peer, kind: .http2)
+            row.requestCount = UInt32(clamping: connections[slot].session.openStreams)
+            row.waitingBytes = connections[slot].waiting.count
+            rows.append(row)
+        }
+        report.take(rows, total: connections.count)
+    }
+
     /// Ends a connection with all its calls.
     mutating func close(connection id: SlotID) {
         guard connections.contains(id) else { return }
@@ -199,12 +213,31 @@ extension BufferPool {
         if bytes.isEmpty { return true }
         if buffer.freeCapacity < bytes.count {
             let wanted = max(buffer.count + bytes.count, buffer.capacity * 2)
-            guard var larger = take(capacity: wanted) else { return false }
+            let isHeld = Self.isHeld(buffer)
+            guard var larger = take(capacity: wanted, isHeld: isHeld) else { return false }
             _ = larger.append(buffer.span)
             swap(&larger, &buffer)
             if larger.capacity > 0 { give(larger) }
         }
         return buffer.append(bytes) == bytes.count
+    }
+
+    /// The same for content that is held as a whole, whose memory is counted apart; false when the budget for that is spent.
+    mutating func hold(_ bytes: Span<UInt8>, in buffer: inout Buffer) -> Bool {
+        if buffer.freeCapacity < bytes.count, !Self.isHeld(buffer) {
+            let wanted = max(buffer.count + bytes.count, buffer.capacity * 2)
+            guard var larger = takeHeld(capacity: wanted) else { return false }
+            _ = larger.append(buffer.span)
+            swap(&larger, &buffer)
+            if larger.capacity > 0 { give(larger) }
+        }
+        return append(bytes, to: &buffer)
+    }
+
+    /// A buffer that is counted where others like it are.
+    mutating func take(capacity: Int, isHeld: Bool) -> Buffer? {
+        if isHeld { return takeHeld(capacity: capacity) }
+        return take(capacity: capacity)
     }
 
     /// Takes a buffer's memory back, if it has any.

@@ -93,12 +93,20 @@ extension PickerServer {
             return refuse(
                 id, status: 503, "The pool has no endpoint that is ready. Try again later.")
         }
+        let others = fallbacks(id, lease)
         var held = Buffer()
         swap(&held, &calls[id].held)
         var words = Buffer()
         swap(&words, &self.words)
         words.removeAll()
         words.withFree { Self.write(address, into: &$0) }
+        for at in 0..<Int(others.count) {
+            guard let next = self.address(of: others[at]) else { continue }
+            words.withFree {
+                _ = ByteScan.append(",", to: &$0)
+                Self.write(next, into: &$0)
+            }
+        }
         let endpointCount = words.count
         let isRenamed = calls[id].renaming != nil
         let isWhole = calls[id].requestEnded && !calls[id].hasTrailers && calls[id].heldPieces > 0
@@ -123,6 +131,17 @@ extension PickerServer {
         }
         calls[id].peek = nil
         calls[id].stage = .passing
+    }
+
+    /// Where the gateway is to go on to when the endpoint is out of reach; `takeServed` hears of it.
+    private mutating func fallbacks(_ id: SlotID, _ lease: Lease) -> EndpointList<8> {
+        guard options.endpointsMax > 1, let ledger = calls[id].ledger else {
+            return EndpointList()
+        }
+        hashPrompt(id, blockBytes: ledger.prefixBlockBytes)
+        return ledger.fallbacks(
+            calls[id].request, besides: lease.endpoint, prefix: hashes.span,
+            now: nowNanoseconds, limit: options.endpointsMax - 1)
     }
 
     private mutating func passHeld(_ id: SlotID, _ held: Span<UInt8>) {

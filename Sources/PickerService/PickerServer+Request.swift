@@ -103,11 +103,16 @@ extension PickerServer {
         guard let subset = message.subset else { return }
         calls[id].request.hasSubset = true
         var texts = ListTexts(subset)
+        var seen: UInt32 = 0
         while let text = texts.next(bytes) {
             guard let endpoint = endpoint(named: bytes.extracting(text)),
                 !calls[id].request.subset.contains(endpoint)
             else { continue }
-            if !calls[id].request.subset.append(endpoint) { return }
+            seen += 1
+            if calls[id].request.subset.append(endpoint) { continue }
+            // Of a list that is longer than what a request carries each has the same chance, whatever its order.
+            let place = Int(random.next(below: seen))
+            calls[id].request.subset.replace(place, by: endpoint)
         }
     }
 
@@ -153,7 +158,7 @@ extension PickerServer {
             refuse(id, status: 413, "The content is larger than is looked into here. Send less.")
             return false
         }
-        if buffers.append(piece, to: &calls[id].held) { return true }
+        if buffers.hold(piece, in: &calls[id].held) { return true }
         refuse(id, status: 503, "The picker is out of memory. Try again later.")
         return false
     }

@@ -48,7 +48,7 @@ extension PickerServer {
     private mutating func splice(_ id: SlotID, _ rewrite: ModelRewrite) -> Bool {
         let count = calls[id].held.count
         guard let length = rewrite.contentLength(from: UInt64(count)),
-            var new = buffers.take(capacity: Int(length))
+            var new = buffers.takeHeld(capacity: Int(length))
         else { return false }
         Self.splice(calls[id].held, into: &new, rewrite)
         swap(&new, &calls[id].held)
@@ -75,28 +75,12 @@ extension PickerServer {
     ) -> Bool {
         guard let renaming = calls[id].renaming, calls[id].mayChangeAnswer,
             value("content-encoding", message, bytes).isEmpty,
-            let format = Self.format(value("content-type", message, bytes))
+            let format = ModelNameRestore.Format(
+                contentType: value("content-type", message, bytes))
         else { return false }
         calls[id].restore = ModelNameRestore(
             served: renaming.served, client: renaming.asked, format: format)
         return true
-    }
-
-    /// How a model's name is looked for in an answer of this type; nil where it is not.
-    private static func format(_ contentType: Span<UInt8>) -> ModelNameRestore.Format? {
-        var end = ByteScan.first(0x3B, contentType, from: 0, to: contentType.count)
-        end = ByteScan.first(0x20, contentType, from: 0, to: end)
-        let type = contentType.extracting(0..<end)
-        if ByteScan.equalFolding(type, ByteScan.bytes("text/event-stream")) { return .events }
-        let names = jsonTypes
-        for at in names.indices where ByteScan.equalFolding(type, ByteScan.bytes(names[at])) {
-            return .json
-        }
-        return nil
-    }
-
-    private static var jsonTypes: InlineArray<4, StaticString> {
-        ["application/json", "application/x-ndjson", "application/ndjson", "application/jsonl"]
     }
 
     /// Sends a piece on with the client's name in it; with `inTrailers` what still waits is not the end.

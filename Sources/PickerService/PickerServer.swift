@@ -60,7 +60,7 @@ struct PickerServer: ~Copyable {
     var text = Buffer(capacity: 256 << 10)
     var output = Buffer(capacity: 128 << 10)
     var message = Buffer(capacity: 128 << 10)
-    var words = Buffer(capacity: 256)
+    var words = Buffer(capacity: 1024)
     /// A piece of an answer with the client's name of the model in it.
     var restored = Buffer(capacity: PickerServer.pieceBytesMax)
     var head = RequestHead()
@@ -92,7 +92,7 @@ struct PickerServer: ~Copyable {
         self.loop = loop
         connections = Slab(capacity: options.connectionsMax)
         calls = Slab(capacity: options.callsMax)
-        buffers = BufferPool(budget: options.budget)
+        buffers = BufferPool(budget: options.budget, heldBudget: options.heldBudget)
         nowNanoseconds = Clock.monotonicNanoseconds()
         now = nowNanoseconds / 1_000_000
     }
@@ -124,6 +124,7 @@ struct PickerServer: ~Copyable {
             switch consume message {
             case .clusters(let set): install(set)
             case .grant(let grant): take(grant)
+            case .report(let report): answer(report)
             case .listen(_, let socket): listen(socket)
             case .drain(let delay, let timeout):
                 isDraining = true

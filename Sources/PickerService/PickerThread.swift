@@ -7,13 +7,22 @@ public struct PickerOptions: Sendable {
     public var connectionsMax: Int
     /// Calls at once, over all connections.
     public var callsMax: Int
+    /// Endpoints that are told of each request, 1 ... 8: the one that it is given, and those to go on to.
+    public var endpointsMax: Int
     /// All buffers come out of this.
     public var budget: Budget?
+    /// But for content that is held as a whole: that comes out of this.
+    public var heldBudget: Budget?
 
-    public init(connectionsMax: Int = 4096, callsMax: Int = 65_536, budget: Budget? = nil) {
+    public init(
+        connectionsMax: Int = 4096, callsMax: Int = 65_536, endpointsMax: Int = 1,
+        budget: Budget? = nil, heldBudget: Budget? = nil
+    ) {
+        self.endpointsMax = endpointsMax
         self.connectionsMax = connectionsMax
         self.callsMax = callsMax
         self.budget = budget
+        self.heldBudget = heldBudget
     }
 }
 

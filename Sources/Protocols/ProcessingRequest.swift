@@ -12,25 +12,40 @@ public enum ProcessingRequest {
         var trailers: UInt64 { self == .request ? 6 : 7 }
     }
 
-    /// The first message: the request's head, and how content is exchanged.
+    /// The first message: the request's head, how content is exchanged, and which endpoints are to be chosen among.
+    ///
+    /// - Parameter subset: what `append(subset:)` wrote of each; when it is empty nothing is said of them.
     public static func append(
         request head: Span<UInt8>, isSecure: Bool, ends: Bool, sendsAnswers: Bool,
-        into output: inout OutputSpan<UInt8>
+        subset: Span<UInt8> = Span(), into output: inout OutputSpan<UInt8>
     ) -> Bool {
         let fields = RequestFields(head, isSecure: isSecure)
+        let hint = Metadata(subset, of: .subset)
+        let hintBytes = subset.isEmpty ? 0 : WireWriter.count(ofField: hint.count)
         let map = fields.count(head)
         let headers = WireWriter.count(ofField: map) + (ends ? 2 : 0)
         // FULL_DUPLEX_STREAMED for the request and, where it is wanted, for the answer.
         let modes = sendsAnswers ? 4 : 2
-        let message = WireWriter.count(ofField: headers) + WireWriter.count(ofField: modes)
+        let message =
+            WireWriter.count(ofField: headers) + hintBytes + WireWriter.count(ofField: modes)
         return GRPCFrame.begin(message, into: &output)
             && WireWriter.begin(Direction.request.headers, headers, into: &output)
             && WireWriter.begin(1, map, into: &output)
             && fields.append(head, into: &output)
             && (!ends || WireWriter.append(3, number: 1, into: &output))
+            && (hintBytes == 0
+                || WireWriter.begin(8, hint.count, into: &output) && hint.append(into: &output))
             && WireWriter.begin(11, modes, into: &output)
             && WireWriter.append(1, number: 4, into: &output)
             && (!sendsAnswers || WireWriter.append(2, number: 4, into: &output))
+    }
+
+    /// An endpoint of `subset`, as `ip:port`: one of a ListValue's values.
+    public static func append(
+        subset endpoint: Span<UInt8>, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        WireWriter.begin(1, WireWriter.count(ofField: endpoint.count), into: &output)
+            && WireWriter.append(3, endpoint, into: &output)
     }
 
     /// The answer's head, with the endpoint that answered in the metadata of `envoy.lb`.
@@ -41,7 +56,7 @@ public enum ProcessingRequest {
         let fields = AnswerFields(head)
         let map = fields.count(head)
         let headers = WireWriter.count(ofField: map) + (ends ? 2 : 0)
-        let served = Metadata(served)
+        let served = Metadata(served, of: .served)
         let message = WireWriter.count(ofField: headers) + WireWriter.count(ofField: served.count)
         return GRPCFrame.begin(message, into: &output)
             && WireWriter.begin(Direction.answer.headers, headers, into: &output)
@@ -222,36 +237,53 @@ private struct AnswerFields {
     }
 }
 
-/// `filter_metadata["envoy.lb"]["x-gateway-destination-endpoint-served"]`, from the inside out.
+/// `filter_metadata[filter][name]`, from the inside out.
 private struct Metadata: ~Escapable {
-    let served: Span<UInt8>
-    let text: Int
+    /// What is told.
+    enum Matter: BitwiseCopyable {
+        /// The endpoints to choose among, as a ListValue.
+        case subset
+        /// The endpoint that answered, as a text.
+        case served
+
+        var filter: StaticString { self == .subset ? "envoy.lb.subset_hint" : "envoy.lb" }
+
+        var name: StaticString {
+            self == .subset
+                ? "x-gateway-destination-endpoint-subset" : "x-gateway-destination-endpoint-served"
+        }
+
+        /// The field of a Value that holds it.
+        var field: UInt64 { self == .subset ? 6 : 3 }
+    }
+
+    let matter: Matter
+    let content: Span<UInt8>
+    let value: Int
     let inner: Int
     let fields: Int
     let entry: Int
     /// Bytes of the metadata.
     let count: Int
 
-    @_lifetime(copy served)
-    init(_ served: Span<UInt8>) {
-        self.served = served
-        text = WireWriter.count(ofField: served.count)
-        inner = WireWriter.count(ofField: Metadata.name.utf8CodeUnitCount) + WireWriter.count(ofField: text)
+    @_lifetime(copy content)
+    init(_ content: Span<UInt8>, of matter: Matter) {
+        self.matter = matter
+        self.content = content
+        value = WireWriter.count(ofField: content.count)
+        inner = WireWriter.count(ofField: matter.name.utf8CodeUnitCount) + WireWriter.count(ofField: value)
         fields = WireWriter.count(ofField: inner)
-        entry = WireWriter.count(ofField: Metadata.filter.utf8CodeUnitCount) + WireWriter.count(ofField: fields)
+        entry = WireWriter.count(ofField: matter.filter.utf8CodeUnitCount) + WireWriter.count(ofField: fields)
         count = WireWriter.count(ofField: entry)
     }
 
-    private static let filter: StaticString = "envoy.lb"
-    private static let name: StaticString = "x-gateway-destination-endpoint-served"
-
     func append(into output: inout OutputSpan<UInt8>) -> Bool {
         WireWriter.begin(1, entry, into: &output)
-            && WireWriter.append(1, ByteScan.bytes(Metadata.filter), into: &output)
+            && WireWriter.append(1, ByteScan.bytes(matter.filter), into: &output)
             && WireWriter.begin(2, fields, into: &output)
             && WireWriter.begin(1, inner, into: &output)
-            && WireWriter.append(1, ByteScan.bytes(Metadata.name), into: &output)
-            && WireWriter.begin(2, text, into: &output)
-            && WireWriter.append(3, served, into: &output)
+            && WireWriter.append(1, ByteScan.bytes(matter.name), into: &output)
+            && WireWriter.begin(2, value, into: &output)
+            && WireWriter.append(matter.field, content, into: &output)
     }
 }

@@ -7,6 +7,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case noListener
     case noRoute
     case misdirected
+    case outdatedConnection
     case noBackend
     case failedFilter
     case noEndpoint
@@ -16,6 +17,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case connectTimeout
     case upstreamTLS
     case upstreamReset
+    case retriesExhausted
     case malformedAnswer
     case firstByteTimeout
     case attemptTimeout
@@ -77,6 +79,14 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
                 This connection was made for another server name. Open a new connection \
                 whose TLS server name is the requested host.
+                """
+            )
+        case .outdatedConnection:
+            (
+                421, "outdated_connection",
+                """
+                This connection was made before the gateway asked clients for the certificates \
+                that it asks for now. Open a new connection.
                 """
             )
         case .noBackend:
@@ -146,6 +156,14 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
                 The backend ended the connection before it answered. The request may have \
                 been started; try again if that is safe.
+                """
+            )
+        case .retriesExhausted:
+            (
+                503, "retries_exhausted",
+                """
+                The backend ended the connection before it answered, each time that the request was \
+                sent. Try again later.
                 """
             )
         case .malformedAnswer:

@@ -17,6 +17,7 @@ extension Worker {
                 unlisten(port: port)
                 unlistenDatagrams(port: port)
             case .grant(let grant): take(grant)
+            case .report(let report): answer(report)
             case .drain(let delay, let timeout): beginDrain(delay: delay, timeout: timeout)
             case .stop: isStopped = true
             }

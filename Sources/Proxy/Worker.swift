@@ -34,13 +34,16 @@ public struct WorkerOptions: Sendable {
     public var log: ByteRing?
     /// All buffers of the process come out of this.
     public var budget: Budget?
+    /// But for what is held of content as a whole: that comes out of this.
+    public var heldBudget: Budget?
     /// Counts the client connections of all workers, for `limits.clientConnectionsMax`.
     public var connections: Budget?
 
     public init(
         number: Int, connectionsMax: Int = 100_000, upstreamsMax: Int = 65_536,
         sessionsMax: Int = 65_536,
-        log: ByteRing? = nil, budget: Budget? = nil, connections: Budget? = nil
+        log: ByteRing? = nil, budget: Budget? = nil, heldBudget: Budget? = nil,
+        connections: Budget? = nil
     ) {
         self.number = number
         self.connectionsMax = connectionsMax
@@ -48,6 +51,7 @@ public struct WorkerOptions: Sendable {
         self.sessionsMax = sessionsMax
         self.log = log
         self.budget = budget
+        self.heldBudget = heldBudget
         self.connections = connections
     }
 }
@@ -195,7 +199,7 @@ public struct Worker: ~Copyable {
         // Twice as many: with each client's a picker's.
         exchanges = Slab(capacity: 2 * options.connectionsMax + Mirror.countMax)
         calls = Slab(capacity: options.connectionsMax)
-        buffers = BufferPool(budget: options.budget)
+        buffers = BufferPool(budget: options.budget, heldBudget: options.heldBudget)
         self.shard = shard
     }
 
@@ -235,6 +239,7 @@ public struct Worker: ~Copyable {
         countPatternLimits()
         // Between connections that come and go, which tell it too.
         shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+        shard.set(.heldBytes, UInt64(buffers.bytesHeld))
     }
 
     /// Counts the matches of regular expressions that met a bound since it was last called for this table.

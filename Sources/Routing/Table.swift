@@ -25,6 +25,8 @@ public struct Table: ~Copyable, Sendable {
     let switches: RigidArray<SwitchRow>
     let steps: RigidArray<FilterStep>
     let redirects: RigidArray<RedirectRow>
+    let retries: RigidArray<RetryRule>
+    let sessions: RigidArray<SessionRow>
     let cors: RigidArray<CORSRow>
     let corsOrigins: RigidArray<CORSOriginRow>
     let indexes: TextIndexes
@@ -41,9 +43,10 @@ public struct Table: ~Copyable, Sendable {
             mirrors: mirrors.clone(),
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
-            steps: steps.clone(), redirects: redirects.clone(), cors: cors.clone(),
-            corsOrigins: corsOrigins.clone(), indexes: indexes.clone(),
-            prefixes: prefixes.clone(), arena: arena.clone(), patterns: patterns)
+            steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
+            sessions: sessions.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
+            indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(),
+            patterns: patterns)
     }
 
     // MARK: - Listeners
@@ -287,6 +290,8 @@ public struct ListenerRow: BitwiseCopyable, Sendable {
     public let number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
     public let tls: Int32
+    /// Connections that were made under another number are not served.
+    public let terms: UInt32
     /// Index of the parameters.
     public let parameters: Int32
     /// Whether a match asks for the model that a request names (`ModelField.name`): the content is
@@ -314,6 +319,10 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     public let flags: RowFlags
     /// The backend, where there is no choice; -1: `Table.backend(rule:random:)` chooses.
     public let onlyBackend: Int32
+    /// Index of `Table.retries`; -1 where the rule does not say when it is tried again.
+    let retry: Int32
+    /// Index of `Table.sessions`; -1 where requests of the rule do not stay together.
+    let session: Int32
     /// First backend and number of backends, in `Table.backends`.
     let backends: StepRange
     /// Sum of all weights.

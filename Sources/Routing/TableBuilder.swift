@@ -41,6 +41,8 @@ public struct TableBuilder {
     private var switches: [SwitchRow] = []
     private var steps: [FilterStep] = []
     private var redirects: [RedirectRow] = []
+    private var retries: [RetryRule] = []
+    private var sessions: [SessionRow] = []
     private var cors: [CORSRow] = []
     private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
@@ -100,6 +102,8 @@ public struct TableBuilder {
             switches: RigidArray(capacity: switches.count, copying: switches),
             steps: RigidArray(capacity: steps.count, copying: steps),
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
+            retries: RigidArray(capacity: retries.count, copying: retries),
+            sessions: RigidArray(capacity: sessions.count, copying: sessions),
             cors: RigidArray(capacity: cors.count, copying: cors),
             corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
             indexes: indexes.build(),
@@ -152,7 +156,8 @@ public struct TableBuilder {
         let built = index.build(&indexes, arena)
         return ListenerRow(
             id: listener.id, isTLS: listener.isTLS, service: listener.service,
-            number: listener.number, tls: listener.tls, parameters: listener.parameters,
+            number: listener.number, tls: listener.tls, terms: listener.terms,
+            parameters: listener.parameters,
             needsModel: ModelField.isAsked(for: listener), hosts: built, only: only(built),
             prefixes: onlyPrefixes(built))
     }
@@ -345,15 +350,43 @@ public struct TableBuilder {
             sum = sum &+ min(backend.weight, backendWeightMax)
             backends.append(row(backend, weightUpTo: sum))
         }
+        var flags = compiled.flags
+        if rule.editsAnswers { flags.insert(.responseFilters) }
+        var retry = Int32(-1)
+        if let asked = rule.retry {
+            flags.insert(.retries)
+            retry = Int32(retries.count)
+            retries.append(asked)
+        }
+        var session = Int32(-1)
+        if let asked = rule.session {
+            // Answers bring the token.
+            flags.formUnion([.sessions, .responseFilters])
+            session = Int32(sessions.count)
+            sessions.append(row(asked))
+        }
         return RuleRow(
             id: rule.id, series: rule.series,
             requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
-            backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds,
-            flags: rule.editsAnswers ? compiled.flags.union(.responseFilters) : compiled.flags,
-            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1,
+            backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds, flags: flags,
+            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry, session: session,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response,
             cors: compiled.cors, mirrors: compiled.mirrors)
+    }
+
+    private mutating func row(_ session: SessionRule) -> SessionRow {
+        var path = ArenaRange.empty
+        var isCookie = false
+        if case .cookie(let text) = session.carrier {
+            isCookie = true
+            path = arena.keep(text)
+        }
+        return SessionRow(
+            name: arena.keep(session.name), path: path, isCookie: isCookie,
+            isPermanent: session.isPermanent && session.absoluteSeconds > 0,
+            absoluteSeconds: session.absoluteSeconds, idleSeconds: session.idleSeconds,
+            key: session.key)
     }
 
     private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {

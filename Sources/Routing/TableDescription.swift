@@ -64,6 +64,8 @@ public struct ListenerDescription: Sendable, Equatable {
     public var number: UInt16
     /// Index of the TLS configuration; -1 when there is none.
     public var tls: Int32
+    /// Another number than before: clients whose connections were made before were not asked for enough.
+    public var terms: UInt32
     /// Index of the parameters.
     public var parameters: Int32
     /// The matches of all rules of all routes that are attached here, in any order.
@@ -72,7 +74,8 @@ public struct ListenerDescription: Sendable, Equatable {
     /// Makes a listener.
     public init(
         id: UInt32, hostname: String? = nil, isTLS: Bool = false,
-        service: ListenerService = .http, number: UInt16 = 80, tls: Int32 = -1, parameters: Int32 = 0, matches: [MatchDescription] = []
+        service: ListenerService = .http, number: UInt16 = 80, tls: Int32 = -1, terms: UInt32 = 0,
+        parameters: Int32 = 0, matches: [MatchDescription] = []
     ) {
         self.id = id
         self.hostname = hostname
@@ -80,6 +83,7 @@ public struct ListenerDescription: Sendable, Equatable {
         self.service = service
         self.number = number
         self.tls = tls
+        self.terms = terms
         self.parameters = parameters
         self.matches = matches
     }
@@ -143,6 +147,10 @@ public struct RuleDescription: Sendable, Equatable {
     public var requestTimeoutMilliseconds: UInt32
     /// Bound of one attempt; 0 for none.
     public var backendTimeoutMilliseconds: UInt32
+    /// When requests are tried again; nil: when that is safe for any.
+    public var retry: RetryRule?
+    /// How requests stay with one endpoint; nil: each goes by itself.
+    public var session: SessionRule?
     /// Whether a filter cannot be processed: such requests are answered 500, never passed on.
     public var hasFailedFilter: Bool
     /// Whether answers are edited, whatever the filters are.
@@ -154,7 +162,7 @@ public struct RuleDescription: Sendable, Equatable {
     public init(
         id: UInt32, filters: [FilterDescription] = [], backends: [BackendDescription] = [],
         requestTimeoutMilliseconds: UInt32 = 0, backendTimeoutMilliseconds: UInt32 = 0,
-        hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
+        retry: RetryRule? = nil, session: SessionRule? = nil, hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
     ) {
         self.editsAnswers = editsAnswers
         self.id = id
@@ -162,6 +170,8 @@ public struct RuleDescription: Sendable, Equatable {
         self.backends = backends
         self.requestTimeoutMilliseconds = requestTimeoutMilliseconds
         self.backendTimeoutMilliseconds = backendTimeoutMilliseconds
+        self.retry = retry
+        self.session = session
         self.hasFailedFilter = hasFailedFilter
         self.series = series
     }

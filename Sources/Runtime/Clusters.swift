@@ -1,5 +1,6 @@
 import BasicContainers
 import HTTP
+import Inference
 import Kernel
 import TLS
 
@@ -129,6 +130,8 @@ public struct EndpointRow: BitwiseCopyable, Sendable {
     public let authority: ByteRange
     /// Into `ClusterSet.arena`, `.none` where answers bring no token.
     public let session: ByteRange
+    /// What it is called inside, as a number, that tokens of rules' sessions are made with (`SessionToken`).
+    public let key: UInt64
     public let priority: UInt8
 }
 
@@ -176,6 +179,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                         id: endpoint.id, address: endpoint.address,
                         authority: store(endpoint.authority),
                         session: endpoint.session.isEmpty ? .none : store(endpoint.session),
+                        key: PickingHash.of("\(description.name) \(endpoint.address)".utf8.span),
                         priority: endpoint.priority))
             }
             var tlsRow: Int32 = -1

@@ -127,6 +127,16 @@ public final class PoolLedger: Sendable {
         hold(now) { $0.explain(request, prefix: prefix, now: $1, into: &output) }
     }
 
+    /// Endpoints that would take a request if the one it was given could not be reached, the best first.
+    public func fallbacks(
+        _ request: PickRequest, besides endpoint: UInt32, prefix: Span<UInt64>, now: UInt64,
+        limit: Int
+    ) -> EndpointList<8> {
+        hold(now) {
+            $0.fallbacks(request, besides: endpoint, prefix: prefix, now: $1, limit: limit)
+        }
+    }
+
     /// The last decisions, the newest first; not for the request's path.
     public func decisions(limit: Int) -> [ToldDecision] {
         var told: [ToldDecision] = []

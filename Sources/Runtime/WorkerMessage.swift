@@ -15,6 +15,8 @@ public enum WorkerMessage: ~Copyable, Sendable {
     case unlisten(port: UInt32)
     /// What became of a request in a pool's queue.
     case grant(Grant)
+    /// Tell which connections there are.
+    case report(ConnectionReport)
     /// Stop accepting after `delay`, finish what runs, end the thread after `timeout` at the latest; milliseconds.
     case drain(delay: UInt64, timeout: UInt64)
     /// End at once.
@@ -54,6 +56,11 @@ public struct Publisher: Sendable {
     public func grant(_ grant: Grant) {
         let worker = Int(grant.asker.worker)
         if worker < mailboxes.count { _ = mailboxes[worker].post(.grant(grant)) }
+    }
+
+    /// Asks every worker for its connections.
+    public func ask(_ report: ConnectionReport) {
+        for mailbox in mailboxes where !mailbox.post(.report(report)) { report.take([], total: 0) }
     }
 
     /// Tells every worker to close the sockets of one port.

@@ -1,4 +1,5 @@
 import COpenSSL
+import Kernel
 
 // Every function that the library calls back is in this file. They only move bytes between the
 // library and the windows of the current call, or record a fact; none of them calls into a session.
@@ -349,6 +350,46 @@ private func prepare(
             ? unsafe EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), nil, bytes, iv) == 1
             : unsafe EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), nil, bytes, iv) == 1
     }
+}
+
+/// Notes in a new ticket until when what its client showed is good; 0: failed.
+///
+/// A ticket of a resumed session keeps the note of the first one, so that no chain of tickets outlives a certificate.
+func noteEnd(_ ssl: OpaquePointer?, _ argument: UnsafeMutableRawPointer?) -> Int32 {
+    // Sound: the library calls with a live session.
+    if unsafe SSL_session_reused(ssl) == 1 { return 1 }
+    // Sound: as above; the chain belongs to the session. Without one the ticket is good for nothing.
+    var end = unsafe SSL_get0_verified_chain(ssl).map { unsafe X509Fields.firstEnd($0) } ?? 0
+    // Sound: the bytes are copied.
+    return unsafe withUnsafeBytes(of: &end) {
+        unsafe SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), $0.baseAddress, $0.count)
+    }
+}
+
+/// Says whether a ticket that was opened may be used: not beyond the end that it notes.
+func judgeTicket(
+    _ ssl: OpaquePointer?,
+    _ session: OpaquePointer?,
+    _ name: UnsafePointer<UInt8>?,
+    _ nameCount: Int,
+    _ status: SSL_TICKET_STATUS,
+    _ argument: UnsafeMutableRawPointer?
+) -> SSL_TICKET_RETURN {
+    guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW else {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    var data: UnsafeMutableRawPointer?
+    var count = 0
+    // Sound: the bytes belong to the session, which is live.
+    guard unsafe SSL_SESSION_get0_ticket_appdata(session, &data, &count) == 1,
+        let data = unsafe data, count == MemoryLayout<Int64>.size
+    else { return SSL_TICKET_RETURN_IGNORE_RENEW }
+    // Sound: as above; there are as many bytes as the number has.
+    let end = unsafe data.loadUnaligned(as: Int64.self)
+    guard Int64(Clock.wallNanoseconds() / 1_000_000_000) <= end else {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
 }
 
 // MARK: - Certificates and resumable sessions

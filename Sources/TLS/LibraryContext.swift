@@ -60,13 +60,18 @@ import COpenSSL
         guard let store = unsafe SSL_CTX_get_cert_store(pointer) else { throw TLSError(.library) }
         // A certificate that is trusted by name ends a chain, also when it is not a root.
         unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
+        let isShort = unsafe X509Fields.subjectBytes(certificates) <= LibraryContext.announcedBytesMax
         for index in unsafe certificates.indices {
             // Sound: as above.
             guard unsafe X509_STORE_add_cert(store, certificates[index]) == 1,
-                unsafe !announced || SSL_CTX_add_client_CA(pointer, certificates[index]) == 1
+                unsafe !announced || !isShort || SSL_CTX_add_client_CA(pointer, certificates[index]) == 1
             else { throw TLSError(.trustUnusable, takingCause: ()) }
         }
     }
+
+    /// The most that the names of CAs may take in a handshake. Clients do without them, and choke on more: the whole
+    /// message has to stay below 64 KiB (RFC 5246 §7.4.4).
+    private static let announcedBytesMax = 16_384
 
     /// `SSL_CTX_ctrl`, which the library's function-like macros stand for.
     func control(_ request: Int32, _ value: Int) -> Int {

@@ -11,7 +11,7 @@ public enum TLSTrust: Sendable, Equatable {
 }
 
 /// A name that a server's certificate may carry instead of the server name; any one is enough.
-public enum TLSSubjectName: Sendable, Equatable {
+public enum TLSSubjectName: Sendable, Hashable {
     /// A DNS name; a wildcard of the certificate matches one whole label.
     case host(String)
     /// A URI, such as a SPIFFE id, compared byte by byte.

@@ -11,10 +11,11 @@ public enum TLSVersion: UInt16, Sendable, BitwiseCopyable, Comparable {
 }
 
 /// What a listener asks of its clients' certificates.
-public enum TLSClientValidation: Sendable, Equatable {
+public enum TLSClientValidation: Sendable, Hashable {
     /// No certificate is asked for.
     case none
-    /// A certificate that leads to one of these CAs (PEM) is required.
+    /// A certificate that leads to one of these CAs (PEM) is required. A session is resumed for no
+    /// longer than the certificates hold that were shown when it began.
     case required([UInt8])
     /// A certificate is asked for; a missing or bad one is let in: see
     /// `TLSSession.peerVerificationFailure`.
@@ -128,6 +129,9 @@ extension LibraryContext {
                 SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                 nil
             )
+            // Sound: both functions have the declared types and need no argument.
+            guard unsafe SSL_CTX_set_session_ticket_cb(pointer, noteEnd, judgeTicket, nil) == 1
+            else { throw TLSError(.library, takingCause: ()) }
         case .requested(let authorities):
             try trust(authorities, announced: true)
             // Sound: the function has the declared type and needs no facts.

@@ -65,6 +65,30 @@ enum X509Fields {
         return result == 1 ? Int64(days) * 86_400 + Int64(seconds) : 0
     }
 
+    /// The bytes of the subjects' names in DER, each with a length before it.
+    static func subjectBytes(_ certificates: [OpaquePointer]) -> Int {
+        var bytes = 0
+        for index in unsafe certificates.indices {
+            // Sound: the name belongs to the certificate; without a place to write to it is only measured.
+            let name = unsafe X509_get_subject_name(certificates[index])
+            bytes += 2 + max(0, Int(unsafe i2d_X509_NAME(name, nil)))
+        }
+        return bytes
+    }
+
+    /// The first end of validity among the certificates of a stack, which keeps them; 0 for an empty one.
+    static func firstEnd(_ stack: OpaquePointer) -> Int64 {
+        var end: Int64?
+        // Sound: the caller's stack is live and holds certificates.
+        for index in 0..<max(0, unsafe OPENSSL_sk_num(stack)) {
+            guard let pointer = unsafe OPENSSL_sk_value(stack, index) else { return 0 }
+            // Sound: as above.
+            let own = unsafe seconds(X509_get0_notAfter(OpaquePointer(pointer)))
+            end = min(end ?? own, own)
+        }
+        return end ?? 0
+    }
+
     // MARK: - Stacks
 
     /// A new stack that takes the references over.

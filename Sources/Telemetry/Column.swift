@@ -24,6 +24,7 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case tunnelCuts
     case streamRejections
     case retries
+    case retriesOverBudget
     case malformedRequests
     case regexLimit
     case http2Streams
@@ -65,9 +66,10 @@ public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case datagramSessions
     case activeMirrors
     case bufferBytes
+    case heldBytes
 
     /// How many there are.
-    static var count: Int { Int(bufferBytes.rawValue) + 1 }
+    static var count: Int { Int(heldBytes.rawValue) + 1 }
 }
 
 /// Why an attempt at a backend failed.

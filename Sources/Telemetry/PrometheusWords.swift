@@ -65,6 +65,11 @@ extension PrometheusText {
             )
         case .retries:
             ("ai_gateway_retries_total", "Attempts after the first.")
+        case .retriesOverBudget:
+            (
+                "ai_gateway_retries_over_budget_total",
+                "Attempts after the first that were not made since too many were under way."
+            )
         case .malformedRequests:
             ("ai_gateway_malformed_requests_total", "Requests refused as malformed.")
         case .regexLimit:
@@ -204,6 +209,8 @@ extension PrometheusText {
             ("ai_gateway_active_mirrors", "Copies of requests under way.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
+        case .heldBytes:
+            ("ai_gateway_held_bytes", "Memory of content that is held as a whole.")
         }
     }
 

@@ -44,7 +44,8 @@ struct Gateway {
         let signals = try SignalDescriptor()
         let descriptors = Machine.raiseDescriptorLimit()
         let published = PublishedState(Published())
-        let budget = Budget(limit: min(Machine.memoryLimit() / 4, 512 << 20) * 2)
+        let budget = Budget(limit: Machine.bufferShare())
+        let held = Budget(limit: Machine.bufferShare())
         let counted = Budget(limit: Int.max)
         var mailboxes: [Mailbox<WorkerMessage>] = []
         var rings: [ByteRing] = []
@@ -61,7 +62,7 @@ struct Gateway {
             mailboxes.append(mailbox)
             let settings = WorkerOptions(
                 number: number, connectionsMax: connections, sessionsMax: sessions, log: ring,
-                budget: budget, connections: counted)
+                budget: budget, heldBudget: held, connections: counted)
             workers.append(
                 try WorkerThread.start(
                     options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))

@@ -10,13 +10,18 @@ struct Picker {
 
     private let options: RunOptions
     private let address: SocketAddress
+    private let endpointsMax: Int
     private let log: Logger
     /// The level of all messages, which the admin port may set.
     private let levels: LogLevels
 
-    init(_ options: RunOptions, listen address: SocketAddress, logLevel: String, isJSON: Bool) {
+    init(
+        _ options: RunOptions, listen address: SocketAddress, endpointsMax: Int, logLevel: String,
+        isJSON: Bool
+    ) {
         self.options = options
         self.address = address
+        self.endpointsMax = endpointsMax
         let log = Messages.logger(level: logLevel, isJSON: isJSON)
         levels = LogLevels(log.logLevel)
         self.log = levels.following(log)
@@ -49,8 +54,9 @@ struct Picker {
         }
         let thread = try PickerThread.start(
             options: PickerOptions(
-                connectionsMax: max(64, min(4096, descriptors / 2)),
-                budget: Budget(limit: min(Machine.memoryLimit() / 4, 512 << 20) * 2)),
+                connectionsMax: max(64, min(4096, descriptors / 2)), endpointsMax: endpointsMax,
+                budget: Budget(limit: Machine.bufferShare()),
+                heldBudget: Budget(limit: Machine.bufferShare())),
             mailbox: mailbox)
         let plane = try Planes(
             options: options, publisher: publisher, published: published, rings: [], readers: [],

@@ -23,6 +23,14 @@ struct PickerCommand: ParsableCommand {
             "The pool; needed where the documents have several.", valueName: "namespace/name"))
     var pool: String?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            How many endpoints are told of each request, 1 to 8, the best first: for gateways that go on to the next \
+            when one is out of reach.
+            """, valueName: "number"))
+    var endpoints = 1
+
     @Option(help: ArgumentHelp("Where the admin port listens, or off.", valueName: "address:port"))
     var admin = ListenAddress(argument: "127.0.0.1:15000")!
 
@@ -49,6 +57,9 @@ struct PickerCommand: ParsableCommand {
     var output = OutputForm.text
 
     func validate() throws {
+        if !(1...8).contains(endpoints) {
+            throw ValidationError("--endpoints is 1 to 8.")
+        }
         if listen.address == nil {
             throw ValidationError("--listen needs an address and a port.")
         }
@@ -66,7 +77,7 @@ struct PickerCommand: ParsableCommand {
             drainTimeoutMilliseconds: drainTimeout.value, accessLog: .off)
         options.purpose = .picker(pool: pool)
         let picker = Picker(
-            options, listen: address, logLevel: logLevel.rawValue, isJSON: output == .json)
+            options, listen: address, endpointsMax: endpoints, logLevel: logLevel.rawValue, isJSON: output == .json)
         throw ExitCode(picker.run())
     }
 }

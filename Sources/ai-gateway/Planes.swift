@@ -29,7 +29,7 @@ final class Planes: Sendable {
         control = try Mailbox(capacity: 1024)
         observer = try Observer(
             options: options, published: published, readers: readers, control: control, log: log,
-            levels: levels)
+            levels: levels, publisher: publisher)
         accessLog = try AccessLog(
             rings: rings, target: options.accessLog, published: published, log: log)
     }

@@ -353,6 +353,11 @@ class Traffic:
         if entry.get("clientCertificate"):
             with tempfile.TemporaryDirectory() as folder:
                 context.load_cert_chain(*self.cluster.certificates.secrets[entry["clientCertificate"]].write(folder, "client"))
+        if entry["expect"].get("serverRequestsClientCertificate"):
+            def note(connection, direction, version, kind, message, data):
+                if direction == "read" and getattr(message, "name", "") == "CERTIFICATE_REQUEST":
+                    entry["asked"] = True
+            context._msg_callback = note
         return context
 
     def once(self, entry):
@@ -360,6 +365,14 @@ class Traffic:
         talk = {**STREAMS, **CALLS}.get(entry.get("protocol"))
         if talk:
             return talk(self, entry)
+        entry.pop("asked", None)
+        try:
+            self.answered(entry, expect)
+        finally:
+            if expect.get("serverRequestsClientCertificate"):
+                need(entry.get("asked"), "the handshake asked for no certificate of the client")
+
+    def answered(self, entry, expect):
         if expect.get("connectionError"):
             try:
                 response, _ = self.send(entry)

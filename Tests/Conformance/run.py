@@ -4,9 +4,11 @@
 Each case gets a gateway process of its own: it starts on the base manifests, as a cluster would hold them, and the
 case's manifests come as a change to the watched folder. A Gateway has a loopback address of its own; the echo pods of
 the base are shared by all cases. `expected.json` says which cases have to pass; the others name what they wait for.
+What came of it is written in the suites' own form, too: one ConformanceReport for each suite, named at the end.
 """
 import argparse
 import concurrent.futures
+import difflib
 import glob
 import itertools
 import json
@@ -20,6 +22,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 
+import suite_report as report                                                           # noqa: E402
 from cluster import CLASS, CONTROLLER, Certificates, Cluster, bindable, read   # noqa: E402
 from judge import SPOKEN, Status, Traffic, check, compare, ready           # noqa: E402
 from verdict import Wrong                                               # noqa: E402
@@ -27,8 +30,9 @@ from verdict import Wrong                                               # noqa: 
 from Fixtures import gateway as gateways                                # noqa: E402
 from Fixtures.echo import Pods                                          # noqa: E402
 
-# What the tables cannot judge here: the labels of objects that a cluster's controller makes for a Gateway.
-NOT_PLAYED = {"GatewayInfrastructure"}
+# What can be played in part only: their status is judged, and the rest is skipped for this cause.
+PARTLY = {"GatewayInfrastructure": "its status holds; labels and annotations of the objects that a cluster's controller makes for a "
+                                   "Gateway are not looked at: there is no cluster"}
 # Cases about gateways that do not claim a feature: one that claims it passes without a look.
 UNCLAIMED = {"TLSRouteListenerTerminateNotSupported": "TLSRouteModeTerminate",
              "TLSRouteListenerMixedTerminationNotSupported": "TLSRouteModeMixed"}
@@ -43,6 +47,7 @@ def folder():
 class Suite:
     def __init__(self, root):
         self.root, self.certificates, self.pods = root, Certificates(), Pods()
+        self.claimed, self.version = [], "unknown"
         self.manifest_cache, self.bases, self.lock = {}, {}, threading.Lock()
         self.pod_addresses = (f"127.21.{i // 250}.{i % 250 + 1}" for i in itertools.count())
 
@@ -105,6 +110,9 @@ class Suite:
             compare(look.find("GatewayClass", CLASS)["status"].get("conditions"), [{"type": "Accepted", "status": "True"}], "GatewayClass")
         self.until(base_ready, within, "the base is not ready")
         claimed = [f["name"] for f in status().find("GatewayClass", CLASS)["status"].get("supportedFeatures", [])]
+        self.claimed = claimed
+        if self.version == "unknown":
+            self.version = next((dict(k)["version"] for k in gateway.metrics().get("ai_gateway_build_info", {})), "unknown")
         if UNCLAIMED.get(case["test"]) in claimed:
             return
         cluster.add("case.yaml", manifests)
@@ -145,11 +153,20 @@ class Suite:
                 time.sleep(0.05)
 
 
+def unknown(name, names):
+    """What to say of a name that no case has: those that have it in theirs, else the nearest."""
+    near = [n for n in names if name.lower() in n.lower()] or difflib.get_close_matches(name, names, 5, 0.5)
+    shown = ", ".join(near[:8]) + (f" and {len(near) - 8} more" if len(near) > 8 else "")
+    return f"no case is called {name}" + (f"; did you mean {shown}?" if near else f"; there are {len(names)}, from {min(names)} to {max(names)}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="cases by name (all of them when none is given)")
     parser.add_argument("-j", "--jobs", type=int, default=4)
     parser.add_argument("-v", "--verbose", action="store_true", help="show a failed case's gateway messages")
+    parser.add_argument("--reports", default=os.path.join(gateways.ROOT, ".build", "conformance"), metavar="FOLDER",
+                        help="where the suites' reports are written")
     options = parser.parse_args()
     root = folder()
     if not os.path.isdir(os.path.join(root, "cases")):
@@ -170,7 +187,11 @@ def main():
     waits = {name: reason for reason, names in table["waiting"].items() for name in names}
     errors = [f"{n}: not in expected.json" for n in cases if n not in waits and n not in table["pass"]]
     errors += [f"{n}: in expected.json, but no such case" for n in [*waits, *table["pass"]] if n not in cases]
-    names = options.names or list(cases)
+    names = list(dict.fromkeys(options.names)) or list(cases)
+    if strange := [n for n in names if n not in cases]:
+        print("\n".join(unknown(n, list(cases)) for n in strange))
+        print(f"0 passed, {len(strange)} failed")
+        return 2
     suite, counts = Suite(root), {"passed": 0, "failed": len(errors), "skipped": 0}
     for error in errors:
         print("FAIL", error)
@@ -178,29 +199,42 @@ def main():
     def play(item):
         number, name = item
         case, reason, began = cases[name], waits.get(name), time.monotonic()
+        # What can be judged of a case that is played in part has to hold.
+        waits_for = reason if name not in PARTLY else None
         unspoken = {t.get("protocol") for t in case["traffic"]} - SPOKEN
-        if reason and name in NOT_PLAYED:
-            return name, "wait", f"{reason} (not run: there is nothing to look at without a cluster)", 0
         if reason and unspoken:
             return name, "wait", f"{reason} (not run: this runner does not speak {', '.join(sorted(unspoken))} yet)", 0
         try:
             if unspoken:
                 raise Wrong(f"this runner does not speak {unspoken} yet")
-            suite.play(number, case, 2.0 if reason else 30.0, options.verbose and not reason)
+            suite.play(number, case, 2.0 if waits_for else 30.0, options.verbose and not waits_for)
             outcome, text = ("now passes", reason) if reason else ("pass", "")
+            if name in PARTLY:
+                outcome, text = "wait", f"{reason} ({PARTLY[name]})"
         except Wrong as wrong:
-            outcome, text = ("wait", f"{reason} ({wrong})") if reason else ("FAIL", str(wrong))
+            outcome, text = ("wait", f"{reason} ({wrong})") if waits_for else ("FAIL", str(wrong))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             if options.verbose:
                 traceback.print_exc()
-            outcome, text = ("wait", f"{reason} ({text[:300]})") if reason else ("FAIL", text[:2000])
+            outcome, text = ("wait", f"{reason} ({text[:300]})") if waits_for else ("FAIL", text[:2000])
         return name, outcome, text, time.monotonic() - began
 
+    words = {"pass": "passed", "now passes": "passed", "FAIL": "failed", "wait": "skipped"}
+    outcomes = {}
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for name, outcome, text, took in pool.map(play, enumerate(names)):
-            counts[{"pass": "passed", "now passes": "passed", "FAIL": "failed", "wait": "skipped"}[outcome]] += 1
+            counts[words[outcome]] += 1
+            outcomes[name] = {"passed": "pass", "failed": "fail", "skipped": "skip"}[words[outcome]]
             print(f"{outcome:<5} {name} ({took:.1f} s){': ' + text if text else ''}", flush=True)
+    for name in [n for n, o in outcomes.items() if o == "skip" and cases[n]["suite"] == "gateway-api"]:
+        if report.unclaimed(cases[name], suite.claimed):
+            outcomes[name] = "unsupported"
+        elif suite.claimed:
+            counts["failed"] += 1
+            print(f"FAIL {name}: waits, and all of its features are claimed: {', '.join(cases[name]['feature'])}")
+    for line in report.write(options.reports, root, cases, outcomes, suite.claimed, suite.version):
+        print(line)
     core = [n for n in names if cases[n]["core"] and cases[n]["kind"] == "HTTPRoute"]
     print(f"HTTPRoute core cases in this run: {len(core)}, of which {sum(n in table['pass'] for n in core)} are expected to pass")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")

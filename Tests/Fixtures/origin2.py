@@ -348,7 +348,8 @@ class Connection:
         stream = self.streams[event.stream_id] = Stream(self, event.stream_id, event.headers)
         self.most = max(self.most, self.open_streams())
         with self.origin.lock:
-            self.origin.requests.append(stream)
+            own = stream.get("user-agent") == "ai-gateway"
+            (self.origin.probes if own else self.origin.requests).append(stream)
         threading.Thread(target=self.origin.run, args=(stream,), daemon=True).start()
 
 
@@ -373,6 +374,7 @@ class Origin2:
         self.script, self.tls, self.name, self.lock = script, tls, name, threading.Lock()
         self.connection_window, self.host, self.stopped, self.streams_max = connection_window, host, False, streams_max
         self.requests, self.connections, self.errors = [], [], []
+        self.probes = []                      # the gateway's own questions, how a model server is
         if tls:
             tls.set_alpn_protocols(["h2"])
         self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)

@@ -73,12 +73,13 @@ def struct(**entries):
 
 
 def read_struct(data):
-    """{key: text or dict} of a Struct."""
+    """{key: text, dict or list of texts} of a Struct."""
     out = {}
     for n, entry in fields(data):
         if n == 1:
-            value = fields(first(entry, 2))[0]
-            out[first(entry, 1).decode()] = value[1].decode() if value[0] == 3 else read_struct(value[1])
+            kind, value = fields(first(entry, 2))[0]
+            out[first(entry, 1).decode()] = (
+                value.decode() if kind == 3 else [first(v, 3).decode() for n, v in fields(value) if n == 1] if kind == 6 else read_struct(value))
     return out
 
 
@@ -161,7 +162,7 @@ class Call:
 
     def __init__(self, context):
         self.context, self.at, self.ended, self.ended_at = context, time.monotonic(), threading.Event(), None
-        self.request, self.answer, self.modes, self.served = [], [], {}, None
+        self.request, self.answer, self.modes, self.served, self.subset = [], [], {}, None, None
         self.body, self.answer_body, self.pieces, self.trailers, self.finished = bytearray(), bytearray(), 0, [], False
         context.add_callback(self._end)
 
@@ -238,6 +239,7 @@ class Picker:
     def _note(self, call, message):
         if message.kind == "request_headers":
             call.request, call.modes = message.headers, message.modes
+            call.subset = message.metadata.get("envoy.lb.subset_hint", {}).get(DESTINATION + "-subset")
         elif message.kind == "response_headers":
             call.answer = message.headers
             call.served = message.metadata.get("envoy.lb", {}).get(DESTINATION + "-served")

@@ -78,6 +78,39 @@ struct BufferPoolTests {
         pool.give(large)
     }
 
+    @Test func `what is held has a budget of its own, whatever its size`() throws {
+        let budget = Budget(limit: 512 << 10)
+        let held = Budget(limit: 300 << 10)
+        do {
+            var pool = BufferPool(budget: budget, heldBudget: held)
+            guard let large = pool.takeHeld(capacity: 150 << 10) else { throw Unexpected() }
+            #expect(large.capacity >= 150 << 10)
+            #expect(held.used == BufferPool.leaseBytes && budget.used == 0)
+            #expect(pool.bytesHeld == 152 << 10 && pool.bytesInUse == 0)
+            guard let small = pool.takeHeld(capacity: 4000) else { throw Unexpected() }
+            #expect(small.capacity == 4095 && pool.bytesHeld == 156 << 10)
+            if let more = pool.takeHeld(capacity: 150 << 10) {
+                Issue.record("The budget of what is held was spent.")
+                pool.give(more)
+            }
+            // The others go on, and are not asked for it.
+            guard let other = pool.take(capacity: 64 << 10) else { throw Unexpected() }
+            #expect(budget.used == BufferPool.leaseBytes && pool.bytesInUse == 64 << 10)
+            check(!BufferPool.isHeld(other))
+            check(BufferPool.isHeld(small))
+            pool.give(large)
+            pool.give(small)
+            #expect(pool.bytesHeld == 0 && pool.bytesInUse == 64 << 10)
+            // Its memory stays warm where it is paid for, and is of use to both.
+            #expect(pool.bytesWarm == 4 << 10)
+            guard let again = pool.takeHeld(capacity: 4095) else { throw Unexpected() }
+            #expect(pool.bytesWarm == 0 && pool.bytesHeld == 4 << 10)
+            pool.give(again)
+            pool.give(other)
+        }
+        #expect(budget.used == 0 && held.used == 0)
+    }
+
     @Test func `what is not needed goes back, and all of it at the end`() throws {
         let budget = Budget(limit: 64 << 20)
         do {

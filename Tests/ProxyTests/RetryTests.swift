@@ -77,6 +77,44 @@ import Testing
         #expect(!isAllowed(failed))
     }
 
+    @Test(arguments: [AttemptFailure.connection, .timeout, .status])
+    func `what a rule asks for is sent again while its content is held`(failure: AttemptFailure) {
+        var failed = attempt(
+            sent: true, reused: false, holds: true, idempotent: false, inference: false,
+            endpoints: 1)
+        failed.failure = failure
+        #expect(!isAllowed(failed))
+        failed.isAsked = true
+        #expect(isAllowed(failed))
+        failed.holdsContent = false
+        #expect(!isAllowed(failed))
+        failed.holdsContent = true
+        failed.attempts = 2
+        #expect(!isAllowed(failed))
+    }
+
+    @Test func `an attempt that took too long is not tried again unless a rule asks for it`() {
+        var failed = attempt(
+            sent: true, reused: true, holds: true, idempotent: true, inference: true)
+        #expect(isAllowed(failed))
+        failed.failure = .timeout
+        #expect(!isAllowed(failed))
+    }
+
+    @Test(arguments: [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1_000), (90, 1_000)])
+    func `waits double up to ten times the first`(row: (attempts: Int, least: UInt64)) {
+        var waits: Set<UInt64> = []
+        for random in UInt64(0)..<2_000 {
+            waits.insert(Retry.wait(after: row.attempts, least: 100, random: random))
+        }
+        #expect(waits.min() == row.least && waits.max() == row.least * 5 / 4)
+    }
+
+    @Test func `no wait stays none`() {
+        #expect(Retry.wait(after: 9, least: 0, random: .max) == 0)
+        #expect(Retry.wait(after: 9, least: UInt64(UInt32.max), random: .max) >= 42_949_672_950)
+    }
+
     @Test(arguments: [(2, 0, true), (3, 0, false), (3, 100, true), (20, 100, false)])
     func `the budget is a share of what runs with a floor`(
         row: (running: Int, active: Int, fits: Bool)

@@ -177,6 +177,33 @@ def test_the_list_is_walked_down(two):
         assert answer.status == 503 and answer.get("x-gateway-error") == "connect_refused"
 
 
+def test_only_what_is_in_reach_is_hinted(two):
+    """An endpoint that three attempts in a row did not reach is left out for three seconds; without such a one nothing is hinted, nor where
+    none would be left. What a client says of it is not passed on."""
+    a, b = two
+    lie = [("x-gateway-destination-endpoint-subset", f"127.0.0.1:{a.port}")]
+    dead = free_port()
+
+    class Gone:
+        port = dead
+    with Picker() as picker, pool([a, b, Gone], picker, workers=1) as gateway, gateway.client() as client:
+        asked = lambda *ports: [("test-epp-endpoint-selection", ",".join(f"127.0.0.1:{p}" for p in ports)), *lie]
+        for _ in range(3):
+            assert echoed(client.request("POST", "/v1/x", asked(dead, b.port), SMALL))["origin"] == "b"
+            assert picker.last().subset is None and picker.last().get("x-gateway-destination-endpoint-subset") is None
+        assert echoed(client.request("POST", "/v1/x", asked(a.port), SMALL))["origin"] == "a"
+        assert sorted(picker.last().subset) == sorted(f"127.0.0.1:{o.port}" for o in two)
+        # It is a hint: who names the endpoint all the same is followed.
+        assert client.request("POST", "/v1/x", asked(dead), SMALL).status == 503
+        time.sleep(3.1)
+        assert echoed(client.request("POST", "/v1/x", asked(a.port), SMALL))["origin"] == "a"
+        assert picker.last().subset is None
+    with Picker() as picker, pool([Gone], picker, workers=1) as gateway, gateway.client() as client:
+        for _ in range(5):
+            assert client.request("POST", "/v1/x", [("test-epp-endpoint-selection", f"127.0.0.1:{dead}")], SMALL).status == 503
+        assert picker.last().subset is None
+
+
 def test_the_header_alone_is_enough(two):
     a, b = two
     with Picker([b.port], metadata=False) as picker, pool([a, b], picker) as gateway, gateway.client() as client:

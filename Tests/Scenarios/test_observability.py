@@ -2,6 +2,7 @@
 import json
 import re
 import socket
+import threading
 import time
 
 import pytest
@@ -273,6 +274,44 @@ def test_matches_that_meet_a_bound_are_counted():
     with Origin() as origin, serving(origin, rules=[docs.rule(regex="/(a|aa)+d"), docs.rule(path="/b")], workers=1) as gateway:
         assert gateway.get("/" + "a" * 60 + "xd").status == 404
         assert wait_until(lambda: gateway.get("/b").status == 200 and gateway.total("ai_gateway_regex_limit_total"), 5, every=0.3) == 1
+
+
+def test_connections_are_told():
+    """Of each client what it waits for: of a request its backend and endpoint, of an idle connection how many it had, of HTTP/2 each stream."""
+    go = threading.Event()
+
+    def script(peer):
+        while (request := peer.read_request()) is not None:
+            if request.target.startswith("/slow"):
+                go.wait(20)
+            peer.respond(200, body=b"x" * 100)
+    with Origin(script) as origin, serving(origin, workers=2) as gateway, gateway.client() as idle, gateway.client() as busy, \
+            gateway.http2() as multiplexed:
+        def told():
+            page = json.loads(gateway.admin("/connections").body)
+            assert page["total"] == len(page["connections"]) and "missing" not in page
+            return {(c["client"], c["protocol"], (c.get("request") or {}).get("method")): c for c in page["connections"]}
+
+        def name(client):
+            address, port = getattr(client, "wire", client).sock.getsockname()[:2]
+            return f"{address}:{port}"
+
+        for _ in range(2):
+            assert idle.request("GET", "/").status == 200
+        busy.send(b"POST /slow?secret=1 HTTP/1.1\r\nHost: test.example\r\nContent-Length: 3\r\n\r\nabc")
+        stream = multiplexed.open("GET", "/slow")
+        found = wait_until(lambda: (t := told()) and len([c for c in t.values() if c["stage"] == "awaitingAnswer"]) == 2 and t, 5, what=told)
+        waits = found[(name(idle), "HTTP/1.1", None)]
+        assert waits["stage"] == "reading" and waits["requests"] == 2 and not waits["tls"]
+        request = found[(name(busy), "HTTP/1.1", "POST")]["request"]
+        assert request["endpoint"] == f"127.0.0.1:{origin.port}" and request["backend"]
+        assert request["receivedBytes"] == 3 and request["attempts"] == 1 and request["ageMilliseconds"] < 20_000
+        assert found[(name(multiplexed), "HTTP/2", None)] and found[(name(multiplexed), "stream", "GET")]["request"]["listener"]
+        assert b"secret" not in gateway.admin("/connections").body and b"/slow" not in gateway.admin("/connections").body
+        go.set()
+        busy.read("POST")
+        multiplexed.finish(stream)
+        wait_until(lambda: all(c["stage"] == "reading" for c in told().values()), 5)
 
 
 def test_what_buffers_hold_is_told():

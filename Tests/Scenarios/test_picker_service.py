@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+import types
 
 import grpc
 import pytest
@@ -120,6 +121,54 @@ def test_only_what_the_hint_names(three):
                 said = call.next()
                 assert (said.kind, said.status) == ("immediate", 503), said
                 assert call.rest() == ([], grpc.StatusCode.OK)
+
+
+def test_a_long_hint_is_taken_whole_or_by_chance(three):
+    """More endpoints than a request carries: each of the pool's has its chance, in whatever place of the list it stands."""
+    a, b, c = (f"127.0.0.1:{o.port}" for o in three)
+    strangers = [f"10.0.{n // 250}.{n % 250}:80" for n in range(500)]
+    with PickerService(docs.pool(three)) as service:
+        assert {pick(service, body=chat("x" * n), subset=[*strangers, a, *strangers, c, a]) for n in range(30)} == {a, c}
+    ports = [free_port() for _ in range(90)]
+    with PickerService([docs.backend([("127.0.0.1", p) for p in ports], "models", modelServer="vllm")]) as service:
+        named = [f"127.0.0.1:{p}" for p in ports]
+        seen = {pick(service, GET, subset=named[10:]) for _ in range(300)}
+        assert seen <= set(named[10:]) and len(seen) > 64, len(seen)
+
+
+def test_a_list_of_endpoints(three):
+    """--endpoints 3: the endpoint of the request first, then the others by how well they suit it; counted is the first, or who served."""
+    a, b, c = names = [f"127.0.0.1:{o.port}" for o in three]
+    with PickerService(docs.pool(three), ["--endpoints", "3"]) as service:
+        with service.call() as call:
+            call.headers(GET, ends=True)
+            told = call.endpoint().split(",")
+            assert sorted(told) == sorted(names)
+            assert service.in_flight() == {name: int(name == told[0]) for name in names}
+            call.headers([(":status", "200")], kind=3, served=told[2])
+            assert call.next().kind == "response_headers"
+            wait_until(lambda: service.in_flight() == {name: int(name == told[2]) for name in names}, 5)
+        # Only what is hinted is told, and what holds more of the prompt comes before what holds less.
+        assert sorted(pick(service, GET, subset=[b, c]).split(",")) == sorted([b, c])
+        assert pick(service, GET, subset=[b]) == b
+        system = "x" * 4000
+        first = pick(service, body=chat(system), subset=[a])
+        second = pick(service, body=chat(system + "y" * 4000), subset=[b])
+        assert (first, second) == (a, b)
+        assert pick(service, body=chat(system + "y" * 4000 + "z" * 400)).split(",") == [b, a, c]
+
+
+def test_our_own_gateway_walks_down_the_list(three):
+    """A gateway that asks such a picker: an endpoint that is gone costs nothing but the next one's turn."""
+    port = free_port()
+    with PickerService([docs.backend([("127.0.0.1", port), ("127.0.0.1", three[0].port)], "models", modelServer="vllm")],
+                       ["--endpoints", "2"]) as service:
+        pool = docs.pool([*three[:1], types.SimpleNamespace(port=port)], picker={"name": "picker", "port": {"number": 9002}})
+        extra = [*pool, *docs.service("picker", [("127.0.0.1", service.listen_port)], port=9002, target=service.listen_port,
+                                      app_protocol="kubernetes.io/h2c")]
+        with serving(None, rules=[docs.rule([docs.pool_ref()])], extra=extra, workers=1) as gateway:
+            assert [gateway.get("/v1/chat/completions", method="POST", headers=[("content-type", "application/json")],
+                                body=chat(f"{n}")).status for n in range(12)] == [200] * 12
 
 
 # -- modes

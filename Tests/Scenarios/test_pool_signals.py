@@ -7,10 +7,12 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures import metrics
+from Fixtures.certificates import Certificate
 from Fixtures.gateway import binary, serving
 from Fixtures.http1 import Ended, fetch
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
+from Fixtures.origin2 import Origin2
 
 SIMULATOR = os.path.join(os.path.dirname(binary()), "model-simulator")
 VLLM = (b'# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting{engine="0",model_name="m"} 3.0\n'
@@ -74,6 +76,69 @@ def test_a_page_of_nonsense_does_no_harm(page, trouble):
         found = endpoints(gateway)[0]
         assert found["state"] == "ready" and "waiting" not in found
         assert gateway.get("/x").body == b"hello" and gateway.alive()
+
+
+def secured(**tls):
+    return {"modelServer": "vllm", "protocol": "HTTPS", "tls": {"hostname": "gpu.lan", "caCertificateRefs": [{"name": "lan-ca"}], **tls}}
+
+
+def test_over_tls(authority):
+    """Asked as requests are sent: with the Backend's name and authority, on one connection that is kept."""
+    names, context = [], Certificate(["gpu.lan"], issuer=authority).server_context()
+    context.sni_callback = lambda s, name, c: names.append(name)
+    with Origin(engine({"/metrics": VLLM, "/health": b"", "/x": b"hello"}), tls=context) as origin, \
+            serving(origin, workers=1, backend=secured(), extra=[authority.config_map("lan-ca")]) as gateway:
+        found = wait_until(lambda: (e := endpoints(gateway)) and "waiting" in e[0] and e[0], 5)
+        assert (found["waiting"], found["running"], found["state"]) == (3, 2, "ready")
+        assert gateway.get("/x").body == b"hello"
+        wait_until(lambda: [r.target for r in origin.probes].count("/metrics") >= 3, 6)
+        assert len({r.connection for r in origin.probes}) == 1 and names == ["gpu.lan", "gpu.lan"] and not origin.errors
+
+
+@pytest.mark.parametrize("case", ["wrong name", "wrong authority", "plain text"])
+def test_who_fails_verification_is_not_well(authority, case):
+    """Nothing is asked of it and nothing is learned; three failed looks make it not ready, and the page says why."""
+    certificate = {"wrong name": lambda: Certificate(["other.lan"], issuer=authority), "wrong authority": lambda: Certificate(["gpu.lan"]),
+                   "plain text": lambda: None}[case]()
+    context = certificate.server_context() if certificate else None
+    with Origin(engine({"/metrics": VLLM, "/health": b""}), tls=context) as origin, \
+            serving(origin, workers=1, backend=secured(), extra=[authority.config_map("lan-ca")]) as gateway:
+        found = wait_until(lambda: (e := endpoints(gateway)) and e[0]["state"] == "notReady" and e[0], 25)
+        assert "waiting" not in found and ("TLS" in found["trouble"] or case == "plain text") and not origin.probes
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_over_http_2(authority, sealed):
+    """In streams of one connection that is kept: by prior knowledge, and where TLS chose it."""
+    def script(stream):
+        page = {"/metrics": VLLM * 2000, "/health": b"", "/x": b"hello"}.get(stream.target)
+        stream.read_all()
+        stream.respond(404 if page is None else 200, body=page or b"")
+
+    backend = secured() if sealed else {"modelServer": "vllm"}
+    context = Certificate(["gpu.lan"], issuer=authority).server_context() if sealed else None
+    with Origin2(script, tls=context) as origin, serving(
+            origin, workers=1, backend={**backend, "protocol": "HTTP2" if sealed else "H2C"}, extra=[authority.config_map("lan-ca")]) as gateway:
+        found = wait_until(lambda: (e := endpoints(gateway)) and "waiting" in e[0] and e[0], 5)
+        # The same lines again and again count as often.
+        assert found["waiting"] >= 3 and found["state"] == "ready"
+        assert gateway.get("/x").body == b"hello"
+        wait_until(lambda: [r.target for r in origin.probes].count("/metrics") >= 4, 8)
+        assert len({r.connection.number for r in origin.probes}) == 1 and not origin.errors
+        assert {r.scheme for r in origin.probes} == {"https" if sealed else "http"}
+
+
+def test_a_pool_of_h2c_is_asked_in_http_2():
+    """InferencePool.spec.appProtocol says how its servers are spoken to."""
+    def script(stream):
+        page = {"/metrics": VLLM, "/health": b""}.get(stream.target)
+        stream.read_all()
+        stream.respond(404 if page is None else 200, body=page or b"")
+
+    with Origin2(script) as origin:
+        with serving(None, rules=[docs.rule([docs.pool_ref()])], extra=docs.pool([origin], app_protocol="kubernetes.io/h2c"), workers=1) as gateway:
+            wait_until(lambda: (e := endpoints(gateway, "default/pool")) and e[0].get("waiting") == 3, 6)
+            assert not origin.errors
 
 
 def test_llama_cpp_without_metrics_is_ready():

@@ -175,6 +175,30 @@ import Testing
         #expect(pair.server.peerVerificationFailure == nil)
     }
 
+    /// So many CAs that their names do not fit into one message.
+    static let many: [UInt8] = (0..<900).flatMap { number in
+        let made = try? SelfSignedCertificate.make(
+            names: [String(repeating: "x", count: 60) + "\(number)"],
+            validSeconds: -60...3_600,
+            isAuthority: true
+        )
+        return made?.certificatePEM ?? []
+    }
+
+    @Test(arguments: [TLSVersion.tls12, .tls13]) func `is checked against any number of CAs`(
+        version: TLSVersion
+    ) throws {
+        let client = try clientConfiguration(certificate: Certificates.client)
+        client.context.limit(to: version)
+        let server = try serverConfiguration(
+            validation: .required(Self.many + Self.authorities)
+        )
+        // Their names alone would be more than a message of a handshake may have.
+        let pair = try Loopback(client, server)
+        #expect(pair.shake())
+        #expect(pair.server.peerVerificationFailure == nil)
+    }
+
     @Test(arguments: [[], Array("nonsense".utf8)]) func `needs CAs to be checked against`(
         text: [UInt8]
     ) {

@@ -1,4 +1,5 @@
 // That sessions resume across workers, reloads and key rotation, and never across contexts.
+import Foundation
 import Testing
 
 @testable import TLS
@@ -79,13 +80,18 @@ private let versions = [TLSVersion.tls12, .tls13]
         let others = [
             try serverConfiguration(context: [2], ticketKeys: keys),
             try serverConfiguration(validation: .requested(authorities), ticketKeys: keys),
+            try serverConfiguration(validation: .required(authorities), ticketKeys: keys),
             try serverConfiguration(
                 [Certificates.other, Certificates.ecdsa],
                 ticketKeys: TLSTicketKeys(now: 0)
             ),
         ]
         for other in others {
-            let client = try client(version)
+            let client = try clientConfiguration(
+                certificate: Certificates.client,
+                resumableSessionsMax: 8
+            )
+            client.context.limit(to: version)
             #expect(try !connect(client, home))
             #expect(try !connect(client, other))
         }
@@ -129,6 +135,31 @@ private let versions = [TLSVersion.tls12, .tls13]
             #expect(pair.server.isResumed == (round == 1))
             #expect(pair.server.peerVerificationFailure != nil)
         }
+    }
+
+    @Test(arguments: versions) func `ends with the certificate that a client had to show`(
+        version: TLSVersion
+    ) throws {
+        let server = try serverConfiguration(
+            validation: .required(Certificates.authority.certificatePEM),
+            ticketKeys: TLSTicketKeys(now: 0)
+        )
+        let brief = try SelfSignedCertificate.make(
+            names: ["client"],
+            validSeconds: -60...2,
+            issuer: Certificates.authority
+        )
+        let client = try clientConfiguration(certificate: brief, resumableSessionsMax: 8)
+        client.context.limit(to: version)
+        #expect(try !connect(client, server))
+        // Each has a ticket that was made for it.
+        #expect(try connect(client, server))
+        #expect(try connect(client, server))
+        Thread.sleep(forTimeInterval: 3)
+        let pair = try Loopback(client, server)
+        #expect(!pair.shake())
+        #expect(pair.server.isResumed == false)
+        #expect(pair.serverFailure?.reason == .certificateExpired)
     }
 
     @Test func `that was damaged costs a full handshake only`() throws {

@@ -24,7 +24,7 @@ ALLOWED = {
     "Runtime": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry"},
     "Proxy": {
         "Kernel", "HTTP", "HTTPCodec", "TLS", "Routing", "Inference", "Telemetry", "Protocols", "Runtime"},
-    "Peer": {"Kernel", "HTTP", "TLS"},
+    "Peer": {"Kernel", "HTTP", "HTTPCodec", "TLS"},
     "Control": {"Kernel", "HTTP", "TLS", "Routing", "Inference", "Telemetry", "Runtime", "Peer", "CAres"},
     "PickerService": {"Kernel", "HTTP", "HTTPCodec", "Inference", "Protocols", "Runtime"},
     "ai-gateway": {"Kernel", "Runtime", "Proxy", "PickerService", "Control", "Peer", "Telemetry"},

@@ -19,7 +19,7 @@ struct AdminAccess: Sendable {
         if port == .admin, let refusal = refusal(request) { return .refuse(refusal) }
         guard let route = AdminRoute(rawValue: request.path),
             port == .admin || route.isOnMetricsPort
-        else { return .refuse(Self.notFound(request.path, on: port)) }
+        else { return .refuse(Self.notFound(on: port)) }
         let isRightMethod =
             route.isAction
             ? request.method == .post : request.method == .get || request.method == .head
@@ -109,17 +109,8 @@ struct AdminAccess: Sendable {
         return type.trimmingSuffix().lowercased() == "application/json"
     }
 
-    private static func notFound(_ path: String, on port: AdminPort) -> AdminReply {
-        if port == .admin, path == "/connections" {
-            return .sentence(
-                404,
-                """
-                This version does not show \(path.dropFirst()) yet; there are \
-                \(AdminRoute.list(of: port)).
-                """
-            )
-        }
-        return .sentence(404, "Nothing is here; there are \(AdminRoute.list(of: port)).")
+    private static func notFound(on port: AdminPort) -> AdminReply {
+        .sentence(404, "Nothing is here; there are \(AdminRoute.list(of: port)).")
     }
 }
 

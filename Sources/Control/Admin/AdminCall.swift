@@ -156,7 +156,7 @@ struct AdminCall: Sendable {
             case .connect(let code): SystemError.sentence(for: code).lowercased()
             case .connectTimeout: "no connection within \(connectMilliseconds / 1_000) s"
             case .answerTimeout: "no answer within \(answerMilliseconds / 1_000) s"
-            case .closed, .truncated: "the connection ended too early"
+            case .closed, .truncated, .insecure: "the connection ended too early"
             case .malformed, .tooLarge: "the answer is none of an admin port"
             case .exhausted, .invalidRequest: "the request could not be sent"
             }

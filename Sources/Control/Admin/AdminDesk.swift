@@ -3,6 +3,7 @@ import HTTP
 import Kernel
 import Logging
 import Peer
+import Runtime
 
 /// Answers the requests of the admin and metrics ports.
 struct AdminDesk: Responder {
@@ -13,18 +14,33 @@ struct AdminDesk: Responder {
     private let levels: LogLevels
     private let log: Logger
     private let drain: @Sendable () -> Void
+    private let publisher: Publisher
+    /// Questions to the workers that are not answered.
+    private var reports: [Asked] = []
     private var token: AdminToken?
     private var hasAskedToDrain = false
+
+    /// What is answered as soon as the workers have said what they know, or when they have had time enough.
+    private struct Asked {
+        let exchange: ExchangeID
+        let report: ConnectionReport
+        let until: UInt64
+    }
+
+    /// What workers may take to answer, and how often one looks whether they have; milliseconds.
+    private static let reportMilliseconds: UInt64 = 300
+    private static let lookMilliseconds: Int32 = 5
 
     /// A desk whose `drain` does what SIGTERM does.
     init(
         pages: AdminPages, token: AdminToken?, levels: LogLevels, log: Logger,
-        drain: @escaping @Sendable () -> Void
+        publisher: Publisher = Publisher([]), drain: @escaping @Sendable () -> Void
     ) {
         self.pages = pages
         self.token = token
         self.levels = levels
         self.log = log
+        self.publisher = publisher
         self.drain = drain
     }
 
@@ -39,7 +55,39 @@ struct AdminDesk: Responder {
         guard let tag = answers.listener(exchange), let port = AdminPort(rawValue: tag) else {
             return
         }
-        let reply = reply(AdminRequest(head), on: port)
+        let request = AdminRequest(head)
+        if asksForConnections(request, on: port) {
+            let report = ConnectionReport(workers: publisher.mailboxes.count)
+            publisher.ask(report)
+            let until = Clock.monotonicMilliseconds() + Self.reportMilliseconds
+            reports.append(Asked(exchange: exchange, report: report, until: until))
+            return
+        }
+        send(reply(request, on: port), exchange, &answers)
+    }
+
+    private mutating func asksForConnections(_ request: AdminRequest, on port: AdminPort) -> Bool {
+        token?.refresh()
+        if case .serve(.connections) = AdminAccess(token: token?.bytes).verdict(request, on: port) {
+            return true
+        }
+        return false
+    }
+
+    /// Answers the questions that the workers have answered; call it again after `delay`.
+    mutating func sendReports(_ answers: inout Answers, now: UInt64) {
+        if reports.isEmpty { return }
+        let ready = reports.filter { $0.report.isComplete || $0.until <= now }
+        reports.removeAll { asked in ready.contains { $0.exchange == asked.exchange } }
+        for asked in ready { send(pages.connections(asked.report), asked.exchange, &answers) }
+    }
+
+    /// Milliseconds until `sendReports` may have something to do; -1: not before a request.
+    var delay: Int32 { reports.isEmpty ? -1 : Self.lookMilliseconds }
+
+    private func send(
+        _ reply: AdminReply, _ exchange: ExchangeID, _ answers: inout Answers
+    ) {
         answers.addField("cache-control", "no-store")
         answers.addField("x-content-type-options", "nosniff")
         if reply.form == .html {

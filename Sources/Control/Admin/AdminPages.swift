@@ -1,5 +1,6 @@
 import Foundation
 import Kernel
+import Runtime
 import Telemetry
 
 /// What the admin and metrics ports show, made from published state and the workers' counters.
@@ -32,11 +33,19 @@ struct AdminPages: Sendable {
             return ExplainPages(
                 views: endpoints.withLock { $0 }, now: Clock.monotonicNanoseconds()
             ).reply(query)
+        case .connections:
+            return connections(ConnectionReport(workers: 0))
         case .config: return AdminReply(200, .json, ConfigJSON.json(state.documents))
         case .page: return AdminReply(200, .html, Array(Self.page(state).utf8))
         case .drain, .logLevel:
             preconditionFailure("An action is carried out, not shown.")
         }
+    }
+
+    /// What the workers said of their connections.
+    func connections(_ report: ConnectionReport) -> AdminReply {
+        let pages = ConnectionPages(report: report, names: published.withLock { $0.names })
+        return AdminReply(200, .json, pages.json)
     }
 
     private static func readiness(_ state: Published) -> AdminReply {

@@ -17,6 +17,7 @@ enum AdminRoute: String, CaseIterable, Sendable {
     case endpoints = "/endpoints"
     case decisions = "/decisions"
     case explain = "/explain"
+    case connections = "/connections"
     case drain = "/drain"
     case logLevel = "/log-level"
 

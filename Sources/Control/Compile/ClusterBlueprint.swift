@@ -2,6 +2,7 @@ import Inference
 import Kernel
 import Routing
 import Runtime
+import TLS
 
 /// What a backend is made of before names are resolved to addresses.
 struct ClusterBlueprint: Sendable {
@@ -54,9 +55,13 @@ struct ClusterBlueprint: Sendable {
         /// CA certificates in PEM form; empty for the system's.
         let authorities: [UInt8]
         /// Offered by ALPN in this order; none where bytes are passed on whatever they say.
-        let applicationProtocols: [String]
+        var applicationProtocols: [String]
         /// Any certificate is taken, whatever its name and date: for endpoint pickers only.
         var isUnverified = false
+        /// Where not empty, these names authenticate the server in place of `serverName`.
+        var subjectNames: [TLSSubjectName] = []
+        /// Shown to servers that ask for one: the Gateway's own.
+        var clientCertificate: CertificateMaterial?
     }
 
     /// How endpoints are picked that are model servers.
@@ -102,11 +107,13 @@ struct ClusterBlueprint: Sendable {
     let `protocol`: ClusterProtocol
     let transport: Transport
     let proxyProtocol: Runtime.ProxyProtocol
-    let tls: TLS?
+    var tls: TLS?
     let hostHeader: HostHeader
     let isModelServer: Bool
     /// Nil: the less busy of two.
     var pool: Pool?
+    /// The BackendTLSPolicy that `tls` comes from.
+    var policy: NamespacedName?
 
     /// The key with what tells this cluster's connections from another's to the same place.
     var identity: String {
@@ -120,8 +127,38 @@ struct ClusterBlueprint: Sendable {
             words.append("tls \(tls.serverName) \(StableDigest.hex(tls.authorities))")
             if tls.isUnverified { words.append("unverified") }
             words += tls.applicationProtocols
+            words += tls.subjectNames.map { "\($0)" }
+            if let certificate = tls.clientCertificate {
+                words.append("as \(certificate.secret) \(certificate.digest)")
+            }
         }
         return words.joined(separator: " ")
+    }
+}
+
+extension ClusterBlueprint {
+    /// How TLS is spoken to the endpoints, for people; nil: it is not.
+    var sealing: String? {
+        guard let tls else { return nil }
+        var words = ["server name \(tls.serverName)"]
+        if tls.isUnverified {
+            words.append("any certificate")
+        } else {
+            let names = tls.subjectNames.map { name in
+                switch name {
+                case .host(let host): host
+                case .uri(let uri): uri
+                }
+            }
+            let whose = names.isEmpty ? "its certificate" : "a certificate for \(sentenceList(names, "or"))"
+            words.append(
+                "\(whose) by \(tls.authorities.isEmpty ? "the system's CAs" : "CAs of the documents")")
+        }
+        if let certificate = tls.clientCertificate {
+            words.append("shows the certificate of Secret \(certificate.secret)")
+        }
+        let text = words.joined(separator: ", ")
+        return policy.map { "\(text); BackendTLSPolicy \($0)" } ?? text
     }
 }
 

@@ -1,8 +1,10 @@
 import Foundation
 import Inference
 import Kernel
+import Peer
 import Routing
 import Runtime
+import TLS
 import Telemetry
 
 /// The sockets of one place, which share an id in the table.
@@ -37,6 +39,8 @@ public struct TLSCertificateSet: Hashable, Sendable {
     public let sessionContext: [UInt8]
     /// What ALPN may agree on; none where the bytes are a TLSRoute's, which speak anything.
     public let applicationProtocols: [String]
+    /// What is asked of clients' certificates; nil for nothing.
+    public let clientValidation: ClientValidation?
     /// `ai/gateway/https`, for messages.
     public let listener: String
 }
@@ -110,7 +114,8 @@ extension Compiled {
                     isUsable = false
                     problems.append(
                         ConfigProblem(
-                            reason: "InvalidCACertificateRef",
+                            reason: error.reason == .trustUnusable
+                                ? "InvalidCACertificateRef" : "InvalidClientCertificateRef",
                             message: "\(blueprint.key): its TLS cannot be set up: \(error)"))
                 }
             }
@@ -118,7 +123,10 @@ extension Compiled {
                 let located = endpoints(of: blueprint, id, &identities, addresses)
                 cluster.endpoints = located.map(\.description)
                 if let pool = blueprint.pool {
-                    let plan = plan(of: pool, blueprint, located, &identities)
+                    let transport = CallTransport(
+                        tls: cluster.tls, serverName: cluster.serverName,
+                        isHTTP2: cluster.protocol == .h2c)
+                    let plan = plan(of: pool, blueprint, located, transport, &identities)
                     if let profile = plan.configuration?.profile, profile[.sessionAffinity] > 0 {
                         for at in located.indices {
                             cluster.endpoints[at].session = located[at].token
@@ -130,6 +138,7 @@ extension Compiled {
             }
             clusters.append(cluster)
         }
+        clients.keep(blueprints.compactMap(\.blueprint.tls))
         return (clusters, pools, problems)
     }
 
@@ -142,7 +151,7 @@ extension Compiled {
     /// How the endpoints of a pool are picked and asked.
     private func plan(
         of pool: ClusterBlueprint.Pool, _ blueprint: ClusterBlueprint, _ located: [Located],
-        _ identities: inout Identities
+        _ transport: CallTransport, _ identities: inout Identities
     ) -> PoolPlan {
         let settings = settings[pool.pool] ?? PickerSettings()
         let engine = pool.engine(of: blueprint.endpoints)
@@ -165,7 +174,7 @@ extension Compiled {
                 return WatchedEndpoint(
                     id: each.description.id, address: each.description.address, host: host,
                     engine: each.endpoint.engine,
-                    isPlain: blueprint.protocol == .http && blueprint.proxyProtocol == .none)
+                    transport: blueprint.proxyProtocol == .none ? transport : nil)
             })
     }
 

@@ -85,6 +85,12 @@ private struct Compiler {
     private var certificates: [TLSCertificateSet] = []
     private var rules: [RuleDescription] = []
     private var clusterIDs: [UInt32]
+    /// What the Gateway whose listener is described shows to backends that ask.
+    private var clientCertificate: CertificateMaterial?
+    /// Clusters that show a Gateway's certificate, by id, each with the one in `Resolution.clusters` that it is of.
+    private var presenting: [UInt32: (number: Int, blueprint: ClusterBlueprint)] = [:]
+    /// In `Resolution.clusters`: those that some Gateway leads to without a certificate.
+    private var anonymous: Set<Int> = []
 
     init(_ resolution: Resolution, _ identities: Identities) {
         self.resolution = resolution
@@ -181,8 +187,11 @@ private struct Compiler {
     }
 
     private func blueprints() -> [(id: UInt32, blueprint: ClusterBlueprint)] {
-        zip(clusterIDs, resolution.clusters).sorted { $0.0 < $1.0 }
-            .map { (id: $0.0, blueprint: $0.1) }
+        let unused = Set(presenting.values.map(\.number)).subtracting(anonymous)
+        let own = resolution.clusters.indices.filter { !unused.contains($0) }
+            .map { (id: clusterIDs[$0], blueprint: resolution.clusters[$0]) }
+        return (own + presenting.map { (id: $0.key, blueprint: $0.value.blueprint) })
+            .sorted { $0.id < $1.id }
     }
 
     private func dnsNames(_ clusters: [ClusterBlueprint]) -> [DNSNameWanted] {
@@ -203,17 +212,20 @@ private struct Compiler {
         _ number: Int, _ gateway: ResolvedGateway
     ) -> ListenerDescription {
         let listener = resolution.listeners[number]
+        clientCertificate = gateway.clientCertificate
         let id = identities.listener(listener, of: gateway.name)
         var description = ListenerDescription(
             id: id, hostname: listener.hostname, isTLS: listener.isTLS,
             service: listener.service, number: listener.port,
             parameters: index(of: gateway.parameters))
+        description.terms = identities.terms(listener.clientValidation, of: id)
         if !listener.certificates.isEmpty {
             description.tls = index(
                 of: TLSCertificateSet(
                     certificates: listener.certificates,
                     sessionContext: Array("\(gateway.name)/\(listener.nameInGateway)".utf8),
                     applicationProtocols: listener.service == .http ? ["h2", "http/1.1"] : [],
+                    clientValidation: listener.clientValidation,
                     listener: "\(gateway.name)/\(listener.nameInGateway)"))
         }
         let hasPatterns = hasGRPCPatterns(number)
@@ -259,6 +271,10 @@ private struct Compiler {
                 rule.http, resolved.rules[number], id: id, labels, name.namespace,
                 isSealed: listener.isPassthrough)
             row.editsAnswers = !gateway.parameters.answerFields.isEmpty
+            if let session = rule.http.sessionPersistence, !row.hasFailedFilter {
+                row.session = SessionCompiler.rule(
+                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
+            }
             rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
             where !resolved.rules[number].unknownMatches.contains(position) {
@@ -284,6 +300,7 @@ private struct Compiler {
             hasFailedFilter: !resolved.findings.isEmpty, series: identities.series(labels))
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
+        description.retry = retry(rule.retry)
         description.filters = FilterCompiler.filters(
             rule.filters, mirrors: mirrors(rule.filters, resolved.mirrors, labels, namespace))
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
@@ -333,16 +350,39 @@ private struct Compiler {
         return ref.port.map { "\(name):\($0)" } ?? name
     }
 
-    private func target(_ outcome: BackendResolver.Outcome) -> BackendTarget {
+    private mutating func target(_ outcome: BackendResolver.Outcome) -> BackendTarget {
         switch outcome {
-        case .cluster(let number): .cluster(clusterIDs[number])
+        case .cluster(let number): .cluster(cluster(number))
         case .withoutEndpoints: .status(503)
         case .invalid: .status(500)
         }
     }
 
+    /// The id of a cluster, as the Gateway whose listener is described connects to it.
+    private mutating func cluster(_ number: Int) -> UInt32 {
+        var blueprint = resolution.clusters[number]
+        guard let clientCertificate, blueprint.tls != nil else {
+            anonymous.insert(number)
+            return clusterIDs[number]
+        }
+        blueprint.tls?.clientCertificate = clientCertificate
+        let id = identities.cluster(blueprint.identity)
+        presenting[id] = (number, blueprint)
+        return id
+    }
+
     private func timeout(_ text: String?) -> UInt32 {
         text.flatMap { GatewayDuration($0) }?.clampedMilliseconds ?? 0
+    }
+
+    private func retry(_ retry: HTTPRouteRetry?) -> RetryRule? {
+        retry.map {
+            RetryRule(
+                attempts: $0.attempts,
+                backoffMilliseconds: $0.backoff.flatMap { GatewayDuration($0) }?
+                    .clampedMilliseconds,
+                statuses: $0.codes ?? [])
+        }
     }
 
     // MARK: - Matches

@@ -58,6 +58,8 @@ public struct Identities: Sendable {
     private var endpoints = Interner<EndpointKey>()
     private var pools = Interner<String>()
     private var series = Interner<SeriesLabels>(first: 1)
+    /// What each listener asks of its clients, and how often it began to ask for more.
+    private var terms: [UInt32: (asked: ClientValidation?, number: UInt32)] = [:]
     /// The labels of all series ever given, and the names of all listeners.
     private(set) var labels: [UInt32: SeriesLabels] = [:]
     private(set) var listenerNames: [UInt32: SeriesLabels] = [:]
@@ -76,6 +78,15 @@ public struct Identities: Sendable {
                 gateway: gateway.description, listener: listener.nameInGateway)
         }
         return id
+    }
+
+    /// A number that changes whenever a listener no longer admits all clients that it admitted before.
+    mutating func terms(_ asked: ClientValidation?, of listener: UInt32) -> UInt32 {
+        let known = terms[listener] ?? (asked, 0)
+        let isStricter = !ClientValidation.admits(asked, allOf: known.asked)
+        let number = known.number + (isStricter ? 1 : 0)
+        terms[listener] = (asked, number)
+        return number
     }
 
     mutating func rule(

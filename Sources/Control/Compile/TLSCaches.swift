@@ -11,14 +11,28 @@ public struct TLSClientCache: Sendable {
         return tls.authorities.isEmpty ? .system : .certificates(tls.authorities)
     }
 
+    private func certificate(
+        _ material: CertificateMaterial?
+    ) throws(TLSError) -> TLSCertificate? {
+        guard let material else { return nil }
+        return try TLSCertificate(chainPEM: material.chainPEM, keyPEM: material.keyPEM)
+    }
+
+    /// Forgets all but the settings that are in use.
+    mutating func keep(_ used: some Sequence<ClusterBlueprint.TLS>) {
+        let used = Set(used)
+        known = known.filter { used.contains($0.key) }
+    }
+
     mutating func configuration(
         _ tls: ClusterBlueprint.TLS
     ) -> Result<TLSClientConfiguration, TLSError> {
         if let configuration = known[tls] { return .success(configuration) }
         do throws(TLSError) {
             let configuration = try TLSClientConfiguration(
-                trust: trust(tls),
-                applicationProtocols: tls.applicationProtocols, resumableSessionsMax: 64)
+                trust: trust(tls), subjectNames: tls.subjectNames,
+                applicationProtocols: tls.applicationProtocols,
+                clientCertificate: certificate(tls.clientCertificate), resumableSessionsMax: 64)
             known[tls] = configuration
             return .success(configuration)
         } catch {
@@ -68,7 +82,13 @@ public struct TLSServerCache: Sendable {
         }
         return try TLSServerConfiguration(
             certificates: certificates, applicationProtocols: set.applicationProtocols,
+            clientValidation: validation(set.clientValidation),
             sessionContext: set.sessionContext, ticketKeys: ticketKeys)
+    }
+
+    private func validation(_ asked: ClientValidation?) -> TLSClientValidation {
+        guard let asked else { return .none }
+        return asked.isRequired ? .required(asked.authorities) : .requested(asked.authorities)
     }
 }
 
@@ -106,6 +126,34 @@ extension CertificateObservation {
                 notAfter: certificate.notAfter)
         } catch {
             return .unusable(words(error))
+        }
+    }
+
+    /// Reads the CA certificates of all objects that hold some, as `read` does certificates.
+    public static func readAuthorities(
+        _ documents: DocumentSet, keeping previous: [AuthorityHolder: CertificateObservation] = [:]
+    ) -> [AuthorityHolder: CertificateObservation] {
+        var observations: [AuthorityHolder: CertificateObservation] = [:]
+        for object in documents.objects {
+            guard let bytes = AuthorityHolder.authorities(of: object) else { continue }
+            let holder = AuthorityHolder(object)
+            if let known = previous[holder], known.digest == object.digest {
+                observations[holder] = known
+                continue
+            }
+            observations[holder] = CertificateObservation(
+                digest: object.digest, outcome: readAuthorities(bytes))
+        }
+        return observations
+    }
+
+    private static func readAuthorities(_ bytes: [UInt8]) -> Outcome {
+        do throws(TLSError) {
+            let authorities = try TLSAuthorities(pem: bytes)
+            return .usable(
+                names: [], notBefore: authorities.notBefore, notAfter: authorities.notAfter)
+        } catch {
+            return .unusable("ca.crt has a certificate that cannot be read: \(error.libraryText ?? "\(error)")")
         }
     }
 

@@ -33,6 +33,8 @@ struct ExplainReport: Codable, Equatable, Sendable {
         var target: String?
         /// `http`, `https`, `h2c` or `http2`.
         var `protocol`: String?
+        /// How TLS is spoken with it: the name that is asked for, what is trusted, and who says so.
+        var tls: String?
         /// What filters of the rule and of the backend do, each as a part of a sentence.
         var filters: [String] = []
         /// What goes to it: `POST /api/chat`, and its Host.
@@ -86,6 +88,10 @@ struct ExplainReport: Codable, Equatable, Sendable {
     /// `namespace/gateway/listener`.
     var listener: String?
     var route: Route?
+    /// When the rule has a request sent again, as a part of a sentence.
+    var retry: String?
+    /// How requests of the rule stay together, as a part of a sentence.
+    var session: String?
     /// Where the gateway answers itself.
     var answer: Answer?
     var backends: [Backend] = []
@@ -112,6 +118,8 @@ extension ExplainReport {
             line("route", "\(route.kind) \(route.name), rule \(route.rule), match \(route.matchIndex)")
             line("because", route.asks.joined(separator: ", "))
         }
+        line("retries", retry)
+        line("sessions", session)
         if let answer { line("answer", Self.text(answer)) }
         for backend in backends { lines += text(backend) }
         if !nearMisses.isEmpty {
@@ -142,6 +150,7 @@ extension ExplainReport {
         func line(_ name: String, _ value: String?) {
             if let value { lines.append("  " + StatusText.pad(name, 9) + value) }
         }
+        line("tls", backend.tls)
         for filter in backend.filters { line("filter", filter) }
         if let request = backend.requestLine {
             line("sends", backend.host.map { "\(request), host \($0)" } ?? request)

@@ -97,6 +97,12 @@ struct Explainer {
                 return
             }
         }
+        if tlsListener >= 0 {
+            let row = table.listeners[Int(tlsListener)]
+            if row.tls >= 0, let asked = compiled.certificates[Int(row.tls)].clientValidation {
+                report.notes.append(asked.words)
+            }
+        }
         let opened = tlsListener >= 0
             ? tlsListener : table.listener(port: port, head: asHead, isTLS: false)
         if opened < 0, !asked.isTLS, listeners.allSatisfy(\.isTLS) {
@@ -217,6 +223,8 @@ struct Explainer {
             kind: kind(labels.route), name: labels.route, rule: labels.rule,
             ruleIndex: match?.ruleIndex ?? 0, matchIndex: match?.matchIndex ?? 0,
             asks: match.map(NearMisses.asks) ?? [])
+        report.retry = compiled.table.rules[Int(rule)].retry.map(RetryWords.text)
+        report.session = compiled.table.rules[Int(rule)].session.map(SessionWords.text)
     }
 
     /// The kind of a route by its name.
@@ -358,11 +366,13 @@ struct Explainer {
             backend.answer = ExplainReport.Answer(
                 status: Int(status),
                 reason: status == 503
-                    ? "no_endpoint: it has no endpoint that is ready"
+                    ? "no_endpoint: " + (closing(backend.name) ?? "it has no endpoint that is ready")
                     : "no_backend: the reference does not resolve; ai-gateway check says why")
         case .cluster(let id):
             guard let cluster = clusters.first(where: { $0.id == id }) else { return }
-            backend.target = compiled.blueprints.first { $0.id == id }?.blueprint.key
+            let blueprint = compiled.blueprints.first { $0.id == id }?.blueprint
+            backend.target = blueprint?.key
+            backend.tls = blueprint?.sealing
             backend.protocol = "\(cluster.protocol)"
             if cluster.endpoints.isEmpty {
                 backend.answer = ExplainReport.Answer(
@@ -375,6 +385,18 @@ struct Explainer {
                 }
             }
         }
+    }
+
+    /// Why a policy closes a Service's port, by its name in metrics; nil where none does.
+    private func closing(_ name: String) -> String? {
+        let parts = name.split(separator: ":").map(String.init)
+        guard parts.count == 2, let number = Int(parts[1]),
+            let service = resolution.index.services.first(where: { $0.key.description == parts[0] }),
+            let port = (service.value.resource.spec.ports ?? []).first(where: { $0.port == number }),
+            let policy = resolution.index.tlsPolicies.policy(of: service.key, port),
+            policy.tls == nil
+        else { return nil }
+        return policy.closing(port.place(of: service.value))
     }
 
     private func shown(_ endpoint: EndpointDescription) -> String {

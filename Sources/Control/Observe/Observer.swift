@@ -3,6 +3,7 @@ import Foundation
 import Kernel
 import Logging
 import Peer
+import Runtime
 import Telemetry
 
 /// The observer's thread: one loop for the admin and metrics ports, for DNS and for asking model servers how they
@@ -21,6 +22,7 @@ public final class Observer: Sendable {
     private let levels: LogLevels
     private let settings: Resolver.Settings
     private let drain: @Sendable () -> Void
+    private let publisher: Publisher
     private let endpoints = PublishedEndpoints([])
     private let desk = Lock<Desk?>(nil)
     private let places = Lock<[AdminPort: SocketAddress]>([:])
@@ -46,10 +48,11 @@ public final class Observer: Sendable {
     ///
     /// `control` gets the addresses of DNS names; `levels` is what `POST /log-level` sets;
     /// `environment` may name DNS servers by `serversVariable`; `drain` is what `POST /drain` does,
-    /// SIGTERM to this process if not given.
+    /// SIGTERM to this process if not given; `publisher` reaches the workers whose connections are asked for.
     public init(
         options: RunOptions, published: PublishedState, readers: [ShardReader],
         control: Mailbox<ControlMessage>, log: Logger, levels: LogLevels,
+        publisher: Publisher = Publisher([]),
         environment: [String: String] = ProcessInfo.processInfo.environment,
         drain: @escaping @Sendable () -> Void = { _ = kill(getpid(), SIGTERM) }
     ) throws(SystemError) {
@@ -58,6 +61,7 @@ public final class Observer: Sendable {
         self.log = log
         self.levels = levels
         self.drain = drain
+        self.publisher = publisher
         pages = AdminPages(published: published, readers: readers, endpoints: endpoints)
         settings = Resolver.Settings(servers: environment[Self.serversVariable])
         mailbox = try Mailbox(capacity: 64)
@@ -98,7 +102,8 @@ public final class Observer: Sendable {
 
     private func desk(_ token: AdminToken?) throws(ObserverRefused) -> Desk {
         let responder = AdminDesk(
-            pages: pages, token: token, levels: levels, log: log, drain: drain)
+            pages: pages, token: token, levels: levels, log: log, publisher: publisher,
+            drain: drain)
         let resolver: Resolver
         do throws(Resolver.Refused) {
             resolver = try Resolver(settings, kind: Kind.resolver, control: control, log: log)
@@ -155,7 +160,7 @@ public final class Observer: Sendable {
         while true {
             let delay = Self.least(
                 Self.least(desk.server.nextDelay(now: now), desk.resolver.delay(now: now)),
-                desk.scraper.delay(now: now))
+                Self.least(desk.scraper.delay(now: now), desk.responder.delay))
             let count = desk.loop.wait(timeoutMilliseconds: delay)
             now = Clock.monotonicMilliseconds()
             var hasMail = false
@@ -174,6 +179,7 @@ public final class Observer: Sendable {
             if hasMail, !takeMessages(&desk, now) { return }
             desk.resolver.tick(on: desk.loop, now: now)
             desk.scraper.tick(on: desk.loop, now: now)
+            desk.responder.sendReports(&desk.server.answers, now: now)
             desk.server.tick(on: desk.loop, now: now, &desk.responder)
         }
     }

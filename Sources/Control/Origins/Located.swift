@@ -190,6 +190,9 @@ public struct DocumentSet: Sendable {
     /// What was read from them before is still among the objects. At the start a reason not to
     /// serve.
     public var unreadPaths: [String]
+    /// BackendTLSPolicies that were refused and have no earlier version: what they are about must
+    /// not be spoken to in the clear instead.
+    var refusedPolicies: [LocatedObject] = []
 
     public init(
         objects: [LocatedObject] = [], problems: [ConfigProblem] = [], unreadPaths: [String] = []

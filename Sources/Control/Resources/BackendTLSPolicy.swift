@@ -1,6 +1,4 @@
-/// How connections to a Service are secured.
-///
-/// Read and checked; not served yet.
+/// How connections to a Service are secured: whom the gateway trusts, and by which name.
 public struct BackendTLSPolicy: Resource, Codable {
     public static let kind = "BackendTLSPolicy"
     public static let groups = [APIGroup(Groups.gateway, "v1", "v1alpha3", "v1alpha2")]

@@ -141,5 +141,14 @@ public struct TLSConfig: Codable, Sendable {
 
 public struct FrontendTLSValidation: Codable, Sendable {
     public var caCertificateRefs: [ObjectReferenceField]
-    public var mode: String?
+    public var mode: FrontendValidationMode?
+}
+
+/// What becomes of clients without a good certificate.
+public struct FrontendValidationMode: OpenEnum {
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    public static let allowValidOnly = Self(rawValue: "AllowValidOnly")
+    public static let allowInsecureFallback = Self(rawValue: "AllowInsecureFallback")
+    public static let known = [allowValidOnly, allowInsecureFallback]
 }

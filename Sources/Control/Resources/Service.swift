@@ -15,6 +15,7 @@ public struct ServiceSpec: Codable, Sendable, PartlyDeclared {
     public var externalName: String?
     public var ipFamilies: [String]?
     public var publishNotReadyAddresses: Bool?
+    public var sessionAffinity: String?
 }
 
 public struct ServicePort: Codable, Sendable, PartlyDeclared {

@@ -1,4 +1,4 @@
-/// Which Gateways lead to a backend, by way of the routes attached to them.
+/// Which Gateways lead to a backend, by way of the routes attached to them, and of pools' pickers.
 struct BackendUsers {
     private var services: [NamespacedName: Set<Int>] = [:]
     private var pools: [PoolName: [Int: Bool]] = [:]
@@ -34,6 +34,13 @@ struct BackendUsers {
                 default: break
                 }
             }
+        }
+        for (name, pool) in resolution.index.pools {
+            guard let users = pools[name], let (picker, _) = pool.resource.spec.picker,
+                picker.effectiveKind == Service.kind
+            else { continue }
+            services[NamespacedName(name.name.namespace, picker.name), default: []]
+                .formUnion(users.keys)
         }
     }
 

@@ -33,7 +33,7 @@ public struct Condition: Codable, Hashable, Sendable {
 
     /// Whether it tells of something that does not work as written.
     public var isFault: Bool {
-        if type == "OverlappingTLSConfig" { return false }
+        if type == "OverlappingTLSConfig" || type == "InsecureFrontendValidationMode" { return false }
         return status == (Self.negativeTypes.contains(type) ? .isTrue : .isFalse)
     }
 }

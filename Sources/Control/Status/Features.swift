@@ -2,8 +2,11 @@
 enum Features {
     /// By name.
     static let supported = [
+        "BackendTLSPolicy", "BackendTLSPolicySANValidation",
         "GRPCRoute", "GRPCRouteNamedRouteRule", "GRPCRouteRequestHeaderModifier", "Gateway",
-        "GatewayAddressEmpty", "GatewayHTTPListenerIsolation",
+        "GatewayAddressEmpty", "GatewayBackendClientCertificate",
+        "GatewayFrontendClientCertificateValidation",
+        "GatewayFrontendClientCertificateValidationInsecureFallback", "GatewayHTTPListenerIsolation",
         "GatewayHTTPSListenerDetectMisdirectedRequests", "GatewayPort8080",
         "GatewayStaticAddresses", "HTTPRoute", "HTTPRoute303RedirectStatusCode",
         "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode",
@@ -15,7 +18,8 @@ enum Features {
         "HTTPRouteParentRefPort", "HTTPRoutePathRedirect", "HTTPRoutePathRewrite",
         "HTTPRoutePortRedirect", "HTTPRouteQueryParamMatching", "HTTPRouteRequestMirror",
         "HTTPRouteRequestMultipleMirrors", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout",
-        "HTTPRouteResponseHeaderModification", "HTTPRouteSchemeRedirect", "ListenerSet",
+        "HTTPRouteResponseHeaderModification", "HTTPRouteRetry", "HTTPRouteRetryBackendTimeout",
+        "HTTPRouteRetryConnectionError", "HTTPRouteSchemeRedirect", "ListenerSet",
         "ReferenceGrant",
         "TCPRoute", "TLSRoute", "TLSRouteModeMixed", "TLSRouteModeTerminate", "UDPRoute",
     ]

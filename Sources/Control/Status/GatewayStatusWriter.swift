@@ -33,7 +33,10 @@ struct GatewayStatusWriter {
             listeners.status(of: number, state, writer)
         }
         faults += listeners.faults
-        warnings += listeners.warnings
+        // What is wrong with the Gateway's own fields is a fault of each listener that needs them.
+        var seen: Set<Finding> = []
+        faults = faults.filter { seen.insert($0).inserted }
+        warnings += gateway.warnings + listeners.warnings
         return StatusFields(
             conditions: conditions(states), addresses: boundAddresses(), listeners: own,
             attachedListenerSets: resolution.sets.count { set in
@@ -76,9 +79,16 @@ struct GatewayStatusWriter {
 
     private mutating func conditions(_ states: [ListenerStatusWriter.State]) -> [Condition] {
         let writer = writer("")
-        return [
+        var conditions = [
             accepted(states, writer), programmed(states, writer), resolvedRefs(writer),
         ]
+        if !gateway.insecureModes.isEmpty {
+            conditions.append(
+                writer.condition(
+                    "InsecureFrontendValidationMode", .isTrue, "ConfigurationChanged",
+                    Finding.text(gateway.insecureModes)))
+        }
+        return conditions
     }
 
     private func accepted(_ states: [ListenerStatusWriter.State], _ writer: ConditionWriter) -> Condition {

@@ -41,7 +41,27 @@ public enum ListenOutcome: Hashable, Sendable {
     case failed(String)
 }
 
-/// What was learned by reading one Secret's certificate.
+/// An object that may hold CA certificates, under `ca.crt`: a ConfigMap or a Secret.
+public struct AuthorityHolder: Hashable, Sendable {
+    let kind: String
+    let name: NamespacedName
+
+    init(_ object: LocatedObject) {
+        kind = object.kind
+        name = NamespacedName(object)
+    }
+
+    /// The CA certificates of an object; nil when it has none.
+    static func authorities(of object: LocatedObject) -> [UInt8]? {
+        switch object.resource {
+        case let map as ConfigMap: map.bytes(of: "ca.crt")
+        case let secret as Secret: secret.bytes(of: "ca.crt")
+        default: nil
+        }
+    }
+}
+
+/// What was learned by reading one Secret's certificate, or one object's CA certificates.
 public struct CertificateObservation: Hashable, Sendable {
     public enum Outcome: Hashable, Sendable {
         /// The names it is good for, and its validity in seconds since 1970.
@@ -74,6 +94,8 @@ public struct Observations: Sendable {
     public var localAddresses: [String]?
     /// By Secret.
     public var certificates: [NamespacedName: CertificateObservation]
+    /// CA certificates.
+    public var authorities: [AuthorityHolder: CertificateObservation]
     /// The last report, whose transition times stay where a condition does.
     public var previous: [ObjectStatus]
 
@@ -81,6 +103,7 @@ public struct Observations: Sendable {
         now: Int64?, listening: [ListenPlace: ListenOutcome]? = [:],
         localAddresses: [String]? = nil,
         certificates: [NamespacedName: CertificateObservation] = [:],
+        authorities: [AuthorityHolder: CertificateObservation] = [:],
         previous: [ObjectStatus] = []
     ) {
         self.now = now
@@ -88,13 +111,15 @@ public struct Observations: Sendable {
         self.listening = listening
         self.localAddresses = localAddresses
         self.certificates = certificates
+        self.authorities = authorities
         self.previous = previous
     }
 
     /// What a look at the documents alone can tell: no port is opened, no time is told.
     public static func ofDocuments(_ documents: DocumentSet, today: Int64? = nil) -> Observations {
         var observations = Observations(
-            now: nil, listening: nil, certificates: CertificateObservation.read(documents))
+            now: nil, listening: nil, certificates: CertificateObservation.read(documents),
+            authorities: CertificateObservation.readAuthorities(documents))
         observations.today = today
         return observations
     }

@@ -7,7 +7,8 @@ struct StatusBuilder {
     private let gatewaysByName: [NamespacedName: Int]
     private var nextRoute = 0
     private var nextSet = 0
-    /// For InferencePools and policies: the Gateways that lead to them.
+    private var nextPolicy = 0
+    /// For InferencePools, Services and policies: the Gateways that lead to them.
     private lazy var users = BackendUsers(resolution)
     private(set) var objects: [ObjectStatus] = []
     private(set) var problems: [ConfigProblem] = []
@@ -38,7 +39,9 @@ struct StatusBuilder {
         case is ListenerSet:
             addSet(object, resolution.sets[nextSet])
             nextSet += 1
-        case let resource as BackendTLSPolicy: add(resource, object)
+        case is BackendTLSPolicy:
+            addTLSPolicy(object, resolution.index.tlsPolicies.admitted[nextPolicy])
+            nextPolicy += 1
         case let resource as InferencePool: add(resource, object)
         case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
         case let resource as InferenceModelRewrite: add(object, poolRef: resource.spec.poolRef)
@@ -267,41 +270,41 @@ struct StatusBuilder {
             ]))
     }
 
-    // MARK: - Kinds that are not served yet
+    // MARK: - BackendTLSPolicies
 
-    private mutating func add(_ policy: BackendTLSPolicy, _ object: LocatedObject) {
-        var ancestors: Set<Int> = []
-        var missing: [Finding] = []
-        for (number, ref) in policy.spec.targetRefs.enumerated() {
-            let path = "spec.targetRefs[\(number)]"
-            guard ref.group == Groups.core, ref.kind == Service.kind else {
-                missing.append(
-                    Finding("TargetNotFound", at: path, "\(ref.kind) is not a target; use Service"))
-                continue
+    /// One entry a Gateway, for as long as one of its routes, or a pool's picker, refers to a target.
+    private mutating func addTLSPolicy(_ object: LocatedObject, _ policy: ResolvedTLSPolicy) {
+        var targets: [Int: [ResolvedTLSPolicy.Target]] = [:]
+        for target in policy.targets {
+            guard let service = target.service else { continue }
+            for number in users.gateways(ofService: service) {
+                targets[number, default: []].append(target)
             }
-            let name = NamespacedName(object.namespace ?? "", ref.name)
-            if resolution.index.services[name] == nil {
-                let names = resolution.index.names(of: Service.kind, in: name.namespace)
-                missing.append(
-                    Finding(
-                        "TargetNotFound", at: path,
-                        "Service \(name) does not exist" + didYouMean(ref.name, among: names)))
-            }
-            ancestors.formUnion(users.gateways(ofService: name))
         }
-        let finding = Finding("Invalid", "BackendTLSPolicy is not supported yet")
-        let findings = missing.isEmpty ? [finding] : missing
-        note(findings, of: object)
+        // Without certificates it is the references that are at fault.
+        let rejected = policy.rejected.filter { $0.reason != "NoValidCACertificate" }
+        note(policy.targets.compactMap(\.refusal) + policy.unresolved + rejected, of: object)
+        // As many as the API lets a policy have.
+        let ancestors = targets.sorted { $0.key < $1.key }.prefix(16)
         append(
             object,
             StatusFields(
-                ancestors: ancestors.sorted().map { number in
+                ancestors: ancestors.map { number, targets in
                     let ref = parentReference(toGateway: number)
                     let writer = writer(object, section: ref.shortDescription)
+                    let refusals = targets.compactMap(\.refusal)
+                    let held = targets.filter { $0.refusal == nil }.map(\.title)
+                    var accepted = "holds for \(sentenceList(held, "and"))"
+                    if !refusals.isEmpty { accepted += "; \(Finding.text(refusals))" }
                     return AncestorStatus(
                         ancestorRef: ref, controllerName: GatewayClass.ownController,
                         conditions: [
-                            writer.positive("Accepted", findings, reason: "Accepted", message: "")
+                            writer.positive(
+                                "Accepted", (held.isEmpty ? refusals : []) + policy.rejected,
+                                reason: "Accepted", message: accepted),
+                            writer.positive(
+                                "ResolvedRefs", policy.unresolved, reason: "ResolvedRefs",
+                                message: "all references resolve"),
                         ])
                 }))
     }

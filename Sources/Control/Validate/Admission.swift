@@ -20,6 +20,7 @@ public enum Admission {
         }
         var taken: [LocatedObject] = []
         taken.reserveCapacity(documents.objects.count)
+        var refusedPolicies: [LocatedObject] = []
         var problems = documents.problems
         for object in documents.objects {
             let earlier = previous == nil ? nil : before[object.key]
@@ -39,11 +40,14 @@ public enum Admission {
                     object.problem(
                         .notice, reason: "Kept",
                         "its last good version stays in use (generation \(earlier.generation))"))
+            } else if object.resource is BackendTLSPolicy {
+                refusedPolicies.append(object)
             }
         }
         problems.sort(by: isBefore)
         var admitted = documents
         admitted.objects = taken
+        admitted.refusedPolicies = refusedPolicies
         admitted.problems = problems
         return admitted
     }

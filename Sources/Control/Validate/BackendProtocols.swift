@@ -12,6 +12,9 @@ enum BackendUse: Hashable, Sendable {
     /// Whether it is known what the bytes mean.
     var isHTTP: Bool { self == .requests || self == .calls }
 
+    /// Whether the gateway may put TLS of its own around it.
+    var takesTLS: Bool { isHTTP || self == .bytes(isSealed: false) }
+
     /// Of a route on a listener.
     init(_ kind: RouteKind, isPassthrough: Bool = false) {
         switch kind {
@@ -26,23 +29,30 @@ enum BackendUse: Hashable, Sendable {
 /// What is spoken with a backend, by what passes to it and by what the backend says of itself
 /// (GEP-1911; `Backend.spec.protocol`).
 enum BackendProtocols {
-    /// Of a Service's port; `place` names it.
+    /// Of a Service's port, over TLS where a policy says so; `place` names it.
     static func ofService(
-        _ port: ServicePort, for use: BackendUse, place: String
+        _ port: ServicePort, for use: BackendUse, isSecured: Bool, place: String
     ) -> Result<ClusterProtocol, FindingError> {
+        let http1 = isSecured ? ClusterProtocol.https : .http
+        let http2 = isSecured ? ClusterProtocol.http2 : .h2c
         // Bytes and datagrams are passed on whatever they mean.
-        guard use.isHTTP else { return .success(.http) }
+        guard use.isHTTP else { return .success(http1) }
         let name = (port.appProtocol ?? "").lowercased()
         switch name {
-        case "", "tcp": return .success(use == .calls ? .h2c : .http)
-        case "kubernetes.io/h2c", "h2c", "grpc": return .success(.h2c)
+        case "", "tcp": return .success(use == .calls ? http2 : http1)
+        case "kubernetes.io/h2c", "h2c", "grpc": return .success(http2)
         case "http", "ws", "kubernetes.io/ws":
-            if use == .requests { return .success(.http) }
+            if use == .requests { return .success(http1) }
             return refuse("\(place) has appProtocol \(name), and calls of gRPC need HTTP/2")
         case "https", "wss", "kubernetes.io/wss":
-            return refuse(
-                "\(place) has appProtocol \(name), which needs TLS; name the servers in a Backend "
-                    + "with protocol HTTPS")
+            if !isSecured {
+                return refuse(
+                    "\(place) has appProtocol \(name), which needs TLS; say in a BackendTLSPolicy "
+                        + "whom to trust")
+            }
+            if use == .requests { return .success(http1) }
+            if name == "https" { return .success(http2) }
+            return refuse("\(place) has appProtocol \(name), and calls of gRPC need HTTP/2")
         default:
             return refuse(
                 "\(place) has appProtocol \(name), which is not supported; leave it out for HTTP")

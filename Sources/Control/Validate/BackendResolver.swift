@@ -8,7 +8,7 @@ struct BackendResolver {
     enum Outcome: Sendable {
         /// An index into `BackendResolver.clusters`.
         case cluster(Int)
-        /// Its share is answered 503; the text says why.
+        /// Its share is answered 503: nobody is there, or nobody can be trusted; the text says why.
         case withoutEndpoints(String)
         /// Its share is answered 500.
         case invalid(Finding)
@@ -134,14 +134,17 @@ struct BackendResolver {
         } else {
             return .invalid(refusal(ofPort: target, ports, transport))
         }
-        if let finding = refusal(ofPolicy: port, service, target.use) {
-            return .invalid(finding)
-        }
+        let place = port.place(of: service)
+        let policy = target.use.takesTLS ? index.tlsPolicies.policy(of: service.name, port) : nil
         let proto: ClusterProtocol
-        switch BackendProtocols.ofService(port, for: target.use, place: port.place(of: service)) {
+        switch BackendProtocols.ofService(
+            port, for: target.use, isSecured: policy != nil, place: place)
+        {
         case .success(let found): proto = found
         case .failure(let error): return .invalid(error.finding)
         }
+        // Never in the clear instead: the reference is good, and leads to nobody meanwhile.
+        if let policy, policy.tls == nil { return .withoutEndpoints(policy.closing(place)) }
         let endpoints = ServiceEndpoints(index: index).endpoints(of: service, port: port)
         if endpoints.isEmpty {
             return .withoutEndpoints(
@@ -151,8 +154,9 @@ struct BackendResolver {
             ClusterBlueprint(
                 key: "Service \(target.name):\(target.port)",
                 name: "\(target.name):\(target.port)", endpoints: endpoints, protocol: proto,
-                transport: transport, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
-                isModelServer: false))
+                transport: transport, proxyProtocol: .none,
+                tls: policy?.sealing(offering: BackendProtocols.offered(proto, for: target.use)),
+                hostHeader: .preserve, isModelServer: false, policy: policy?.name))
     }
 
     private func refusal(
@@ -169,20 +173,6 @@ struct BackendResolver {
             ? "it has none" : "its ports are \(sentenceList(numbers, "and"))"
         return Finding(
             "BackendNotFound", "Service \(target.name) has no port \(target.port); \(known)")
-    }
-
-    private func refusal(
-        ofPolicy port: ServicePort, _ service: Entry<Service>, _ use: BackendUse
-    ) -> Finding? {
-        guard use.isHTTP || use == .bytes(isSealed: false),
-            let policy = index.policyTargets[service.name]?.first(where: {
-                $0.section == nil || $0.section == port.name
-            })
-        else { return nil }
-        return Finding(
-            "UnsupportedProtocol",
-            "BackendTLSPolicy \(policy.policy) demands TLS for \(port.place(of: service)), which is "
-                + "not supported yet; nothing is sent in the clear instead")
     }
 
     // MARK: - Pools

@@ -25,12 +25,15 @@ struct CertificateResolver {
     let index: DocumentIndex
     /// What was read of each Secret.
     let known: [NamespacedName: CertificateObservation]
+    /// What was read of CA certificates.
+    let knownAuthorities: [AuthorityHolder: CertificateObservation]
     /// Seconds since 1970; nil where time is not told.
     let now: Int64?
 
     init(_ index: DocumentIndex, _ observations: Observations?) {
         self.index = index
         known = observations?.certificates ?? [:]
+        knownAuthorities = observations?.authorities ?? [:]
         now = observations?.today
     }
 

@@ -25,9 +25,8 @@ struct DocumentIndex: Sendable {
     var pools: [PoolName: Entry<InferencePool>] = [:]
     var objectives: [Entry<InferenceObjective>] = []
     var rewrites: [Entry<InferenceModelRewrite>] = []
-    var policies: [Entry<BackendTLSPolicy>] = []
-    /// By the Service that they apply to; the section is a port's name.
-    var policyTargets: [NamespacedName: [(policy: NamespacedName, section: String?)]] = [:]
+    /// What BackendTLSPolicies come to.
+    private(set) var tlsPolicies = TLSPolicies()
     var trafficPolicies: [LocatedObject] = []
     var grants = Grants()
 
@@ -50,6 +49,7 @@ struct DocumentIndex: Sendable {
 
     init(_ documents: DocumentSet) {
         for object in documents.objects { add(object) }
+        tlsPolicies = TLSPolicies(documents, self)
     }
 
     private mutating func add(_ object: LocatedObject) {
@@ -93,13 +93,6 @@ struct DocumentIndex: Sendable {
             objectives.append(Entry(object: object, resource: resource))
         case let resource as InferenceModelRewrite:
             rewrites.append(Entry(object: object, resource: resource))
-        case let resource as BackendTLSPolicy:
-            policies.append(Entry(object: object, resource: resource))
-            for ref in resource.spec.targetRefs
-            where ref.group == Groups.core && ref.kind == "Service" {
-                policyTargets[NamespacedName(name.namespace, ref.name), default: []].append(
-                    (name, ref.sectionName))
-            }
         case is TrafficPolicy: trafficPolicies.append(object)
         default: break
         }

@@ -27,6 +27,7 @@ extension FieldChecks {
         if let infrastructure = spec.infrastructure {
             atMost(8, infrastructure.labels?.count, "spec.infrastructure.labels")
             atMost(16, infrastructure.annotations?.count, "spec.infrastructure.annotations")
+            metadata(infrastructure)
             if let ref = infrastructure.parametersRef {
                 groupKind(ref.group, ref.kind, "spec.infrastructure.parametersRef")
                 objectName(ref.name, "spec.infrastructure.parametersRef.name")
@@ -36,6 +37,20 @@ extension FieldChecks {
             secret(ref, "spec.tls.backend.clientCertificateRef")
         }
         if let frontend = spec.tls?.frontend { self.frontend(frontend) }
+    }
+
+    /// What generated objects are to be labelled and annotated with.
+    private mutating func metadata(_ infrastructure: GatewayInfrastructure) {
+        for (key, value) in (infrastructure.labels ?? [:]).sorted(by: { $0.key < $1.key }) {
+            let path = "spec.infrastructure.labels.\(key)"
+            require(Patterns.isLabelKey(key), path, "\"\(key)\" is not the key of a label")
+            require(Patterns.isLabelValue(value), path, "\"\(value)\" is not the value of a label")
+        }
+        for key in (infrastructure.annotations ?? [:]).keys.sorted() {
+            require(
+                Patterns.isLabelKey(key), "spec.infrastructure.annotations.\(key)",
+                "\"\(key)\" is not the key of an annotation")
+        }
     }
 
     mutating func check(_ set: ListenerSet) {
@@ -133,5 +148,18 @@ extension FieldChecks {
         guard let validation else { return }
         notEmpty(validation.caCertificateRefs.count, path + ".caCertificateRefs")
         atMost(8, validation.caCertificateRefs.count, path + ".caCertificateRefs")
+        for (index, ref) in validation.caCertificateRefs.enumerated() {
+            let path = path + ".caCertificateRefs[\(index)]"
+            groupKind(ref.group, ref.kind, path)
+            objectName(ref.name, path + ".name")
+            namespace(ref.namespace, path + ".namespace")
+        }
+        if let mode = validation.mode, !mode.isKnown {
+            let names = FrontendValidationMode.known.map(\.rawValue)
+            refuse(
+                path + ".mode",
+                "\"\(mode)\" is not AllowValidOnly or AllowInsecureFallback"
+                    + didYouMean(mode.rawValue, among: names))
+        }
     }
 }

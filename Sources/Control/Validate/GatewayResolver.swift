@@ -69,15 +69,33 @@ struct GatewayResolver {
             resolveClientCertificate(ref, &gateway)
         }
         let start = listeners.count
+        let frontend = FrontendResolver(
+            config: spec.tls?.frontend, gateway: gateway.name, certificates: certificates)
         append(
             spec.listeners,
             ListenerResolver(
                 gateway: gateways.count, namespace: gateway.name.namespace,
-                source: source(of: gateway), tls: spec.tls, certificates: certificates))
+                source: source(of: gateway), frontend: frontend, certificates: certificates))
         gateway.ownListeners = start..<listeners.count
-        appendSets(of: gateway)
+        appendSets(of: gateway, frontend)
         gateway.listeners = start..<listeners.count
+        if let infrastructure = spec.infrastructure { noteMetadata(infrastructure, &gateway) }
+        gateway.insecureModes = frontend.insecureModes
+        gateway.warnings += gateway.insecureModes + frontend.gaps(listeners[gateway.listeners])
         gateways.append(gateway)
+    }
+
+    /// Nothing is created for a Gateway that could carry what is said for such objects.
+    private func noteMetadata(
+        _ infrastructure: GatewayInfrastructure, _ gateway: inout ResolvedGateway
+    ) {
+        let fields = [("labels", infrastructure.labels), ("annotations", infrastructure.annotations)]
+        for (field, values) in fields where !(values ?? [:]).isEmpty {
+            gateway.warnings.append(
+                Finding(
+                    "NotPropagated", at: "spec.infrastructure.\(field)",
+                    "no objects are created for a Gateway, so nothing carries its \(field)"))
+        }
     }
 
     private mutating func append(_ declared: [Listener], _ resolver: ListenerResolver) {
@@ -89,7 +107,7 @@ struct GatewayResolver {
     // MARK: - ListenerSets
 
     /// The listeners of the sets that name a Gateway, from the oldest set on.
-    private mutating func appendSets(of gateway: ResolvedGateway) {
+    private mutating func appendSets(of gateway: ResolvedGateway, _ frontend: FrontendResolver) {
         for position in setsByGateway[gateway.name] ?? [] {
             let set = sets[position].entry
             sets[position].gateway = gateways.count
@@ -105,7 +123,7 @@ struct GatewayResolver {
                     source: Grants.Source(
                         group: Groups.gateway, kind: ListenerSet.kind,
                         namespace: set.name.namespace),
-                    tls: gateway.entry.resource.spec.tls, certificates: certificates))
+                    frontend: frontend, certificates: certificates))
             sets[position].listeners = start..<listeners.count
         }
     }
@@ -209,11 +227,7 @@ struct GatewayResolver {
             ref, from: source(of: gateway), at: path, reason: "InvalidClientCertificateRef")
         switch outcome {
         case .refused(let finding): gateway.unresolved.append(finding)
-        case .material:
-            gateway.unresolved.append(
-                Finding(
-                    "InvalidClientCertificateRef", at: path,
-                    "client certificates for backends are not supported yet"))
+        case .material(let material, _): gateway.clientCertificate = material
         }
     }
 

@@ -70,6 +70,9 @@ extension FieldChecks {
     mutating func session(_ session: SessionPersistence, _ path: String) {
         duration(session.absoluteTimeout, path + ".absoluteTimeout")
         duration(session.idleTimeout, path + ".idleTimeout")
+        require(
+            session.sessionName?.utf8.count ?? 0 <= 128, path + ".sessionName",
+            "may have at most 128 characters")
         let lifetime = session.cookieConfig?.lifetimeType ?? session.cookie?.lifetimeType
         require(
             lifetime != "Permanent" || session.absoluteTimeout != nil,

@@ -8,8 +8,8 @@ struct ListenerResolver {
     let namespace: String
     /// Who refers to the certificates.
     let source: Grants.Source
-    /// What the Gateway says of TLS on all its listeners.
-    let tls: GatewayTLSConfig?
+    /// What the Gateway asks of clients' certificates.
+    let frontend: FrontendResolver
     let certificates: CertificateResolver
 
     /// The listener that stands at a path of its document.
@@ -110,15 +110,6 @@ struct ListenerResolver {
                     "UnsupportedValue", at: path + ".options",
                     "\"\(option)\" is not an option of this gateway"))
         }
-        if listener.protocol == .https,
-            let path = frontendValidation(on: listener.port)
-        {
-            listener.rejected.append(
-                Finding(
-                    "UnsupportedValue", at: path,
-                    "checking clients' certificates is not supported yet; the listener stays "
-                        + "closed rather than open to all"))
-        }
         for (number, ref) in refs.enumerated() {
             let outcome = certificates.certificate(
                 ref, from: source, at: path + ".certificateRefs[\(number)]")
@@ -136,6 +127,24 @@ struct ListenerResolver {
             listener.notes.append(
                 "no certificate is for \(hostname), only for \(names); clients will refuse it")
         }
+        resolveClients(&listener)
+    }
+
+    /// Has clients asked for certificates as the Gateway says, on HTTPS listeners.
+    private func resolveClients(_ listener: inout ResolvedListener) {
+        guard listener.protocol == .https, let outcome = frontend.outcome(onPort: listener.port)
+        else { return }
+        listener.clientValidation = outcome.validation
+        listener.notes += outcome.notes
+        for finding in outcome.unresolved { listener.unresolved.append(placed(finding, listener)) }
+        if let finding = outcome.rejected { listener.rejected.append(placed(finding, listener)) }
+    }
+
+    /// What is wrong in the Gateway, as it is told of a ListenerSet's listener.
+    private func placed(_ finding: Finding, _ listener: ResolvedListener) -> Finding {
+        if set == nil { return finding }
+        return Finding(
+            finding.reason, at: listener.path, "Gateway \(frontend.gateway): \(finding.text)")
     }
 
     /// Whether certificates of these names, which are known, are of no use for a hostname.
@@ -148,16 +157,5 @@ struct ListenerResolver {
                         && hostname.drop { $0 != "." }.elementsEqual(name.dropFirst()))
                     || (Hostnames.isWildcard(hostname) && Hostnames.overlap(name, hostname))
             }
-    }
-
-    /// Where clients' certificates are asked for on a port, or nil.
-    private func frontendValidation(on port: UInt16) -> String? {
-        guard let frontend = self.tls?.frontend else { return nil }
-        let ports = frontend.perPort ?? []
-        if let number = ports.firstIndex(where: { $0.port == Int(port) }) {
-            return ports[number].tls.validation == nil
-                ? nil : "spec.tls.frontend.perPort[\(number)].tls.validation"
-        }
-        return frontend.default.validation == nil ? nil : "spec.tls.frontend.default.validation"
     }
 }

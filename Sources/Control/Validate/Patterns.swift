@@ -35,6 +35,30 @@ enum Patterns {
         return isSubdomain(text)
     }
 
+    /// `AbsoluteURI`: a scheme, `://` and more, at most 253 characters.
+    static func isAbsoluteURI(_ text: String) -> Bool {
+        guard text.utf8.count <= 253, let colon = text.utf8.firstIndex(of: 58) else { return false }
+        let scheme = text.utf8[..<colon]
+        return !scheme.isEmpty && text[colon...].hasPrefix("://")
+            && !scheme.contains { $0 == 47 || $0 == 63 || $0 == 35 }
+    }
+
+    /// The key of a label or annotation: a name, perhaps below a subdomain: `app.kubernetes.io/name`.
+    static func isLabelKey(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        if parts.count == 2, !isSubdomain(parts[0]) { return false }
+        return !parts[parts.count - 1].isEmpty && isLabelValue(parts[parts.count - 1])
+    }
+
+    /// The value of a label: at most 63 letters, digits, "-", "_" and ".", the first and the last alphanumeric.
+    static func isLabelValue(_ text: some StringProtocol) -> Bool {
+        let bytes = Array(text.utf8)
+        guard let first = bytes.first, let last = bytes.last else { return true }
+        let isAlphanumeric = { (byte: UInt8) in isLetter(byte) || isDigit(byte) }
+        return bytes.count <= 63 && isAlphanumeric(first) && isAlphanumeric(last)
+            && bytes.allSatisfy { isAlphanumeric($0) || $0 == dash || $0 == dot || $0 == 0x5F }
+    }
+
     /// `Group`: empty, or a subdomain.
     static func isGroup(_ text: String) -> Bool { text.isEmpty || isSubdomain(text) }
 

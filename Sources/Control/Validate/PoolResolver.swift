@@ -89,25 +89,30 @@ struct PoolResolver {
                     + "are spoken to with kubernetes.io/h2c, http2 or grpc in the clear, or "
                     + "with https or none over TLS")
         }
+        var tls: ClusterBlueprint.TLS?
+        let policy = index.tlsPolicies.policy(of: name, port)
+        if let policy {
+            tls = policy.sealing(offering: ["h2"])
+            if tls == nil { return refuse(path + ".name", policy.closing(port.place(of: service))) }
+        } else if isSealed {
+            tls = ClusterBlueprint.TLS(
+                serverName: "\(name.name).\(name.namespace).svc", authorities: [],
+                applicationProtocols: ["h2"], isUnverified: true)
+        }
         let endpoints = ServiceEndpoints(index: index).endpoints(of: service, port: port)
         return .success(
             ClusterBlueprint(
                 key: "Picker \(name):\(number)", name: "\(name):\(number)", endpoints: endpoints,
-                protocol: isSealed ? .http2 : .h2c, transport: .tcp, proxyProtocol: .none,
-                tls: isSealed
-                    ? ClusterBlueprint.TLS(
-                        serverName: "\(name.name).\(name.namespace).svc", authorities: [],
-                        applicationProtocols: ["h2"], isUnverified: true)
-                    : nil,
-                hostHeader: .preserve, isModelServer: false))
+                protocol: tls == nil ? .h2c : .http2, transport: .tcp, proxyProtocol: .none,
+                tls: tls, hostHeader: .preserve, isModelServer: false, policy: policy?.name))
     }
 
     /// Whether a picker's port is spoken to over TLS; nil: it speaks something else.
     ///
     /// Where the Service does not say, it is TLS: the reference picker has `--secure-serving` on
     /// by default, with a certificate that it signed itself at its start. Nobody could check that
-    /// one, so none is checked: the connection is private from onlookers and no more, as with the
-    /// other gateways that pools are made for.
+    /// one, so none is checked unless a BackendTLSPolicy says whom to trust: the connection is
+    /// private from onlookers and no more, as with the other gateways that pools are made for.
     private static func isSealed(_ port: ServicePort) -> Bool? {
         switch (port.appProtocol ?? "").lowercased() {
         case "kubernetes.io/h2c", "h2c", "http2", "grpc": false
@@ -130,7 +135,8 @@ struct PoolResolver {
             "endpoints are picked by Service \(cluster.name), asked "
                 + (cluster.tls == nil
                     ? "in the clear, as its appProtocol says"
-                    : "over TLS, its certificate unverified")
+                    : cluster.policy.map { "over TLS, trusted as BackendTLSPolicy \($0) says" }
+                        ?? "over TLS, its certificate unverified")
                 + (opensOnFailure ? "; while it fails, the gateway picks itself" : "")
         case .unresolved(_, let opensOnFailure):
             opensOnFailure

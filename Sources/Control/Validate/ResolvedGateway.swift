@@ -13,6 +13,10 @@ struct ResolvedGateway: Sendable {
     var rejected: [Finding] = []
     /// References of the Gateway itself that do not resolve.
     var unresolved: [Finding] = []
+    /// Where clients are let in whatever certificate they show.
+    var insecureModes: [Finding] = []
+    /// What may surprise.
+    var warnings: [Finding] = []
     /// Why an address cannot be used.
     var unusable: [Finding] = []
     /// The addresses to bind, numeric; nil stands for all.
@@ -21,6 +25,8 @@ struct ResolvedGateway: Sendable {
     var parameters = Parameters()
     /// How endpoints of its pools are picked.
     var picker = PickerSettings()
+    /// Shown to backends that ask for one over TLS.
+    var clientCertificate: CertificateMaterial?
 
     var name: NamespacedName { entry.name }
 }
@@ -69,6 +75,8 @@ struct ResolvedListener: Sendable {
     /// What is worth knowing although nothing is wrong.
     var notes: [String] = []
     var certificates: [CertificateMaterial] = []
+    /// What is asked of clients' certificates; nil for nothing.
+    var clientValidation: ClientValidation?
 
     /// Connections begin with TLS.
     var isTLS: Bool { self.protocol == .https || self.protocol == .tls }

@@ -112,6 +112,7 @@ extension FieldChecks {
             objectName(ref.name, "spec.targetRefs[\(index)].name")
             sectionName(ref.sectionName, "spec.targetRefs[\(index)].sectionName")
         }
+        distinctTargets(spec.targetRefs)
         preciseHostname(spec.validation.hostname, "spec.validation.hostname")
         let refs = spec.validation.caCertificateRefs ?? []
         atMost(8, refs.count, "spec.validation.caCertificateRefs")
@@ -119,7 +120,53 @@ extension FieldChecks {
         require(
             refs.isEmpty == hasWellKnown, "spec.validation",
             "needs either caCertificateRefs or wellKnownCACertificates")
+        for (index, ref) in refs.enumerated() {
+            groupKind(ref.group, ref.kind, "spec.validation.caCertificateRefs[\(index)]")
+            objectName(ref.name, "spec.validation.caCertificateRefs[\(index)].name")
+        }
         atMost(5, spec.validation.subjectAltNames?.count, "spec.validation.subjectAltNames")
+        for (index, name) in (spec.validation.subjectAltNames ?? []).enumerated() {
+            subjectAltName(name, "spec.validation.subjectAltNames[\(index)]")
+        }
         atMost(16, spec.options?.count, "spec.options")
+    }
+
+    /// Several references to one target must each name another port of it.
+    private mutating func distinctTargets(_ refs: [LocalPolicyTargetReference]) {
+        var first: [LocalPolicyTargetReference: (index: Int, hasSection: Bool)] = [:]
+        var seen: Set<LocalPolicyTargetReference> = []
+        for (index, ref) in refs.enumerated() {
+            let path = "spec.targetRefs[\(index)]"
+            if !seen.insert(ref).inserted {
+                refuse(path, "is given twice")
+                continue
+            }
+            var whole = ref
+            whole.sectionName = nil
+            guard let other = first[whole] else {
+                first[whole] = (index, ref.sectionName != nil)
+                continue
+            }
+            require(
+                other.hasSection && ref.sectionName != nil, path,
+                "refers to the same target as entry \(other.index), so both need a sectionName")
+        }
+    }
+
+    private mutating func subjectAltName(_ name: SubjectAltName, _ path: String) {
+        switch name.type {
+        case "Hostname":
+            require(name.hostname ?? "" != "", path + ".hostname", "is required with type Hostname")
+            if name.hostname != "" { hostname(name.hostname, path + ".hostname") }
+            require(name.uri ?? "" == "", path + ".uri", "is not allowed with type Hostname")
+        case "URI":
+            let uri = name.uri ?? ""
+            require(!uri.isEmpty, path + ".uri", "is required with type URI")
+            require(
+                uri.isEmpty || Patterns.isAbsoluteURI(uri), path + ".uri",
+                "\"\(uri)\" is not a URI with a scheme and an authority, as in spiffe://cluster/name")
+            require(name.hostname ?? "" == "", path + ".hostname", "is not allowed with type URI")
+        default: refuse(path + ".type", "\"\(name.type)\" is not Hostname or URI")
+        }
     }
 }

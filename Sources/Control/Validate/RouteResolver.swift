@@ -116,10 +116,44 @@ struct RouteResolver {
                 resolved.sealedBackends = follow(
                     rule, of: entry, for: use, at: path, &route, &backends)
             }
+            if rule.http.sessionPersistence != nil {
+                resolved.findings += refusals(
+                    ofSessions: rule, of: entry, resolved.backends, backends.clusters, at: path)
+            }
             route.rules.append(resolved)
         }
         rejectIfNothingServes(&route)
         return route
+    }
+
+    /// Backends of a rule with `sessionPersistence` whose requests stay together in another way.
+    private func refusals(
+        ofSessions rule: RouteRule, of entry: RouteEntry, _ outcomes: [BackendResolver.Outcome],
+        _ clusters: [ClusterBlueprint], at path: String
+    ) -> [Finding] {
+        var findings: [Finding] = []
+        for (position, ref) in (rule.http.backendRefs ?? []).enumerated() {
+            func refuse(_ message: String) {
+                findings.append(
+                    Finding(
+                        "UnsupportedValue", at: path + ".sessionPersistence",
+                        "backendRefs[\(position)]: " + message))
+            }
+            let name = NamespacedName(ref.namespace ?? entry.name.namespace, ref.name)
+            guard position < outcomes.count else { continue }
+            if case .invalid = outcomes[position] { continue }
+            if ref.object.effectiveKind == Service.kind,
+                index.services[name]?.resource.spec.sessionAffinity == "ClientIP"
+            {
+                refuse("Service \(name) has a sessionAffinity of its own; have one of both")
+            }
+            if case .cluster(let number) = outcomes[position],
+                case .external? = clusters[number].pool?.picker
+            {
+                refuse("the endpoints of \(name) are chosen by its endpoint picker")
+            }
+        }
+        return findings
     }
 
     /// What the backends of a rule come to; what is wrong with them is noted once.

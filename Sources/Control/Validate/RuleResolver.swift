@@ -34,11 +34,13 @@ struct RuleResolver {
             guard let filters = ref.filters, !filters.isEmpty else { continue }
             check(filters, at: path + ".backendRefs[\(number)].filters")
         }
-        if rule.retry != nil {
-            unsupported(path + ".retry", "retries by route are not supported yet")
+        if let attempts = rule.retry?.attempts, !(0...RetryRule.attemptsMax).contains(attempts) {
+            unsupported(
+                path + ".retry.attempts",
+                "\(attempts) retries cannot be had; use 0 to \(RetryRule.attemptsMax)")
         }
-        if rule.sessionPersistence != nil {
-            unsupported(path + ".sessionPersistence", "session persistence is not supported yet")
+        if let session = rule.sessionPersistence {
+            check(session, at: path + ".sessionPersistence")
         }
     }
 
@@ -217,6 +219,36 @@ struct RuleResolver {
             incompatible(
                 place + ".replacePrefixMatch",
                 "needs a rule with exactly one match, of type PathPrefix")
+        }
+    }
+
+    // MARK: - Sessions
+
+    private mutating func check(_ session: SessionPersistence, at place: String) {
+        if !["Cookie", "Header"].contains(session.effectiveType) {
+            unknown(
+                place + ".type", session.effectiveType, "a type of session",
+                among: ["Cookie", "Header"])
+        }
+        if let lifetime = session.lifetime, !["Session", "Permanent"].contains(lifetime) {
+            let field = session.cookieConfig?.lifetimeType == nil ? "cookie" : "cookieConfig"
+            unknown(
+                place + ".\(field).lifetimeType", lifetime, "a lifetime of a cookie",
+                among: ["Session", "Permanent"])
+        }
+        if let path = session.cookie?.path,
+            !path.hasPrefix("/") || path.contains(";") || !Patterns.isHeaderValue(path)
+        {
+            unsupported(place + ".cookie.path", "\"\(path)\" is not a path of a cookie")
+        }
+        guard let name = session.effectiveName else { return }
+        let own = session.isHeader ? "header" : "cookie"
+        let field = session.sessionName == nil ? ".\(own).name" : ".sessionName"
+        let asField = HTTPHeaderFilter(set: [HTTPHeader(name: name, value: "a")])
+        if !Patterns.isHeaderName(name) {
+            unsupported(place + field, "\"\(name)\" is not a name of a \(own)")
+        } else if session.isHeader, let problem = FilterCompiler.modifier(asField).problem {
+            unsupported(place + field, "\(problem.name) \(problem.sentence)")
         }
     }
 

@@ -13,6 +13,31 @@ public struct ModelNameRestore: Sendable {
         case json
         /// Server-sent events with JSON in their data.
         case events
+
+        /// By an answer's Content-Type; nil for what no name is looked for in.
+        public init?(contentType: Span<UInt8>) {
+            var end = ByteScan.first(0x3B, contentType, from: 0, to: contentType.count)
+            end = ByteScan.first(0x20, contentType, from: 0, to: end)
+            let type = contentType.extracting(0..<end)
+            if ByteScan.equalFolding(type, ByteScan.bytes("text/event-stream")) {
+                self = .events
+                return
+            }
+            let names = Self.jsonTypes
+            for at in names.indices
+            where ByteScan.equalFolding(type, ByteScan.bytes(names[at])) {
+                self = .json
+                return
+            }
+            return nil
+        }
+
+        private static var jsonTypes: InlineArray<4, StaticString> {
+            [
+                "application/json", "application/x-ndjson", "application/ndjson",
+                "application/jsonl",
+            ]
+        }
     }
 
     /// Bytes of a value that wait for its end.

@@ -27,6 +27,8 @@ struct Candidate: BitwiseCopyable {
     var residentCount: Float
     /// Estimated time to the first token, in milliseconds.
     var ttft: Float
+    /// Requests of this gateway that have no answer yet.
+    var unstarted: Int32 = 0
 }
 
 /// Where a LoRA adapter is.

@@ -26,6 +26,13 @@ public struct EndpointList<let capacity: Int>: BitwiseCopyable, Sendable {
         return true
     }
 
+    public subscript(place: Int) -> UInt32 { storage[place] }
+
+    /// Puts another one in a place; nothing where there is none.
+    public mutating func replace(_ place: Int, by id: UInt32) {
+        if place < Int(count) { storage[place] = id }
+    }
+
     @inline(__always)
     public func contains(_ id: UInt32) -> Bool {
         for i in 0..<Int(count) where storage[i] == id { return true }
@@ -49,7 +56,7 @@ public struct PickRequest: BitwiseCopyable, Sendable {
     /// Endpoints that failed this request already.
     public var tried = EndpointList<4>()
     /// With `hasSubset` only these may be chosen.
-    public var subset = EndpointList<16>()
+    public var subset = EndpointList<64>()
     public var hasSubset = false
     /// Whether the asker is ready to wait in the queue.
     public var mayWait = true

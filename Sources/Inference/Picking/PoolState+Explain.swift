@@ -55,6 +55,32 @@ extension PoolState {
         }
     }
 
+    /// Endpoints that would take a request if the one it was given could not be reached, the best first; changes nothing.
+    public mutating func fallbacks(
+        _ request: PickRequest, besides endpoint: UInt32, prefix: Span<UInt64>, now: UInt64,
+        limit: Int
+    ) -> EndpointList<8> {
+        var list = EndpointList<8>()
+        var others = request
+        others.tried.append(endpoint)
+        others.mayWait = false
+        let model = row(of: others.model, now)
+        isExplaining = true
+        let placement = place(others, prefix, model, now)
+        isExplaining = false
+        guard placement.verdict == .chosen else { return list }
+        while Int(list.count) < limit {
+            var best = -1
+            for i in 0..<candidates.count {
+                let id = rows[Int(candidates[i].slot)].id
+                if id == endpoint || list.contains(id) { continue }
+                if best < 0 || totals[i] > totals[best] { best = i }
+            }
+            if best < 0 || !list.append(rows[Int(candidates[best].slot)].id) { break }
+        }
+        return list
+    }
+
     /// A candidate as the last pick scored it.
     private func explained(_ i: Int, _ placement: Placement) -> ExplainedEndpoint {
         let slot = Int(candidates[i].slot)

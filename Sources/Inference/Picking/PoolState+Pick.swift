@@ -174,17 +174,15 @@ extension PoolState {
             }
             let isFresh = rows[slot].known.contains(.load)
                 && now &- rows[slot].observedAt <= stale
-            var waiting = Float(rows[slot].unstarted)
-            var running = Float(rows[slot].inFlight - rows[slot].unstarted)
-            if isFresh {
-                waiting = Float(rows[slot].waiting + max(0, rows[slot].freshWaiting))
-                running = Float(max(0, rows[slot].running + rows[slot].freshRunning))
-            }
+            let (waiting, running) = isFresh ? requestsNow(slot) : ownRequests(slot)
             let kvUsage = isFresh ? kvUsageNow(slot) : .nan
             tally.ready += 1
             if needsSaturation {
+                // Here those count that may have to wait: a look comes too late for a burst.
+                let unsure = isFresh
+                    ? Float(rows[slot].waiting + max(0, rows[slot].freshWaiting)) : waiting
                 let kv = kvUsage.isNaN ? 0 : kvUsage / configuration.kvThreshold
-                tally.saturation += max(waiting / configuration.queueThreshold, kv)
+                tally.saturation += max(unsure / configuration.queueThreshold, kv)
             }
             if isRestricted {
                 if request.hasSubset && !request.subset.contains(rows[slot].id) {
@@ -247,9 +245,29 @@ extension PoolState {
                     inFlight: Float(rows[slot].inFlight), modelInFlight: Float(place.inFlight),
                     tokensInFlight: Float(rows[slot].bytesInFlight / 4), matched: 0, idleRank: 0,
                     residentCount: Float(rows[slot].residentCount + rows[slot].loadingCount),
-                    ttft: 0))
+                    ttft: 0, unstarted: rows[slot].unstarted))
         }
         return tally
+    }
+
+    /// Requests in an engine's queue and in work: as observed, and what came and went since.
+    ///
+    /// An engine that had no queue takes who comes into its batch: counted as waiting until the first byte, a single
+    /// request would be the whole range of the queue's scores, and move conversations away from what is cached of them.
+    @inline(__always)
+    private func requestsNow(_ slot: Int) -> (waiting: Float, running: Float) {
+        let row = rows[slot]
+        let change = row.inFlight - row.inFlightSeen
+        if row.waiting == 0 { return (0, Float(max(0, row.running + change))) }
+        // Who leaves makes room for one who waits.
+        let waiting = max(0, row.waiting + change)
+        return (Float(waiting), Float(max(0, row.running + min(0, row.waiting + change))))
+    }
+
+    /// The same of an engine that does not tell, by the gateway's own requests.
+    @inline(__always)
+    private func ownRequests(_ slot: Int) -> (waiting: Float, running: Float) {
+        (Float(rows[slot].unstarted), Float(rows[slot].inFlight - rows[slot].unstarted))
     }
 
     /// How full a KV cache is: as observed, and what prompts took of it since. Without the second all prompts that
@@ -257,9 +275,12 @@ extension PoolState {
     @inline(__always)
     private func kvUsageNow(_ slot: Int) -> Float {
         let row = rows[slot]
-        if row.kvBytes == 0 { return row.kvUsage }
-        return min(1, row.kvUsage + Float(row.freshBytes) / Float(row.kvBytes))
+        let bytes = row.kvBytes == 0 ? Self.kvBytesAssumed : row.kvBytes
+        return min(1, row.kvUsage + Float(row.freshBytes) / Float(bytes))
     }
+
+    /// A KV cache whose size is not told, in bytes of prompts: half a million tokens, as the reference's index assumes.
+    private static var kvBytesAssumed: Int64 { 31_250 * 64 }
 
     @inline(__always)
     private mutating func exclude(_ slot: Int, _ exclusion: Exclusion) {
@@ -373,10 +394,16 @@ extension PoolState {
             var best = 0
             var equals: UInt32 = 1
             for i in 1..<max(1, count) {
-                if totals[i] > totals[best] {
+                // Of equals who owes fewer answers, so that a burst spreads between two looks.
+                if totals[i] > totals[best]
+                    || totals[i] == totals[best]
+                        && candidates[i].unstarted < candidates[best].unstarted
+                {
                     best = i
                     equals = 1
-                } else if totals[i] == totals[best] {
+                } else if totals[i] == totals[best],
+                    candidates[i].unstarted == candidates[best].unstarted
+                {
                     equals += 1
                     if random.next(below: equals) == 0 { best = i }
                 }

@@ -18,6 +18,8 @@ struct EndpointRow: BitwiseCopyable {
     var kvBytes: Int64 = 0
     /// Counts observations, so that a lease knows whether it was made before the last one.
     var serial: UInt32 = 0
+    /// `inFlight` at the last observation.
+    var inFlightSeen: Int32 = 0
     /// Leases made since the last observation: without a byte yet, and with one.
     var freshWaiting: Int32 = 0
     var freshRunning: Int32 = 0
@@ -146,15 +148,21 @@ public struct PoolState: ~Copyable {
             bytesMax: configuration.prefixBytesMax)
     }
 
-    /// Bytes of a block of a prompt: four for a token, sixteen tokens unless the engines tell.
+    /// Bytes of a block of a prompt: four for a token, sixteen tokens unless the engines tell of more.
+    ///
+    /// SGLang's pages have one token by default: blocks of four bytes would tell of the first kilobyte of a prompt only,
+    /// and each costs an entry of the index. The reference scheduler has a lower bound for the same reason.
     public var prefixBlockBytes: Int {
         var tokens: UInt32 = 0
         for slot in 0..<slotCount where rows[slot].isMember {
             let told = observations[slot].blockSize
             if told > 0 { tokens = tokens == 0 ? told : min(tokens, told) }
         }
-        return tokens == 0 ? 64 : Int(min(tokens, 1_024)) * 4
+        return Int(min(max(tokens, Self.blockTokensMin), 1_024)) * 4
     }
+
+    /// Tokens of a block, at least.
+    private static var blockTokensMin: UInt32 { UInt32(PrefixBlocks.blockBytesDefault / 4) }
 
     // MARK: - Endpoints
 
@@ -272,6 +280,7 @@ public struct PoolState: ~Copyable {
             rows[slot].waiting = new.waiting
             rows[slot].running = new.running
             rows[slot].serial &+= 1
+            rows[slot].inFlightSeen = rows[slot].inFlight
             rows[slot].freshWaiting = 0
             rows[slot].freshRunning = 0
             rows[slot].freshBytes = 0
@@ -280,7 +289,11 @@ public struct PoolState: ~Copyable {
         rows[slot].kvBytes = Int64(all.blockCount) * Int64(all.blockSize) * 4
         rows[slot].loraLimit = all.loraLimit
         rows[slot].loraCount = all.loraRunning.count + all.loraWaiting.count
-        if new.blockCount > 0 { prefix.setBound(Int(new.blockCount), of: slot) }
+        if rows[slot].kvBytes > 0 {
+            // As many blocks of ours as its cache has room for.
+            let count = rows[slot].kvBytes / Int64(prefixBlockBytes)
+            prefix.setBound(Int(max(1, count)), of: slot)
+        }
         takeFacts(slot, isResidencyNew: new.known.contains(.resident))
         grantAll(now)
     }

@@ -86,6 +86,9 @@ struct PrefixCache: ~Copyable {
         touchesPerAge[slot] = UInt32(clamping: max(1, blocks / Int(Self.ages)))
     }
 
+    /// Blocks that an endpoint holds at the most, in whole ages.
+    func bound(of slot: Int) -> Int { Int(touchesPerAge[slot]) * Int(Self.ages) }
+
     /// Forgets all that an endpoint holds.
     mutating func forget(_ slot: Int) {
         age[slot] = Self.later(age[slot], by: Self.ages + 1)

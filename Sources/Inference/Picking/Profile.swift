@@ -38,7 +38,7 @@ public enum Scorer: UInt8, CaseIterable, Sendable, BitwiseCopyable {
 
 /// How one of the scored candidates is taken.
 public enum Picker: UInt8, CaseIterable, Sendable, BitwiseCopyable {
-    /// The highest total; among equals one at random.
+    /// The highest total; among equals who owes the fewest answers, then one at random.
     case maxScore
     case random
     /// At random, the total being the weight.

@@ -50,6 +50,8 @@ struct Downstream: ~Copyable {
     let portID: UInt32
     /// On a TLS port: id of the listener whose certificate was shown; `.max` on a plain one.
     var tlsListenerID = UInt32.max
+    /// What that listener's terms were at the handshake.
+    var tlsTerms: UInt32 = 0
     var phase: DownstreamPhase
     var ending = Ending.plain
     let isTLS: Bool
@@ -94,13 +96,15 @@ struct Downstream: ~Copyable {
         peer = connection.peer
         portID = connection.portID
         tlsListenerID = connection.tlsListenerID
+        tlsTerms = connection.tlsTerms
         isTLS = connection.isTLS
         phase = .reading
     }
 
     /// Where its requests come in.
     var origin: RequestOrigin {
-        RequestOrigin(portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID)
+        RequestOrigin(
+            portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID, tlsTerms: tlsTerms)
     }
 
     /// Whether it is from this address, over TLS or not.

@@ -190,7 +190,11 @@ extension Worker {
 
     /// Keeps bytes that cannot be used yet.
     mutating func keep(downstream id: SlotID, _ bytes: Span<UInt8>) {
-        if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
+        if downstreams[id].naming == .none {
+            if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
+        } else if !buffers.hold(bytes, in: &downstreams[id].input) {
+            answerUnnamed(id, .overloaded)
+        }
     }
 
     /// Parses one head at the start of `count` bytes of `padded` and begins its exchange.
@@ -366,6 +370,7 @@ extension Worker {
     mutating func countConnections() {
         shard.set(.downstreamConnections, UInt64(downstreams.count - downstreamStreams))
         shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+        shard.set(.heldBytes, UInt64(buffers.bytesHeld))
     }
 
     // MARK: - Time

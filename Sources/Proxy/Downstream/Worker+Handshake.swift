@@ -90,6 +90,7 @@ extension Worker {
         }
         downstreams[id].link.seal(with: session)
         downstreams[id].tlsListenerID = listenerRow.id
+        downstreams[id].tlsTerms = listenerRow.terms
         downstreams[id].phase = .handshaking
         return true
     }

@@ -40,6 +40,10 @@ struct Decision: BitwiseCopyable {
     var authority = ByteRange.none
     /// `timeouts.request` of the rule; 0: none.
     var requestMilliseconds: UInt32 = 0
+    /// When the session began that the request brings a token of, seconds since 1970; 0: none.
+    var sessionBegan: UInt32 = 0
+    /// The row of the endpoint that it is with; -1: none.
+    var sessionEndpoint: Int32 = -1
 
     @inline(always)
     var backend: Int32 {
@@ -136,6 +140,8 @@ struct RequestOrigin: BitwiseCopyable {
     let isTLS: Bool
     /// Id of the listener whose certificate was shown; `.max` on a plain port.
     let tlsListenerID: UInt32
+    /// What that listener's terms were then.
+    let tlsTerms: UInt32
 }
 
 extension Generation {
@@ -167,6 +173,8 @@ extension Generation {
         }
         if origin.isTLS, decision.listenerID != origin.tlsListenerID {
             decision.reply = .misdirected
+        } else if origin.isTLS, row.terms != origin.tlsTerms {
+            decision.reply = .outdatedConnection
         } else if let reply = refusal(head, decision.parameters) {
             decision.reply = reply
         } else {
@@ -245,6 +253,14 @@ extension Generation {
             if !rule.flags.contains(.redirect) { decision.reply = .noBackend }
             return
         }
+        takeBackend(&decision, clusters)
+    }
+
+    /// Notes what there is to know of the backend that was chosen.
+    @inline(always)
+    private borrowing func takeBackend(
+        _ decision: inout Decision, _ clusters: borrowing ClusterSet
+    ) {
         let backend = snapshot.table.backends[Int(decision.backend)]
         decision.backendSeries = backend.series
         decision.flags.formUnion(backend.flags)
@@ -259,6 +275,35 @@ extension Generation {
         if decision.cluster >= 0 { decision.note(clusters.clusters[Int(decision.cluster)]) }
         if decision.endpointCount == 0, !decision.flags.contains(.redirect) {
             decision.reply = .noEndpoint
+        }
+    }
+
+    /// Takes the endpoint that the request brings a token for, over all weights, in place of the backend that was chosen; a
+    /// token that holds no more changes nothing.
+    borrowing func resumeSession(
+        _ decision: inout Decision, _ head: borrowing RequestHead,
+        _ clusters: borrowing ClusterSet, now: UInt32
+    ) {
+        guard let row = snapshot.table.session(rule: decision.kept.rule),
+            let token = snapshot.table.sessionToken(row, in: head), row.isValid(token, now: now)
+        else { return }
+        for at in snapshot.table.rules[Int(decision.kept.rule)].backendRange {
+            let backend = snapshot.table.backends[at]
+            guard backend.kind == .cluster else { continue }
+            let cluster = clusters.row(ofCluster: backend.value)
+            if cluster < 0 { continue }
+            let first = Int(clusters.clusters[Int(cluster)].firstEndpoint)
+            let count = Int(clusters.clusters[Int(cluster)].endpointCount)
+            for endpoint in first..<(first + count)
+            where token.belongs(toRule: row.key, endpoint: clusters.endpoints[endpoint].key) {
+                decision.reply = nil
+                decision.backend = Int32(at)
+                decision.flags = snapshot.table.rules[Int(decision.kept.rule)].flags
+                takeBackend(&decision, clusters)
+                decision.sessionBegan = token.began
+                decision.sessionEndpoint = Int32(endpoint)
+                return
+            }
         }
     }
 }

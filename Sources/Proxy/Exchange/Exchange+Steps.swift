@@ -57,15 +57,25 @@ extension Exchange {
     /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
     mutating func judgeHolding() -> Bool {
-        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent) {
+        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent), !hasRetryRule {
             holdsContent = false
         }
         return holdsContent
     }
 
+    /// The attempt at an endpoint has failed: the next one is to be at another.
+    mutating func noteFailedAttempt() {
+        failedEndpoint = endpointID
+        failedEndpoints |= 1 << UInt64(endpointID & 63)
+        wait = .nothing
+        requestBroken = false
+        upstreamReusable = true
+    }
+
     /// The attempt has no connection yet.
     mutating func beginConnecting() {
         phase = .connecting
+        wait = .nothing
         sentBytes = false
         usedPooled = false
         isOverStream = false

@@ -19,6 +19,17 @@ enum ExchangePhase: UInt8 {
     case tunnel
 }
 
+/// What an exchange that is `connecting` waits for beside a connection of its own.
+enum ExchangeWait: UInt8 {
+    case nothing
+    /// A connection that others have, in the cluster's queue.
+    case turn
+    /// It has its turn in the next round.
+    case called
+    /// The time until it is tried again; `attemptDeadline` says when it is over.
+    case retry
+}
+
 /// Places of the log's strings and of the request as sent, in an exchange's buffer.
 struct ExchangeRecord: BitwiseCopyable {
     /// Behind the client's address, where a believed proxy told of it; else at the beginning.
@@ -36,7 +47,7 @@ struct ExchangeRecord: BitwiseCopyable {
 
 /// What takes an exchange off the usual way; most have none of it, which is one test.
 struct ExchangeMarks: OptionSet, BitwiseCopyable {
-    let rawValue: UInt8
+    let rawValue: UInt16
 
     /// The request asks to go on with WebSocket.
     static var upgrades: ExchangeMarks { ExchangeMarks(rawValue: 1) }
@@ -54,6 +65,8 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var mirror: ExchangeMarks { ExchangeMarks(rawValue: 64) }
     /// Copies of its request go to mirrors.
     static var mirrored: ExchangeMarks { ExchangeMarks(rawValue: 128) }
+    /// Its rule says when it is tried again.
+    static var retries: ExchangeMarks { ExchangeMarks(rawValue: 256) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
@@ -132,7 +145,7 @@ struct Exchange: ~Copyable {
     var isInference = false
     /// Host in the head is the endpoint's own and changes with it.
     var namesEndpoint = false
-    var isWaiting = false
+    var wait = ExchangeWait.nothing
     /// The attempt went over a connection from the pool.
     var usedPooled = false
     /// Counted against the budget of retries.
@@ -148,6 +161,14 @@ struct Exchange: ~Copyable {
     /// How far what is kept in `buffer` has been given to the backend's connection.
     var replayed = UInt32.max
     var endpointID = UInt32.max
+    /// The endpoint of the last attempt that failed; `.max`: none has.
+    var failedEndpoint = UInt32.max
+    /// A bit for each endpoint that failed, by the lowest bits of its id: several may share one.
+    var failedEndpoints: UInt64 = 0
+    /// When the session began that the request brought a token of, seconds since 1970, and the endpoint that it was with;
+    /// `.max`: none.
+    var sessionBegan: UInt32 = 0
+    var sessionEndpoint = UInt32.max
     var upstream = SlotID.none
     /// Next in the cluster's queue of exchanges that wait for a connection.
     var nextWaiting = SlotID.none
@@ -274,6 +295,12 @@ struct Exchange: ~Copyable {
     var isProcessed: Bool {
         get { marks.contains(.processed) }
         set { marks.set(.processed, newValue) }
+    }
+
+    /// Its rule says when it is tried again (`Table.retry(rule:)`).
+    var hasRetryRule: Bool {
+        get { marks.contains(.retries) }
+        set { marks.set(.retries, newValue) }
     }
 
     /// It has no client: it is a copy of a request for a mirror.

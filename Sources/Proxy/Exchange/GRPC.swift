@@ -16,9 +16,9 @@ enum GRPC {
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect, .preflight: 2  // UNKNOWN
         case .originRefused: 7  // PERMISSION_DENIED
-        case .misdirected, .noBackend, .failedFilter, .noEndpoint, .pickerFailed, .overloaded,
-            .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset, .malformedAnswer,
-            .rejected(.noEndpoint), .rejected(.deadline):
+        case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
+            .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
+            .retriesExhausted, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

@@ -230,9 +230,13 @@ extension Worker {
     private mutating func passMarkedHead(
         _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
+        if exchanges[exchange].hasRetryRule, triesAgain(exchange, upstream, bytes, headBytes) {
+            return bytes.count
+        }
         if exchanges[exchange].poolRequest != .none, movesOn(exchange, upstream) {
             return bytes.count
         }
+        exchanges[exchange].hasRetryRule = false
         if exchanges[exchange].isProcessed {
             responseHead.keepBytes(of: bytes, upTo: headBytes)
             showAnswer(exchange, upstream, bytes)

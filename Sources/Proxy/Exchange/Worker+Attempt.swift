@@ -115,17 +115,27 @@ extension Worker {
     /// An exchange that waited has its turn: again from the choice of an endpoint.
     @inline(never)
     mutating func resumeAttempt(_ id: SlotID, _ input: inout Buffer) {
-        let row =
-            isPicked(id)
-            ? pickedEndpoint(id, next: false)
-            : chooseEndpoint(cluster: exchanges[id].decision.clusterID, avoiding: .max)
-        guard let row else {
+        // Its time may have passed, and another attempt have begun, since it was called.
+        guard exchanges[id].wait == .called else { return }
+        exchanges[id].wait = .nothing
+        guard let row = endpointForTurn(id), nameEndpoint(id, row) else {
             fail(id, .noEndpoint)
             return
         }
         exchanges[id].attempts -= 1
         attempt(id, endpoint: row)
         if exchanges.contains(id), exchanges[id].phase == .awaitingHead { pumpRequest(id, &input) }
+    }
+
+    /// Row of the endpoint for an exchange that waited for its turn: none that failed it, and where one was picked, that.
+    private mutating func endpointForTurn(_ id: SlotID) -> Int32? {
+        if isPicked(id) { return pickedEndpoint(id, next: false) }
+        if isLeased(id) {
+            let row = clusters.row(
+                ofEndpoint: exchanges[id].endpointID, cluster: exchanges[id].decision.clusterID)
+            return row < 0 ? nil : row
+        }
+        return chooseEndpoint(id)
     }
 
     /// Whether connections to a cluster are more than HTTP/1.1 over TCP.

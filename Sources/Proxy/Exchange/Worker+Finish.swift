@@ -136,82 +136,14 @@ extension Worker {
         end(downstream: downstream, showsCut ? .cut : .reset)
     }
 
-    /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
-    @inline(never)
-    mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
-        shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
-        guard !exchanges[id].isMirror, mayRetry(id) else {
-            answerFailure(id, reason)
-            return
-        }
-        if exchanges[id].poolRequest != .none {
-            beginRetry(id)
-            tryElsewhere(id, than: exchanges[id].endpointID, Self.result(of: reason))
-            return
-        }
-        guard let row = nextEndpoint(id), nameEndpoint(id, row)
-        else {
-            answerFailure(id, reason)
-            return
-        }
-        beginRetry(id)
-        if exchanges[id].isCarrier { forgetTold(id) }
-        attempt(id, endpoint: row)
-        if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
-            !exchanges[id].requestDone, !exchanges[id].isCarrier
-        {
-            enqueue(downstream: exchanges[id].downstream)
-        }
-    }
-
-    /// Counts another attempt.
-    mutating func beginRetry(_ id: SlotID) {
-        shard.add(.retries, 1)
-        if !exchanges[id].isRetry, exchanges[id].sentBytes {
-            exchanges[id].isRetry = true
-            retriesRunning += 1
-        }
-        exchanges[id].requestBroken = false
-        exchanges[id].upstreamReusable = true
-    }
-
-    /// Row of the endpoint for another attempt.
-    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
-        if isPicked(id) { return pickedEndpoint(id, next: true) }
-        return chooseEndpoint(
-            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID)
-    }
-
-    func mayRetry(_ id: SlotID) -> Bool {
-        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
-        let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
-        if row < 0 { return false }
-        let limits = limits(of: id)
-        let attempt = FailedAttempt(
-            sentBytes: exchanges[id].sentBytes, wasReused: exchanges[id].usedPooled,
-            holdsContent: exchanges[id].holdsContent,
-            isIdempotent: exchanges[id].method.isIdempotent,
-            isInference: exchanges[id].isInference, attempts: Int(exchanges[id].attempts),
-            endpoints: Int(clusters.clusters[Int(row)].endpointCount))
-        guard
-            Retry.isAllowed(
-                attempt, retriesMax: limits.retriesMax,
-                inferenceRetriesMax: limits.inferenceRetriesMax)
-        else { return false }
-        // What reached nobody adds no work to any backend (`robustness.md` §7: «freely»).
-        return !attempt.sentBytes
-            || Retry.fitsBudget(
-                running: retriesRunning, active: exchanges.count,
-                percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
-    }
-
     /// Where Host names the endpoint, another endpoint gets its own.
     mutating func nameEndpoint(_ id: SlotID, _ endpoint: Int32) -> Bool {
         guard exchanges[id].namesEndpoint else { return true }
         let range = clusters.endpoints[Int(endpoint)].authority
         let start = Int(exchanges[id].record.head.start)
         let count = exchanges[id].buffer.count + Int(range.count)
-        guard var new = buffers.take(capacity: count) else { return false }
+        let isHeld = BufferPool.isHeld(exchanges[id].buffer)
+        guard var new = buffers.take(capacity: count, isHeld: isHeld) else { return false }
         var old = Buffer()
         swap(&old, &exchanges[id].buffer)
         let value = HeadLines.value("host:", in: old.span, from: start)
@@ -242,7 +174,9 @@ extension Worker {
         let downstream = exchanges[id].downstream
         if exchanges[id].upstream != .none { letGo(exchanges[id].upstream) }
         stopWaiting(id)
-        replyAndFinish(id, downstream, LocalReply(reason))
+        let isExhausted =
+            reason == .resetBeforeHead && exchanges[id].hasRetryRule && exchanges[id].attempts > 1
+        replyAndFinish(id, downstream, isExhausted ? .retriesExhausted : LocalReply(reason))
     }
 
     /// The exchange fails for good before an answer began.
@@ -402,7 +336,7 @@ extension Worker {
         replyAndFinish(exchange, id, .requestContentTimeout)
     }
 
-    /// `timeouts.request` or `timeouts.backendRequest` has passed.
+    /// `timeouts.request` or `timeouts.backendRequest` has passed, or the time until a request is tried again.
     mutating func exchangeTimedOut(_ id: SlotID) {
         if exchanges[id].isCarrier {
             carrierTimedOut(id)
@@ -410,13 +344,19 @@ extension Worker {
         }
         let isRequest =
             exchanges[id].requestDeadline != 0 && exchanges[id].requestDeadline <= now
+        if !isRequest, exchanges[id].wait == .retry {
+            tryAgain(id)
+            return
+        }
         let upstream = exchanges[id].upstream
         if upstream != .none { letGo(upstream) }
         stopWaiting(id)
         if exchanges[id].phase == .answering, !exchanges[id].isMirror {
             cut(id, isRequest ? .requestTimeout : .attemptTimeout)
-        } else {
+        } else if isRequest || waitsForPool(id) {
             fail(id, isRequest ? .requestTimeout : .attemptTimeout)
+        } else {
+            attemptFailed(id, .attemptTimeout)
         }
     }
 

@@ -183,7 +183,7 @@ extension Worker {
         if requestHead.upgrade == .websocket { return true }
         // Nor behind content that was kept in part.
         if case .unreadableContent = reply { return true }
-        return reply == .contentTooLarge
+        return reply == .contentTooLarge || reply == .outdatedConnection
     }
 
     /// What the connection does after an answer to the request in `requestHead`.

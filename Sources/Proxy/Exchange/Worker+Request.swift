@@ -30,7 +30,9 @@ extension Worker {
             return Begun(used: 0)
         }
         if options.log != nil { keepStrings(slot) }
-        if !decision.flags.isDisjoint(with: [.requestFilters, .redirect, .failedFilter, .cors, .mirrors]) {
+        if !decision.flags.isDisjoint(
+            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors])
+        {
             applyRequestFilters(slot)
         }
         if decision.isPooled, decision.reply == nil {
@@ -54,6 +56,7 @@ extension Worker {
             decision.reply = .noListener
         } else {
             Self.decide(&decision, requestHead, from: origin, generations, current, clusters, &random)
+            if decision.flags.contains(.sessions) { resumeSession() }
         }
     }
 
@@ -127,6 +130,8 @@ extension Worker {
 
     @inline(never)
     private mutating func applyRequestFilters(_ slot: SlotID) {
+        exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
+        if decision.sessionEndpoint >= 0 { keepSession(slot) }
         if decision.flags.contains(.cors) {
             meetOrigin(slot)
             if decision.reply != nil { return }
@@ -155,7 +160,11 @@ extension Worker {
     private mutating func chooseEndpoint(_ slot: SlotID, of id: SlotID) -> Int32? {
         var endpoint = decision.firstEndpoint
         if decision.endpointCount != 1 {
-            guard let chosen = chooseEndpoint(cluster: decision.clusterID, avoiding: .max) else {
+            guard
+                let chosen = decision.sessionEndpoint >= 0
+                    ? decision.sessionEndpoint
+                    : chooseEndpoint(cluster: decision.clusterID, avoiding: .max)
+            else {
                 decision.reply = .noEndpoint
                 return nil
             }

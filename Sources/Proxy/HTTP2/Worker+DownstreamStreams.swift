@@ -338,7 +338,7 @@ extension Worker {
         setDeadline(downstream: id, in: Self.shutDownMilliseconds)
     }
 
-    /// After new documents: connections whose listener is gone take no more streams.
+    /// After new documents: connections whose listener is gone, or asks more of clients than it did, take no more streams.
     mutating func shutDownOrphans() {
         for slot in 0..<downstreams.highWater
         where downstreams.isOccupied(slot) && downstreams[slot].phase == .multiplexing {
@@ -353,6 +353,7 @@ extension Worker {
         if !origin.isTLS { return true }
         let row = generations[current].snapshot.table.listenerIndex(id: origin.tlsListenerID)
         return row >= 0
+            && generations[current].snapshot.table.listeners[Int(row)].terms == origin.tlsTerms
     }
 
     /// From the first GOAWAY to the final one.

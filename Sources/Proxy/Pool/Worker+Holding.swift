@@ -28,6 +28,7 @@ extension Worker {
         }
         exchanges[slot].poolRequest = pooled
         takeWishes(pooled)
+        restrictToSession(pooled)
         if poolRequests[pooled].path.readsModel, !requestHead.framing.isEmpty {
             do throws(BodyRefusal) {
                 poolRequests[pooled].peek = try Self.makePeek(
@@ -153,7 +154,7 @@ extension Worker {
     }
 
     private mutating func keepHeld(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
-        if buffers.append(bytes, to: &exchanges[id].buffer) { return true }
+        if buffers.hold(bytes, in: &exchanges[id].buffer) { return true }
         exchanges[id].keepsAlive = false
         fail(id, .overloaded)
         return false

@@ -13,7 +13,7 @@ extension Worker {
         let pooled = exchanges[id].poolRequest
         let status = responseHead.status
         if status >= 400, let ledger = ledger(ofPool: poolRequests[pooled].pool),
-            Self.isOfThisEndpoint(status, ledger.engine), mayRetry(id)
+            Self.isOfThisEndpoint(status, ledger.engine), mayRetry(id, after: .status, isAsked: false)
         {
             let result = Self.result(ofStatus: status, engine: ledger.engine)
             if goesElsewhere(id, upstream, ledger, result) { return true }

@@ -113,7 +113,7 @@ extension Worker {
     }
 
     /// Answers a request whose route will never be known.
-    private mutating func answerUnnamed(_ id: SlotID, _ reply: LocalReply) {
+    mutating func answerUnnamed(_ id: SlotID, _ reply: LocalReply) {
         endNaming(id)
         decision = Decision()
         answerLocally(id, reply, decision)

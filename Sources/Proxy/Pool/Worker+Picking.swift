@@ -58,16 +58,43 @@ extension Worker {
             exchanges[id].attemptDeadline =
                 now &+ ledger.queueDeadlineMilliseconds &+ Self.lostGrantMilliseconds
             updateDeadline(exchange: id)
-        case .rejected(let rejection): reject(id, rejection)
+        case .rejected(let rejection):
+            if leavesSession(id) || forgetsTried(id) {
+                pick(id)
+            } else {
+                reject(id, rejection)
+            }
         }
+    }
+
+    /// Lets endpoints that failed be asked again where the rule asks for more attempts than there are others; once for
+    /// each attempt.
+    private mutating func forgetsTried(_ id: SlotID) -> Bool {
+        let pooled = exchanges[id].poolRequest
+        guard exchanges[id].hasRetryRule, exchanges[id].failedEndpoint != .max else { return false }
+        exchanges[id].failedEndpoint = .max
+        poolRequests[pooled].request.tried = EndpointList()
+        return true
+    }
+
+    /// Whether an exchange stands in its pool's queue.
+    func waitsForPool(_ id: SlotID) -> Bool {
+        let pooled = exchanges[id].poolRequest
+        guard pooled != .none, case .waiting = poolRequests[pooled].pick else { return false }
+        return true
+    }
+
+    /// Whether an exchange has the right to one endpoint of its pool.
+    func isLeased(_ id: SlotID) -> Bool {
+        let pooled = exchanges[id].poolRequest
+        guard pooled != .none, case .leased = poolRequests[pooled].pick else { return false }
+        return true
     }
 
     /// Until a pool has a ledger: the less busy of two.
     private mutating func pickWithoutLedger(_ id: SlotID) {
         guard
-            let row = chooseEndpoint(
-                cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].endpointID),
-            nameEndpoint(id, row)
+            let row = chooseEndpoint(id), nameEndpoint(id, row)
         else {
             fail(id, .noEndpoint)
             return
@@ -219,14 +246,24 @@ extension Worker {
         }
     }
 
-    /// An attempt came to nothing before the first byte of an answer: the next endpoint, if one may still be asked.
-    mutating func tryElsewhere(_ id: SlotID, than endpoint: UInt32, _ result: LeaseResult) {
+    /// An attempt came to nothing before the first byte of an answer: the next endpoint, if one may still be asked, when
+    /// `wait` milliseconds have passed.
+    mutating func tryElsewhere(
+        _ id: SlotID, than endpoint: UInt32, _ result: LeaseResult, after wait: UInt64 = 0
+    ) {
         let pooled = exchanges[id].poolRequest
         leavePool(id, result)
-        if poolRequests[pooled].request.tried.append(endpoint) {
-            pick(id)
-        } else {
+        guard
+            poolRequests[pooled].request.tried.append(endpoint)
+                || forgetsTried(id) && poolRequests[pooled].request.tried.append(endpoint)
+        else {
             fail(id, .noEndpoint)
+            return
+        }
+        if wait > 0 {
+            waitToRetry(id, wait)
+        } else {
+            pick(id)
         }
     }
 

@@ -52,7 +52,7 @@ extension Worker {
         let start = poolRequests[pooled].contentStart
         let count = poolRequests[pooled].contentBytes
         guard let length = rewrite.contentLength(from: UInt64(count)),
-            var new = buffers.take(capacity: exchanges[id].buffer.count + rewrite.count + 24)
+            var new = buffers.takeHeld(capacity: exchanges[id].buffer.count + rewrite.count + 24)
         else { return false }
         let isChunked = poolRequests[pooled].isChunked
         let head = exchanges[id].record.head
@@ -110,7 +110,7 @@ extension Worker {
             let type = responseHead.value(.contentType)
         else { return false }
         let value = bytes.extracting(type.range)
-        guard let format = ContentType.restoreFormat(value) else { return false }
+        guard let format = ModelNameRestore.Format(contentType: value) else { return false }
         poolRequests[pooled].restore = ModelNameRestore(
             served: served, client: asked, format: format)
         return true
@@ -184,16 +184,5 @@ extension Worker {
     private mutating func appendRestored(_ id: SlotID, into framed: inout Buffer) {
         Relay.append(
             restored.span, to: &framed, chunked: exchanges[id].answerFraming == .chunked)
-    }
-}
-
-extension ContentType {
-    /// How a model's name is looked for in an answer; nil where it is not.
-    static func restoreFormat(_ value: Span<UInt8>) -> ModelNameRestore.Format? {
-        if begins(value, "text/event-stream") { return .events }
-        let isJSON =
-            begins(value, "application/json") || begins(value, "application/x-ndjson")
-            || begins(value, "application/ndjson") || begins(value, "application/jsonl")
-        return isJSON ? .json : nil
     }
 }

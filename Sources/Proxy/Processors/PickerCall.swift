@@ -59,6 +59,9 @@ struct PickedEndpoints: BitwiseCopyable {
         return current
     }
 
+    /// Goes back to the first.
+    mutating func beginAgain() { at = 0 }
+
     mutating func append(_ id: UInt32) {
         if count == Self.most { return }
         let shift = UInt64(count & 1) * 32

@@ -63,8 +63,11 @@ extension Worker {
     private mutating func writeCarrierHead(_ call: SlotID, _ row: Int32) -> Buffer? {
         let id = calls[call].exchange
         let range = exchanges[id].record.head.range
-        guard var message = buffers.take(capacity: 2 * range.count + 4096),
-            var buffer = buffers.take(capacity: 2 * range.count + 8192)
+        var subset = Buffer()
+        hintReachable(id, into: &subset)
+        defer { buffers.reclaim(&subset) }
+        guard var message = buffers.take(capacity: 2 * range.count + subset.count + 4096),
+            var buffer = buffers.take(capacity: 2 * range.count + subset.count + 8192)
         else { return nil }
         let authority = clusters.endpoints[Int(row)].authority.range
         let ends = exchanges[id].requestDone && calls[call].request.held.isEmpty
@@ -75,7 +78,7 @@ extension Worker {
         let isWritten = message.withFree { out in
             ProcessingRequest.append(
                 request: head.span.extracting(range), isSecure: isSecure, ends: ends,
-                sendsAnswers: sendsAnswers, into: &out)
+                sendsAnswers: sendsAnswers, subset: subset.span, into: &out)
         }
         swap(&head, &exchanges[id].buffer)
         let fits = Self.write(
@@ -86,6 +89,32 @@ extension Worker {
         buffers.give(buffer)
         return nil
     }
+
+    /// Writes the pool's endpoints that this worker reaches, for the picker to choose among.
+    ///
+    /// Nothing where it reaches all, which is the picker's own view then, or none, since one that failed is better than
+    /// none; nothing in a pool so large that the list would cost more than a request that has to go on to the next.
+    private mutating func hintReachable(_ id: SlotID, into subset: inout Buffer) {
+        let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
+        guard row >= 0 else { return }
+        let cluster = clusters.clusters[Int(row)]
+        let rows = cluster.firstEndpoint..<(cluster.firstEndpoint + cluster.endpointCount)
+        var reached = 0
+        for at in rows where isReached(at) { reached += 1 }
+        if reached == 0 || reached == rows.count || reached > Self.hintedEndpointsMax { return }
+        guard var list = buffers.take(capacity: reached * 64) else { return }
+        var name = Buffer(capacity: 64)
+        for at in rows where isReached(at) {
+            name.removeAll()
+            name.withFree { Self.writeEndpoint(clusters.endpoints[Int(at)].address, into: &$0) }
+            list.withFree { _ = ProcessingRequest.append(subset: name.span, into: &$0) }
+        }
+        swap(&list, &subset)
+        buffers.reclaim(&list)
+    }
+
+    /// More endpoints than these are told to no picker.
+    private static var hintedEndpointsMax: Int { 256 }
 
     private static func write(
         _ authority: Span<UInt8>, _ message: Span<UInt8>, into buffer: inout Buffer

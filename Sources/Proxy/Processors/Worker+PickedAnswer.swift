@@ -61,7 +61,7 @@ extension Worker {
         if let address = address(
             ofEndpoint: exchanges[id].endpointID, exchanges[id].decision.clusterID)
         {
-            served.withFree { Self.write(address, into: &$0) }
+            served.withFree { Self.writeEndpoint(address, into: &$0) }
         }
         if var message = buffers.take(capacity: 2 * head.count + 1024) {
             let fits = message.withFree { out in
@@ -77,7 +77,7 @@ extension Worker {
     }
 
     /// An address with its port, as pickers write it.
-    private static func write(_ address: SocketAddress, into out: inout OutputSpan<UInt8>) {
+    static func writeEndpoint(_ address: SocketAddress, into out: inout OutputSpan<UInt8>) {
         // An IPv4-mapped address is written as IPv4, without brackets.
         var host = Buffer(capacity: 64)
         host.withFree { address.writeHost(into: &$0) }

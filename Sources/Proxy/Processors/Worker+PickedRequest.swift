@@ -57,7 +57,7 @@ extension Worker {
             case .content(let range):
                 let isTaken =
                     direction == .request
-                    ? buffers.append(bytes.extracting(range), to: &calls[call].request.held)
+                    ? buffers.hold(bytes.extracting(range), in: &calls[call].request.held)
                     : buffers.append(bytes.extracting(range), to: &calls[call].answer.held)
                 if !isTaken { return Decoded(used: from, isFull: true) }
                 if reader.isFinished { return Decoded(used: from) }

@@ -20,30 +20,54 @@ extension Worker {
 
     // MARK: - Choosing
 
+    /// Row of the endpoint for the next attempt of an exchange: none that failed it already, as long as there is another.
+    mutating func chooseEndpoint(_ id: SlotID) -> Int32? {
+        chooseEndpoint(
+            cluster: exchanges[id].decision.clusterID, avoiding: exchanges[id].failedEndpoint,
+            exchanges[id].failedEndpoints)
+    }
+
     /// Row of the endpoint for the next attempt: of two at random the one with fewer exchanges, within the first
     /// priority group that has a usable one; nil when the cluster has none at all.
-    mutating func chooseEndpoint(cluster id: UInt32, avoiding tried: UInt32) -> Int32? {
+    ///
+    /// `failed` has a bit for each endpoint that failed before the last one, `Exchange.failedEndpoints`.
+    mutating func chooseEndpoint(
+        cluster id: UInt32, avoiding last: UInt32, _ failed: UInt64 = 0
+    ) -> Int32? {
         let row = clusters.row(ofCluster: id)
         guard row >= 0 else { return nil }
         let cluster = clusters.clusters[Int(row)]
         if cluster.endpointCount == 0 { return nil }
         if cluster.endpointCount == 1 { return cluster.firstEndpoint }
-        return chooseEndpoint(of: cluster, avoiding: tried)
+        return chooseEndpoint(of: cluster, avoiding: last, failed)
     }
 
     private mutating func chooseEndpoint(
-        of cluster: ClusterRow, avoiding tried: UInt32
+        of cluster: ClusterRow, avoiding last: UInt32, _ failed: UInt64
+    ) -> Int32? {
+        if let chosen = chooseByPriority(of: cluster, avoiding: last, failed) { return chosen }
+        // All have failed, or share their bits with one that has: another than the last one, all the same.
+        if failed != 0, let chosen = chooseByPriority(of: cluster, avoiding: last, 0) {
+            return chosen
+        }
+        // Every endpoint is avoided or tried: the least bad is better than none.
+        return cluster.firstEndpoint
+            + Int32(random.next(below: UInt32(cluster.endpointCount)))
+    }
+
+    private mutating func chooseByPriority(
+        of cluster: ClusterRow, avoiding last: UInt32, _ failed: UInt64
     ) -> Int32? {
         var start = cluster.firstEndpoint
         let end = cluster.firstEndpoint + cluster.endpointCount
         while start < end {
             let group = endOfGroup(start, end)
-            if let chosen = choose(from: start, to: group, avoiding: tried) { return chosen }
+            if let chosen = choose(from: start, to: group, avoiding: last, failed) {
+                return chosen
+            }
             start = group
         }
-        // Every endpoint is avoided or tried: the least bad is better than none.
-        return cluster.firstEndpoint
-            + Int32(random.next(below: UInt32(cluster.endpointCount)))
+        return nil
     }
 
     private func endOfGroup(_ start: Int32, _ end: Int32) -> Int32 {
@@ -54,14 +78,14 @@ extension Worker {
     }
 
     private mutating func choose(
-        from start: Int32, to end: Int32, avoiding tried: UInt32
+        from start: Int32, to end: Int32, avoiding last: UInt32, _ failed: UInt64
     ) -> Int32? {
         let count = UInt32(end - start)
         let first = start + Int32(random.next(below: count))
         var second = start + Int32(random.next(below: count))
         if second == first { second = second + 1 == end ? start : second + 1 }
-        let usableFirst = isUsable(first, tried)
-        let usableSecond = isUsable(second, tried)
+        let usableFirst = isUsable(first, last, failed)
+        let usableSecond = isUsable(second, last, failed)
         if usableFirst, usableSecond {
             let a = endpoints[Int(clusters.endpoints[Int(first)].id)].active
             let b = endpoints[Int(clusters.endpoints[Int(second)].id)].active
@@ -69,13 +93,18 @@ extension Worker {
         }
         if usableFirst { return first }
         if usableSecond { return second }
-        for at in start..<end where isUsable(at, tried) { return at }
+        for at in start..<end where isUsable(at, last, failed) { return at }
         return nil
     }
 
-    private func isUsable(_ row: Int32, _ tried: UInt32) -> Bool {
+    private func isUsable(_ row: Int32, _ last: UInt32, _ failed: UInt64) -> Bool {
         let id = clusters.endpoints[Int(row)].id
-        return id != tried && endpoints[Int(id)].avoidedUntil <= now
+        return id != last && failed >> UInt64(id & 63) & 1 == 0 && isReached(row)
+    }
+
+    /// Whether this worker's last attempts to connect to an endpoint did not all fail.
+    func isReached(_ row: Int32) -> Bool {
+        endpoints[Int(clusters.endpoints[Int(row)].id)].avoidedUntil <= now
     }
 
     /// Notes that an endpoint could not be reached, or could.
@@ -194,7 +223,7 @@ extension Worker {
         let cluster = Int(exchanges[exchange].decision.clusterID)
         if Int(queues[cluster].count) >= limits(of: exchange).upstreamPendingMax { return false }
         exchanges[exchange].nextWaiting = .none
-        exchanges[exchange].isWaiting = true
+        exchanges[exchange].wait = .turn
         if queues[cluster].last == .none {
             queues[cluster].first = exchange
         } else {
@@ -208,8 +237,8 @@ extension Worker {
 
     /// Takes an exchange that is over out of its cluster's queue.
     mutating func stopWaiting(_ exchange: SlotID) {
-        guard exchanges[exchange].isWaiting else { return }
-        exchanges[exchange].isWaiting = false
+        guard exchanges[exchange].wait == .turn else { return }
+        exchanges[exchange].wait = .nothing
         let cluster = Int(exchanges[exchange].decision.clusterID)
         let next = exchanges[exchange].nextWaiting
         var previous = SlotID.none
@@ -233,6 +262,7 @@ extension Worker {
         let next = queues[Int(cluster)].first
         guard next != .none else { return }
         stopWaiting(next)
+        exchanges[next].wait = .called
         ready.push(Token(kind: TokenKind.exchange, next))
     }
 

@@ -110,7 +110,7 @@ extension Worker {
                 carrierEnded(exchange)
             } else if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
-                fail(exchange, .firstByteTimeout)
+                attemptFailed(exchange, .firstByteTimeout)
             } else if exchanges[exchange].isMirror {
                 letGo(id)
                 fail(exchange, .idleTimeout)

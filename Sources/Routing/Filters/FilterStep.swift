@@ -53,6 +53,12 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     /// Copies of some requests go to other backends, too.
     @inlinable
     public static var mirrors: RowFlags { RowFlags(rawValue: 128) }
+    /// The rule says when a request is tried again (`Table.retry(rule:)`).
+    @inlinable
+    public static var retries: RowFlags { RowFlags(rawValue: 256) }
+    /// Requests that bring a token of the rule's go where it says (`Table.session(rule:)`).
+    @inlinable
+    public static var sessions: RowFlags { RowFlags(rawValue: 512) }
 }
 
 /// What the filters made of a request.

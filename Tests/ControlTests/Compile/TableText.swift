@@ -33,6 +33,8 @@ enum TableText {
                         ? " request \(rule.requestTimeoutMilliseconds) ms" : "")
                     + (rule.backendTimeoutMilliseconds > 0
                         ? " attempt \(rule.backendTimeoutMilliseconds) ms" : "")
+                    + (rule.retry.map { " retries \(text($0))" } ?? "")
+                    + (rule.session.map { " sessions \(text($0))" } ?? "")
                     + (rule.hasFailedFilter ? " fails" : ""))
             lines += rule.filters.map { "  filter \(text($0))" }
             for backend in rule.backends {
@@ -46,6 +48,7 @@ enum TableText {
         lines += compiled.certificates.enumerated().map { index, set in
             "tls \(index) \(set.listener) "
                 + set.certificates.map(\.secret.description).joined(separator: " ")
+                + (set.clientValidation.map { "; \($0.words)" } ?? "")
         }
         lines += compiled.dnsNames.map { "name \($0.name) port \($0.port)" }
         return lines.map { $0 + "\n" }.joined()
@@ -64,6 +67,9 @@ enum TableText {
                     + (blueprint.tls.map { " TLS to \($0.serverName) \($0.applicationProtocols)" }
                         ?? "")
                     + (blueprint.tls?.isUnverified ?? false ? " unverified" : "")
+                    + (blueprint.tls?.subjectNames ?? []).map { " or \($0)" }.joined()
+                    + (blueprint.tls?.clientCertificate.map { " showing \($0.secret)" } ?? "")
+                    + (blueprint.policy.map { " by policy \($0)" } ?? "")
                     + (blueprint.isModelServer ? " model server" : "")
                     + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
             if let pool = blueprint.pool {
@@ -100,6 +106,17 @@ enum TableText {
             }
         }
         return lines
+    }
+
+    private static func text(_ session: SessionRule) -> String {
+        "\(session.carrier) \(session.name) for \(session.absoluteSeconds) s silent "
+            + "\(session.idleSeconds) s" + (session.isPermanent ? " permanent" : "")
+    }
+
+    private static func text(_ retry: RetryRule) -> String {
+        "\(retry.attempts.map { "\($0)" } ?? "-") after "
+            + "\(retry.backoffMilliseconds.map { "\($0)" } ?? "-") ms "
+            + "\(RetryRule.statuses.filter(retry.contains))"
     }
 
     private static func target(_ target: BackendTarget) -> String {

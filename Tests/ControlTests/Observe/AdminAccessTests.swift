@@ -126,7 +126,7 @@ struct AdminAccessTests {
         #expect(
             words("/config", .metrics)
                 == "Nothing is here; there are GET /livez, GET /readyz, GET /metrics.\n")
-        #expect(words("/connections", .admin).hasPrefix("This version does not show connections yet"))
+        #expect(words("/connections", .metrics).hasPrefix("Nothing is here"))
         #expect(words("/config/", .admin).hasPrefix("Nothing is here"))
     }
 

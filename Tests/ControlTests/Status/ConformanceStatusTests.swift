@@ -8,14 +8,6 @@ import Testing
 @Suite struct ConformanceStatusTests {
     /// Cases that cannot hold yet, each with what it waits for.
     static let waiting = [
-        "GatewayFrontendClientCertificateValidation": "clients' certificates",
-        "GatewayFrontendClientCertificateValidationInsecureFallback": "clients' certificates",
-        "GatewayFrontendInvalidDefaultClientCertificateValidation": "clients' certificates",
-        "GatewayInvalidFrontendClientCertificateValidation": "clients' certificates",
-        "GatewayTLSBackendClientCertificate": "BackendTLSPolicy",
-        "HTTPRouteRetry": "retries by route",
-        "HTTPRouteRetryConnectionError": "retries by route",
-        "HTTPRouteRetryWithTimeouts": "retries by route",
     ]
 
     /// Cases about gateways that do not claim what this one does.
@@ -30,7 +22,7 @@ import Testing
     }()
 
     private static let prefixes = [
-        "Gateway", "HTTPRoute", "GRPC", "TLSRoute", "TCPRoute", "UDPRoute",
+        "BackendTLSPolicy", "Gateway", "HTTPRoute", "GRPC", "TLSRoute", "TCPRoute", "UDPRoute",
     ]
 
     static let cases: [URL] = {
@@ -130,6 +122,22 @@ import Testing
                 data: {tls.crt: \(Documents.certificate), tls.key: \(Documents.key)}
                 """
         }
+        let authorities = [
+            ("gateway-conformance-web-backend", "web-backend-cm"),
+            (infra, "tls-validity-checks-ca-certificate"),
+            (infra, "tls-validity-checks-per-port-ca-certificate"),
+            (infra, "mismatch-ca-certificate"), (infra, "tls-checks-ca-certificate"),
+        ]
+        for (namespace, name) in authorities {
+            text += """
+
+                ---
+                apiVersion: v1
+                kind: ConfigMap
+                metadata: {name: \(name), namespace: \(namespace)}
+                binaryData: {ca.crt: \(Documents.base64(Documents.authority))}
+                """
+        }
         return text
     }
 }
@@ -161,6 +169,8 @@ private struct StatusJudge {
         }
         if kind.hasSuffix("Route") {
             judgeRoute(entry, object)
+        } else if let ancestor = entry["ancestor"] as? String {
+            judgePolicy(entry, object, at: ancestor)
         } else {
             compare(entry["conditions"], object.status.conditions ?? [], "\(kind) \(name)")
             if kind == "Gateway" { judgeGateway(entry, object) }
@@ -213,6 +223,22 @@ private struct StatusJudge {
                 failures.append("the parentRef is not whole")
             }
             compare(entry["conditions"], parent.conditions, "\(object.reference) at \(wanted)")
+        }
+    }
+
+    private mutating func judgePolicy(
+        _ entry: [String: Any], _ object: ObjectStatus, at wanted: String
+    ) {
+        let found = (object.status.ancestors ?? []).filter {
+            "\($0.ancestorRef.namespace ?? "")/\($0.ancestorRef.name)" == wanted
+        }
+        if found.isEmpty { failures.append("\(object.reference): no ancestor \(wanted)") }
+        for ancestor in found {
+            if ancestor.controllerName != GatewayClass.ownController {
+                failures.append("another controller")
+            }
+            compare(
+                entry["conditions"], ancestor.conditions, "\(object.reference) at \(wanted)")
         }
     }
 

@@ -52,6 +52,20 @@ enum Documents {
         "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n")
     static let key = base64("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n")
 
+    /// A CA certificate that the library takes.
+    static let authority = """
+        -----BEGIN CERTIFICATE-----
+        MIIBXTCCAQSgAwIBAgIUUjmMX8Abee0d0QRT5wPppidrO48wCgYIKoZIzj0EAwIw
+        FDESMBAGA1UEAwwJZ29sZGVuIGNhMCAXDTI2MTEyMzEzNTAwNVoYDzIxMjYxMDMw
+        MTQ1MDA1WjAUMRIwEAYDVQQDDAlnb2xkZW4gY2EwWTATBgcqhkjOPQIBBggqhkjO
+        PQMBBwNCAAT6vmT6Y9jU02iQ8LNDXKqR9QSfVEWBiijVdIWzQikmIz5tPsT6lEQM
+        19XHW7XVh5UfsTUkPgk8cYrOTrmWObcUozIwMDAPBgNVHRMBAf8EBTADAQH/MB0G
+        A1UdDgQWBBREptusTYBhblVSMLl6a5PXS2gpEDAKBggqhkjOPQQDAgNHADBEAiB2
+        cID9MGbj7UGaArk9VjrRcPwCfgdz00LaLR6laG2+jwIgTY3KyxoBoOjhrX86pKkk
+        +PUq/AppTB7lDzdYPPEv53E=
+        -----END CERTIFICATE-----
+        """
+
     static func base64(_ text: String) -> String { Data(text.utf8).base64EncodedString() }
 }
 

@@ -160,6 +160,31 @@ import Testing
             "BackendTLSPolicy",
             "{targetRefs: [{group: \"\", kind: Service, name: a}], validation: {hostname: a.com}}",
             "spec.validation: needs either caCertificateRefs or wellKnownCACertificates"),
+        Case(
+            "BackendTLSPolicy",
+            "{targetRefs: [{group: \"\", kind: Service, name: a}, "
+                + "{group: \"\", kind: Service, name: a, sectionName: b}, "
+                + "{group: \"\", kind: Service, name: c, sectionName: d}, "
+                + "{group: \"\", kind: Service, name: c, sectionName: d}, "
+                + "{group: \"\", kind: Service, name: c, sectionName: e}], "
+                + "validation: {wellKnownCACertificates: System, hostname: a.com}}",
+            "spec.targetRefs[1]: refers to the same target as entry 0, so both need a sectionName",
+            "spec.targetRefs[3]: is given twice"),
+        Case(
+            "BackendTLSPolicy",
+            "{targetRefs: [{group: \"\", kind: Service, name: a}], validation: {hostname: \"*.a.com\", "
+                + "wellKnownCACertificates: System, subjectAltNames: ["
+                + "{type: Hostname, uri: \"a://b\"}, {type: URI, uri: \"a:b\"}, "
+                + "{type: URI, hostname: a.com}, {type: Email}, "
+                + "{type: Hostname, hostname: \"*.a.com\"}]}}",
+            "spec.validation.hostname: \"*.a.com\" must be one name, not a wildcard",
+            "spec.validation.subjectAltNames[0].hostname: is required with type Hostname",
+            "spec.validation.subjectAltNames[0].uri: is not allowed with type Hostname",
+            "spec.validation.subjectAltNames[1].uri: \"a:b\" is not a URI with a scheme and an "
+                + "authority, as in spiffe://cluster/name",
+            "spec.validation.subjectAltNames[2].hostname: is not allowed with type URI",
+            "spec.validation.subjectAltNames[2].uri: is required with type URI",
+            "spec.validation.subjectAltNames[3].type: \"Email\" is not Hostname or URI"),
     ]
 
     private static func gateway(_ rest: String) -> String { "{gatewayClassName: a, \(rest)}" }

@@ -42,6 +42,20 @@ import Testing
     }
 
     @Test(arguments: [
+        ("a", true), ("A_b.c-1", true), ("example.com/a", true), ("Example.com/a", false), ("", false),
+        ("/a", false), ("a/", false), ("a/b/c", false), ("-a", false), ("a.", false), ("a b", false),
+        (String(repeating: "a", count: 63), true), (String(repeating: "a", count: 64), false),
+    ])
+    func `keys of labels may begin with a subdomain`(text: String, isOne: Bool) {
+        #expect(Patterns.isLabelKey(text) == isOne)
+    }
+
+    @Test(arguments: [("", true), ("a", true), ("1.0_rc-2", true), ("a/b", false), ("a-", false)])
+    func `values of labels are names or empty`(text: String, isOne: Bool) {
+        #expect(Patterns.isLabelValue(text) == isOne)
+    }
+
+    @Test(arguments: [
         ("HTTPRoute", true), ("a", true), ("A-b1", true), ("1a", false), ("a-", false),
         ("a/b", false), ("", false),
     ])

@@ -266,6 +266,49 @@ import Testing
         #expect(used.values.allSatisfy { $0 == 10 } && used.count == 4)
     }
 
+    @Test func `a conversation stays where it began while every engine takes who comes`() throws {
+        let system = (1...20).map { UInt64($0) &* 0x9E37_79B9_7F4A_7C15 }
+        let whole = (1...30).map { UInt64($0) &* 0x9E37_79B9_7F4A_7C15 }
+        var pool = PoolState.make(.vllm, 4)
+        for id in 0..<4 as Range<UInt32> {
+            pool.load(id, at: 1)
+            // Everybody holds the system prompt, and one the conversation behind it.
+            var only = request(1)
+            only.hasSubset = true
+            only.subset.append(id)
+            let lease = pool.take(only, at: 1, id == 2 ? whole : system)
+            pool.finished(try #require(lease).id, .done(RequestTimings()), now: 1)
+        }
+        // A few others have just been sent there, and are being worked on.
+        for _ in 0..<3 { #expect(pool.take(request(1), at: 2, whole)?.endpoint == 2) }
+        #expect(pool.take(request(1), at: 2, whole)?.endpoint == 2)
+        // An engine that had a queue does not take more; who comes stands in it.
+        pool.load(2, waiting: 1, running: 8, at: 3)
+        #expect(pool.take(request(1), at: 3, whole)?.endpoint != 2)
+        for id in 0..<4 as Range<UInt32> { pool.load(id, waiting: id == 1 ? 2 : 3, at: 4) }
+        #expect(pool.take(request(1), at: 4)?.endpoint == 1)
+        #expect(pool.take(request(1), at: 4)?.endpoint != 1)
+    }
+
+    @Test func `blocks of prompts have sixteen tokens at least, and as many as a cache has room for`() {
+        var pool = PoolState.make(.sglang, 2)
+        #expect(pool.prefixBlockBytes == 64)
+        func tell(_ id: UInt32, tokens: UInt32, blocks: UInt32, at now: UInt64) {
+            var seen = EndpointObservation(observedAt: now)
+            seen.known = [.load]
+            seen.blockSize = tokens
+            seen.blockCount = blocks
+            pool.observe(id, seen, now: now)
+        }
+        // SGLang's page of one token.
+        tell(0, tokens: 1, blocks: 1_280, at: 1)
+        #expect(pool.prefixBlockBytes == 64 && pool.prefix.bound(of: 0) == 80)
+        tell(0, tokens: 32, blocks: 48, at: 2)
+        #expect(pool.prefixBlockBytes == 128 && pool.prefix.bound(of: 0) == 48)
+        tell(1, tokens: 16, blocks: 80, at: 3)
+        #expect(pool.prefixBlockBytes == 64 && pool.prefix.bound(of: 1) == 80)
+    }
+
     @Test func `prompts that nobody holds spread by what they take of the caches, between two scrapes`() {
         var pool = PoolState.make(.vllm, 2)
         for (id, kv) in [(0, 0.1), (1, 0.12)] as [(UInt32, Float)] {

@@ -78,7 +78,7 @@ struct EndpointPages {
 
     private func row(_ probe: EndpointProbe, _ ledger: PoolLedger?) -> Endpoint {
         let engine = probe.endpoint.engine
-        let isAsked = probe.endpoint.isPlain && engine.ask(.health) != nil
+        let isAsked = probe.endpoint.transport != nil && engine.ask(.health) != nil
         var row = Endpoint(
             address: "\(probe.endpoint.address)", engine: "\(engine)",
             state: isAsked ? probe.isReady ? "ready" : "notReady" : "notAsked")

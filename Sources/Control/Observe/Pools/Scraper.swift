@@ -66,7 +66,7 @@ struct Scraper: ~Copyable {
         /// Whether nobody is there.
         static func isDown(_ failure: CallFailure) -> Bool {
             switch failure {
-            case .connect, .connectTimeout, .closed, .truncated: true
+            case .connect, .connectTimeout, .insecure, .closed, .truncated: true
             case .answerTimeout, .malformed, .tooLarge, .exhausted, .invalidRequest: false
             }
         }
@@ -75,6 +75,7 @@ struct Scraper: ~Copyable {
             switch failure {
             case .connect(let code): "no connection (\(SystemError("connect", code)))"
             case .connectTimeout: "no connection in time"
+            case .insecure(let error): "the TLS handshake failed (\(error))"
             case .answerTimeout: "no answer in time"
             case .closed, .truncated: "the connection ended"
             case .malformed: "the answer is malformed"
@@ -184,9 +185,14 @@ struct Scraper: ~Copyable {
         guard let endpoint = answers.probes[key]?.endpoint, let ask = endpoint.engine.ask(task)
         else { return }
         var address = endpoint.address
-        if let port = endpoint.engine.port(task) { address.port = port }
+        var transport = endpoint.transport ?? .plain
+        if let port = endpoint.engine.port(task) {
+            // A port for metrics alone, which has neither TLS nor HTTP/2.
+            address.port = port
+            transport = .plain
+        }
         let settings = CallSettings(
-            address: address, tag: key.tag, connectMilliseconds: Self.connectMilliseconds,
+            address: address, transport: transport, tag: key.tag, connectMilliseconds: Self.connectMilliseconds,
             answerMilliseconds: EndpointProbe.answerMilliseconds,
             contentBytesMax: Self.pageBytesMax)
         let target = "\(ask.target)"

@@ -1,5 +1,6 @@
 import Inference
 import Kernel
+import Peer
 import Runtime
 
 /// A pool whose endpoints are asked how they are.
@@ -25,8 +26,8 @@ public struct WatchedEndpoint: Sendable, Equatable {
     /// What it is asked with: Ollama on loopback refuses foreign names.
     public let host: String
     public let engine: EngineKind
-    /// Whether it can be asked: only HTTP/1.1 in the clear is spoken here.
-    public let isPlain: Bool
+    /// How it is spoken to; nil: it cannot be asked, since its connections begin with a client's address.
+    public let transport: CallTransport?
 }
 
 /// What is asked of endpoints, each in its own rhythm.

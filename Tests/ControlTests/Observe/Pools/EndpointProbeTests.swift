@@ -1,6 +1,7 @@
 // Proves what an endpoint is asked and when, and what of its answers the picker is told.
 import Inference
 import Kernel
+import Peer
 import Testing
 
 @testable import Control
@@ -60,13 +61,13 @@ import Testing
         }
     }
 
-    private func probe(_ engine: EngineKind, isPlain: Bool = true) -> Asked {
+    private func probe(_ engine: EngineKind, isAsked: Bool = true) -> Asked {
         let address = SocketAddress("127.0.0.1", port: 11_434) ?? .loopback(v6: false, port: 1)
         return Asked(
             EndpointProbe(
                 WatchedEndpoint(
                     id: 7, address: address, host: "127.0.0.1:11434", engine: engine,
-                    isPlain: isPlain),
+                    transport: isAsked ? .plain : nil),
                 now: 1_000, jitter: 0))
     }
 
@@ -170,7 +171,7 @@ import Testing
     @Test func `nothing is asked where nothing can be`() {
         #expect(probe(.openai).nextAt == .max)
         #expect(probe(.none).nextAt == .max)
-        #expect(probe(.vllm, isPlain: false).nextAt == .max)
+        #expect(probe(.vllm, isAsked: false).nextAt == .max)
     }
 
     @Test(arguments: ["", "[]", "{\"models\":[{}]}", "{\"models\":5}", "\u{0}"])

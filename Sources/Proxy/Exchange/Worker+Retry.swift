@@ -1,0 +1,212 @@
+import HTTP
+import Kernel
+import Routing
+import Runtime
+import Telemetry
+
+/// Attempts after the first: whether, when and where (`robustness.md` §7, `HTTPRoute.spec.rules[].retry`).
+extension Worker {
+    // MARK: - Whether
+
+    /// An attempt failed before the first byte of an answer: another one, or the answer that says so.
+    @inline(never)
+    mutating func attemptFailed(_ id: SlotID, _ reason: UpstreamFailure) {
+        shard.countUpstreamFailure(series: exchanges[id].decision.backendSeries, reason: reason)
+        // Whatever comes here is what the API calls an error of the connection.
+        let isAsked = exchanges[id].hasRetryRule
+        let failure: AttemptFailure =
+            reason == .attemptTimeout || reason == .firstByteTimeout ? .timeout : .connection
+        guard !exchanges[id].isMirror, mayRetry(id, after: failure, isAsked: isAsked) else {
+            answerFailure(id, reason)
+            return
+        }
+        let wait = isAsked ? retryWait(id, after: failure) : 0
+        if exchanges[id].poolRequest != .none {
+            beginRetry(id)
+            tryElsewhere(
+                id, than: exchanges[id].endpointID, Self.result(of: reason), after: wait)
+            return
+        }
+        if wait > 0 {
+            beginRetry(id)
+            waitToRetry(id, wait)
+            return
+        }
+        exchanges[id].noteFailedAttempt()
+        guard let row = nextEndpoint(id), nameEndpoint(id, row) else {
+            answerFailure(id, reason)
+            return
+        }
+        beginRetry(id)
+        retry(id, endpoint: row)
+    }
+
+    /// Looks at the final head of an answer, which begins `bytes`, where the rule says when requests are tried again; true
+    /// when the answer was dropped for another attempt.
+    @inline(never)
+    mutating func triesAgain(
+        _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, _ headBytes: Int
+    ) -> Bool {
+        let status = responseHead.status
+        guard let rule = retryRule(id), rule.contains(status),
+            mayRetry(id, after: .status, isAsked: true)
+        else { return false }
+        let wait = retryWait(id, after: .status)
+        drop(answerOf: id, upstream, bytes.extracting(headBytes..<bytes.count))
+        beginRetry(id)
+        let pooled = exchanges[id].poolRequest
+        if pooled != .none, let ledger = ledger(ofPool: poolRequests[pooled].pool) {
+            tryElsewhere(
+                id, than: exchanges[id].endpointID,
+                Self.result(ofStatus: status, engine: ledger.engine), after: wait)
+        } else if wait > 0 {
+            waitToRetry(id, wait)
+        } else {
+            tryAgain(id)
+        }
+        return true
+    }
+
+    /// Parts from a backend whose answer is not passed on; its connection is kept where `rest` is all of the content.
+    private mutating func drop(
+        answerOf id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
+    ) {
+        var reader = ContentReader(responseHead.framing)
+        let part = Relay.part(&reader, rest, from: 0)
+        let isWhole = part.upTo == rest.count && (part.finished || responseHead.framing.isEmpty)
+        guard isWhole, responseHead.keepsAlive, exchanges[id].leavesUpstreamClean,
+            upstreams[upstream].isClean, upstreams[upstream].link.stream == nil
+        else {
+            letGo(upstream)
+            return
+        }
+        exchanges[id].upstream = .none
+        release(upstream: upstream)
+    }
+
+    /// Whether a failed attempt may be followed by another; `isAsked`: the rule names this cause.
+    mutating func mayRetry(
+        _ id: SlotID, after failure: AttemptFailure, isAsked: Bool
+    ) -> Bool {
+        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
+        // Bytes of an answer that were passed on, be they a hint, are the answer's first.
+        if exchanges[id].interimAnswers > 0 { return false }
+        if clusters.row(ofCluster: exchanges[id].decision.clusterID) < 0 { return false }
+        let limits = limits(of: id)
+        let attempt = failedAttempt(id, failure, isAsked: isAsked)
+        let most = retryRule(id)?.attempts.map(Int.init)
+        guard
+            Retry.isAllowed(
+                attempt, retriesMax: most ?? limits.retriesMax,
+                inferenceRetriesMax: most ?? limits.inferenceRetriesMax)
+        else { return false }
+        // What reached nobody adds no work to any backend (`robustness.md` §7: «freely»).
+        if !attempt.sentBytes { return true }
+        let fits = Retry.fitsBudget(
+            // A retry of its own is over.
+            running: retriesRunning - (exchanges[id].isRetry ? 1 : 0), active: exchanges.count,
+            percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
+        if !fits { shard.add(.retriesOverBudget) }
+        return fits
+    }
+
+    private func failedAttempt(
+        _ id: SlotID, _ failure: AttemptFailure, isAsked: Bool
+    ) -> FailedAttempt {
+        let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
+        return FailedAttempt(
+            failure: failure, sentBytes: exchanges[id].sentBytes,
+            wasReused: exchanges[id].usedPooled, holdsContent: exchanges[id].holdsContent,
+            isIdempotent: exchanges[id].method.isIdempotent,
+            isInference: exchanges[id].isInference, isAsked: isAsked,
+            attempts: Int(exchanges[id].attempts),
+            endpoints: row < 0 ? 0 : Int(clusters.clusters[Int(row)].endpointCount))
+    }
+
+    /// What the exchange's rule says of retries.
+    private func retryRule(_ id: SlotID) -> RetryRule? {
+        guard exchanges[id].hasRetryRule, exchanges[id].generation >= 0 else { return nil }
+        return generations[UInt32(exchanges[id].generation)].snapshot.table.retry(
+            rule: exchanges[id].decision.rule)
+    }
+
+    /// Counts another attempt.
+    mutating func beginRetry(_ id: SlotID) {
+        shard.add(.retries, 1)
+        if !exchanges[id].isRetry, exchanges[id].sentBytes {
+            exchanges[id].isRetry = true
+            retriesRunning += 1
+        }
+        exchanges[id].noteFailedAttempt()
+    }
+
+    // MARK: - When
+
+    /// Milliseconds from the failure of an attempt to the next one that the rule asks for.
+    ///
+    /// Without a backoff of the rule's own, what would be sent again without the rule is sent at once, as it is there.
+    private mutating func retryWait(_ id: SlotID, after failure: AttemptFailure) -> UInt64 {
+        let own = retryRule(id)?.backoffMilliseconds
+        let limits = limits(of: id)
+        if own == nil, failure == .connection,
+            Retry.isAllowed(
+                failedAttempt(id, failure, isAsked: false), retriesMax: limits.retriesMax,
+                inferenceRetriesMax: limits.inferenceRetriesMax)
+        {
+            return 0
+        }
+        return Retry.wait(
+            after: Int(exchanges[id].attempts), least: UInt64(own ?? Retry.backoffMilliseconds),
+            random: random.next())
+    }
+
+    /// Lets an exchange that has no connection wait before it is tried again; `timeouts.request` goes on meanwhile.
+    mutating func waitToRetry(_ id: SlotID, _ milliseconds: UInt64) {
+        exchanges[id].beginConnecting()
+        exchanges[id].wait = .retry
+        // The clock is read in whole milliseconds, and no time may be shorter than what was asked for.
+        exchanges[id].attemptDeadline = now &+ milliseconds &+ 1
+        updateDeadline(exchange: id)
+        if !exchanges[id].requestDone {
+            // Nobody waits for content while there is nobody to take it.
+            setDeadline(downstream: exchanges[id].downstream, in: 0)
+        }
+    }
+
+    // MARK: - Where
+
+    /// The time until an exchange is tried again is over.
+    mutating func tryAgain(_ id: SlotID) {
+        exchanges[id].wait = .nothing
+        exchanges[id].attemptDeadline = 0
+        updateDeadline(exchange: id)
+        if exchanges[id].poolRequest != .none {
+            pick(id)
+        } else if let row = nextEndpoint(id), nameEndpoint(id, row) {
+            retry(id, endpoint: row)
+        } else {
+            fail(id, .noEndpoint)
+        }
+    }
+
+    /// Begins an attempt after the first; content that is still to come follows.
+    private mutating func retry(_ id: SlotID, endpoint row: Int32) {
+        if exchanges[id].isCarrier { forgetTold(id) }
+        attempt(id, endpoint: row)
+        if exchanges.contains(id), exchanges[id].phase == .awaitingHead,
+            !exchanges[id].requestDone, !exchanges[id].isCarrier
+        {
+            enqueue(downstream: exchanges[id].downstream)
+        }
+    }
+
+    /// Row of the endpoint for another attempt.
+    private mutating func nextEndpoint(_ id: SlotID) -> Int32? {
+        guard isPicked(id) else { return chooseEndpoint(id) }
+        if let row = pickedEndpoint(id, next: true) { return row }
+        if !exchanges[id].hasRetryRule { return nil }
+        // The rule asks for more attempts than the picker named endpoints.
+        calls[exchanges[id].call].endpoints.beginAgain()
+        return pickedEndpoint(id, next: false)
+    }
+}
