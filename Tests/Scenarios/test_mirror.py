@@ -62,7 +62,6 @@ def test_the_copy_is_the_request():
         assert len(copies) == 20
         for one, two in zip(sorted(own(origin), key=lambda r: r.target), sorted(copies, key=lambda r: r.target)):
             assert (one.method, one.target, one.headers) == (two.method, two.target, two.headers)
-        assert copy.connections <= 4, "connections to mirrors are kept"
         settled(gateway)
         assert counts(gateway) == (20, 0, 0, 0)
         wait_until(lambda: len(gateway.access()) >= 20, 5)
