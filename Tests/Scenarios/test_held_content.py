@@ -32,7 +32,7 @@ def test_what_is_held_is_bounded_and_told(path):
                 client.send(HEAD % (path, 60 << 20) + BEGIN)
                 for _ in range(SENT >> 20):
                     client.send(piece)
-            if select.select([client.sock], [], [], 0.3)[0]:
+            if select.select([client.sock], [], [], 1.5)[0]:
                 refused = client.read("POST")
                 break
             clients.append(client)
