@@ -12,7 +12,8 @@ public enum Histogram {
         case timeToFirstByte
         /// From a request's head to the choice of its pool's external picker.
         case picking
-        /// One turn of a worker's loop, from the end of its wait to the next: whoever comes meanwhile waits that long.
+        /// One turn of a worker's loop, from the end of its wait to the next, for several events or for messages: whoever
+        /// comes meanwhile waits that long.
         case workerTick
     }
 

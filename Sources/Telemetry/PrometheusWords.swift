@@ -238,7 +238,7 @@ extension PrometheusText {
         case .workerTick:
             (
                 "ai_gateway_worker_tick_seconds",
-                "One turn of a worker's loop: what comes meanwhile waits that long."
+                "One turn of a worker's loop for several events or for news of control: what comes meanwhile waits that long."
             )
         }
     }
