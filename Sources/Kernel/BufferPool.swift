@@ -81,6 +81,7 @@ public struct BufferPool: ~Copyable {
     }
 
     /// Whether a buffer came from `takeHeld`.
+    @inlinable
     public static func isHeld(_ buffer: borrowing Buffer) -> Bool {
         buffer.capacity & 4095 == 4095
     }

@@ -253,7 +253,7 @@ struct ClientLink: ~Copyable {
         var result = open(bytes, into: &frames, socket, &scratch.sealed, &pool)
         let isTaken = session!.receive(frames.span, &pool, now: now)
         swap(&frames, &scratch.frames)
-        if !isTaken { isLeaving = true }
+        if !isTaken { breakOff(&pool) }
         if result == .read { result = settle(into: &input, socket, &scratch, &pool, now) }
         return result
     }
@@ -262,8 +262,14 @@ struct ClientLink: ~Copyable {
         _ bytes: Span<UInt8>, into input: inout RigidArray<UInt8>, _ socket: borrowing Socket,
         _ scratch: inout LinkScratch, _ pool: inout BufferPool, _ now: UInt64
     ) -> Received {
-        if !session!.receive(bytes, &pool, now: now) { isLeaving = true }
+        if !session!.receive(bytes, &pool, now: now) { breakOff(&pool) }
         return settle(into: &input, socket, &scratch, &pool, now)
+    }
+
+    /// The server does not keep to HTTP/2: what is complete is still read, and what is not never will be.
+    private mutating func breakOff(_ pool: inout BufferPool) {
+        isLeaving = true
+        session!.connectionEnded(&pool)
     }
 
     /// Carries out what frames said.

@@ -128,9 +128,6 @@ public struct Worker: ~Copyable {
     /// The timeouts that hold while no listener is known, and between requests.
     var timeouts = Timeouts()
 
-    /// This tick took messages.
-    var hasNews = false
-
     // Scratch: valid within one handler.
     /// What comes behind a handshake in the same read; input of connections stands in a buffer of `run`'s.
     var early = Buffer(capacity: Scratch.plaintextBytes)
@@ -226,12 +223,11 @@ public struct Worker: ~Copyable {
         if cipher.multiplexers.hasOutput { sendFrames(&input) }
         shard.set(.activeExchanges, UInt64(truncatingIfNeeded: exchanges.count &- carriers))
         // A turn of one event delayed nobody but who asked for it, and that is told as `processing`.
-        if count > 1 || hasNews { observeTick() }
+        if count > 1 { observeTick() }
     }
 
     @inline(never)
     private mutating func observeTick() {
-        hasNews = false
         shard.observeTick(nanoseconds: clock.nanoseconds() &- nowNanoseconds)
     }
 
@@ -294,8 +290,8 @@ public struct Worker: ~Copyable {
         case TokenKind.datagrams: receiveDatagrams(Int(token.slot))
         case TokenKind.session: if sessions.slots.contains(token.id) { sessionEvent(token.id) }
         case TokenKind.mailbox:
-            hasNews = true
             readMailbox()
+            observeTick()
         default: break
         }
     }

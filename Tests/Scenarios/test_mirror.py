@@ -206,11 +206,12 @@ def test_content_that_comes_slowly():
 
 def test_a_pool_s_requests_are_copied_too():
     """Content that is held for the choice of an endpoint goes to the mirror as it comes."""
-    body = json.dumps({"model": "llama3", "prompt": "x" * 200_000, "stream": False}).encode()
+    # Less than a mirror may be behind: a busy machine's is slow.
+    body = json.dumps({"model": "llama3", "prompt": "x" * 48_000, "stream": False}).encode()
     with Origin() as origin, Origin() as copy, serving(
             {"copy": copy}, rules=[mirrored(backends=["models"])],
             extra=[docs.backend(origin, "models", modelServer="openai")]) as gateway:
-        for chunked in (False, [body[:100_000], body[100_000:]]):
+        for chunked in (False, [body[:20_000], body[20_000:]]):
             with gateway.client() as client:
                 answer = client.request("POST", "/v1/completions", [("Content-Type", "application/json")], body, chunked=chunked)
                 assert answer.status == 200 and json.loads(answer.body)["length"] == len(body), answer

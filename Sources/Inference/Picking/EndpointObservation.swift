@@ -90,6 +90,18 @@ public struct EndpointObservation: BitwiseCopyable, Sendable {
         self.isReady = isReady
     }
 
+    /// The same with numbers that can be counted with: what a server tells is believed only within reason.
+    var bounded: EndpointObservation {
+        var new = self
+        new.waiting = min(max(0, waiting), 1 << 24)
+        new.running = min(max(0, running), 1 << 24)
+        new.loraLimit = min(max(0, loraLimit), 1 << 24)
+        if !kvUsage.isNaN { new.kvUsage = min(max(0, kvUsage), 1) }
+        new.blockSize = min(blockSize, 1 << 20)
+        new.blockCount = min(blockCount, 1 << 30)
+        return new
+    }
+
     /// Adds a model in memory; false when there is no room.
     @discardableResult
     public mutating func append(_ model: ResidentModel) -> Bool {

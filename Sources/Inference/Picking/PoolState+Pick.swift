@@ -275,6 +275,8 @@ extension PoolState {
     @inline(__always)
     private func kvUsageNow(_ slot: Int) -> Float {
         let row = rows[slot]
+        // `min` would take the one for an engine that tells nothing of its cache.
+        if row.kvUsage.isNaN { return .nan }
         let bytes = row.kvBytes == 0 ? Self.kvBytesAssumed : row.kvBytes
         return min(1, row.kvUsage + Float(row.freshBytes) / Float(bytes))
     }

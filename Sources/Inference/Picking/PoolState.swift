@@ -256,6 +256,7 @@ public struct PoolState: ~Copyable {
     /// Takes over what a scrape or a poll said; nothing for who is no member.
     public mutating func observe(_ id: UInt32, _ new: EndpointObservation, now: UInt64) {
         guard let slot = slot(of: id), rows[slot].isMember else { return }
+        let new = new.bounded
         var all = new
         let old = observations[slot]
         // What this answer does not tell stays as it was: `/api/ps` and `/api/tags` come apart.

@@ -193,7 +193,7 @@ extension Worker {
         if downstreams[id].naming == .none {
             if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
         } else if !buffers.hold(bytes, in: &downstreams[id].input) {
-            answerUnnamed(id, .overloaded)
+            refuseUnheld(id)
         }
     }
 

@@ -70,6 +70,7 @@ extension Exchange {
         wait = .nothing
         requestBroken = false
         upstreamReusable = true
+        interimAnswers = 0
     }
 
     /// The attempt has no connection yet.

@@ -156,6 +156,8 @@ struct Exchange: ~Copyable {
     var sentBytes = false
     var status: UInt16 = 0
     var interimAnswers: UInt16 = 0
+    /// One of them went on to the client.
+    var hasPassedInterim = false
     /// Bytes of the heads sent to the client.
     var sentHeadBytes: UInt32 = 0
     /// How far what is kept in `buffer` has been given to the backend's connection.

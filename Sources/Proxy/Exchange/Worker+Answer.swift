@@ -222,6 +222,7 @@ extension Worker {
             clientIsGone(downstream)
             return false
         }
+        exchanges[exchange].hasPassedInterim = true
         return true
     }
 

@@ -52,7 +52,12 @@ extension Worker {
             // A stream cannot use an idle connection of requests, but its place.
             close(upstream: upstreams.id(of: endpoints[Int(endpoint.id)].firstIdle))
         } else if isFull || (mayMultiplex && endpoints[Int(endpoint.id)].promised > 0) {
-            // One connection is enough for many: who comes while it is made waits for it.
+            // One connection is enough for many: who comes while it is made waits for it; of copies only a few.
+            let waiting = queues[Int(exchanges[id].decision.clusterID)].count
+            if exchanges[id].isMirror, Int(waiting) * 8 >= limits.upstreamPendingMax {
+                fail(id, .overloaded)
+                return
+            }
             if !wait(id) { fail(id, .overloaded) }
             return
         }
@@ -134,6 +139,12 @@ extension Worker {
             let row = clusters.row(
                 ofEndpoint: exchanges[id].endpointID, cluster: exchanges[id].decision.clusterID)
             return row < 0 ? nil : row
+        }
+        let own = exchanges[id].sessionEndpoint
+        if own != .max, exchanges[id].failedEndpoint == .max {
+            // Its session's, though others may be less busy.
+            let row = clusters.row(ofEndpoint: own, cluster: exchanges[id].decision.clusterID)
+            if row >= 0, isReached(row) { return row }
         }
         return chooseEndpoint(id)
     }

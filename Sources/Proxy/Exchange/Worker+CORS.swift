@@ -76,6 +76,12 @@ extension Worker {
             requestHead, origin, &corsFields)
     }
 
+    /// Puts into `corsFields` that the answer is one origin's only.
+    mutating func tellVariation() {
+        makeRoomForFields()
+        corsFields.edit { _ = HeadWriter.append("vary: origin\r\n", into: &$0) }
+    }
+
     /// The same for the request of an exchange.
     mutating func tellOrigin(of id: SlotID) {
         corsFields.removeAll()

@@ -371,6 +371,7 @@ extension Worker {
     /// The same for an exchange with marks, which leaves its pool, its picker and its mirrors first.
     @inline(never)
     private mutating func removeMarked(_ id: SlotID) {
+        stopWaiting(id)
         if exchanges[id].isMirror {
             partFromRequest(id)
         } else if exchanges[id].isMirrored {

@@ -47,16 +47,18 @@ extension Worker {
         if downstreams.contains(id) { end(downstream: id, .linger) }
     }
 
-    /// Answers the request in `requestHead`.
+    /// Answers the request in `requestHead`; with `closes` its connection ends behind it, whatever the answer.
     @inline(never)
-    mutating func answerLocally(_ id: SlotID, _ reply: LocalReply, _ decision: Decision) {
+    mutating func answerLocally(
+        _ id: SlotID, _ reply: LocalReply, _ decision: Decision, closes: Bool = false
+    ) {
         nameAnswer()
         let facts = LocalFacts(
             dialect: Dialect(
                 path: requestHead.span(requestHead.path),
                 contentType: requestHead.span(requestHead.value(.contentType) ?? .none)),
             isHead: requestHead.method == .head, version: requestHead.version,
-            closes: closesAfterLocal(reply))
+            closes: closes || closesAfterLocal(reply))
         tellOrigin(decision)
         sendLocal(id, reply, facts)
         observeLocal(id, decision, status: facts.status(reply), reason: reply.row.slug)
@@ -66,6 +68,8 @@ extension Worker {
     /// Answers with a redirect; Location's value stands in `location`.
     mutating func redirect(_ id: SlotID, status: UInt16, _ decision: Decision) {
         tellOrigin(decision)
+        // Caches keep some redirects: what one origin was told is not for another.
+        if corsFields.isEmpty, decision.flags.contains(.cors) { tellVariation() }
         answerWithoutContent(id, .redirect, status: status, decision)
     }
 
@@ -116,6 +120,8 @@ extension Worker {
             endTunnel(id, .rejected, reply.row.slug)
             return
         }
+        // Content may be refused while the exchange waits for a connection.
+        stopWaiting(id)
         requestID.removeAll()
         var dialect = Dialect.plain
         var buffer = Buffer()

@@ -34,19 +34,31 @@ extension Worker {
             with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors])
         {
             applyRequestFilters(slot)
+            if decision.flags.contains(.mirrors), decision.reply == nil {
+                return beginMirrored(slot, of: id, rest)
+            }
         }
         if decision.isPooled, decision.reply == nil {
-            let isMirrored = decision.flags.contains(.mirrors)
-            return Begun(used: isMirrored ? beginMirroredPooled(slot, rest) : beginPooled(slot, rest))
+            return Begun(used: beginPooled(slot, rest))
         }
         guard decision.reply == nil, let endpoint = chooseEndpoint(slot, of: id) else {
             answerUnsent(id)
             return Begun(used: 0)
         }
-        if decision.flags.contains(.mirrors) {
-            return startMirrored(slot, endpoint: endpoint, rest)
-        }
         return startAttempt(slot, endpoint: endpoint, rest)
+    }
+
+    /// The same for a request whose copies go to mirrors.
+    @inline(never)
+    private mutating func beginMirrored(
+        _ slot: SlotID, of id: SlotID, _ rest: Span<UInt8>
+    ) -> Begun {
+        if decision.isPooled { return Begun(used: beginMirroredPooled(slot, rest)) }
+        guard let endpoint = chooseEndpoint(slot, of: id) else {
+            answerUnsent(id)
+            return Begun(used: 0)
+        }
+        return startMirrored(slot, endpoint: endpoint, rest)
     }
 
     @inline(always)

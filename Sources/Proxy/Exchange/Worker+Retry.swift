@@ -71,6 +71,7 @@ extension Worker {
     private mutating func drop(
         answerOf id: SlotID, _ upstream: SlotID, _ rest: Span<UInt8>
     ) {
+        if exchanges[id].isProcessed { noteUnpassedRequest(id) }
         var reader = ContentReader(responseHead.framing)
         let part = Relay.part(&reader, rest, from: 0)
         let isWhole = part.upTo == rest.count && (part.finished || responseHead.framing.isEmpty)
@@ -90,7 +91,7 @@ extension Worker {
     ) -> Bool {
         if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
         // Bytes of an answer that were passed on, be they a hint, are the answer's first.
-        if exchanges[id].interimAnswers > 0 { return false }
+        if exchanges[id].hasPassedInterim { return false }
         if clusters.row(ofCluster: exchanges[id].decision.clusterID) < 0 { return false }
         let limits = limits(of: id)
         let attempt = failedAttempt(id, failure, isAsked: isAsked)

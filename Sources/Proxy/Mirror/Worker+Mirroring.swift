@@ -421,14 +421,23 @@ extension Worker {
         while exchanges[id].mirrors != .none { cut(mirror: mirrors[exchanges[id].mirrors].exchange) }
     }
 
-    /// A request's exchange ends: copies that have all of it go on alone, the others are cut.
+    /// A request's exchange ends: copies that have all of it go on alone for as long as a first byte and a silence may take,
+    /// the others are cut, and all are of a request that was refused before it went to any backend.
     mutating func leaveMirrors(of id: SlotID) {
+        let wasTried = exchanges[id].attempts > 0
         while exchanges[id].mirrors != .none {
             let mirror = exchanges[id].mirrors
-            if exchanges[mirrors[mirror].exchange].requestDone {
+            let copy = mirrors[mirror].exchange
+            if wasTried, exchanges[copy].requestDone {
                 exchanges[id].mirrors = mirrors[mirror].next
                 mirrors[mirror].request = .none
                 mirrors[mirror].next = .none
+                let times = exchanges[copy].times
+                let end = now &+ UInt64(times.firstByte) &+ UInt64(times.streamIdle)
+                if exchanges[copy].requestDeadline == 0 || end < exchanges[copy].requestDeadline {
+                    exchanges[copy].requestDeadline = end
+                    updateDeadline(exchange: copy)
+                }
             } else {
                 cut(mirror: mirrors[mirror].exchange)
             }

@@ -112,11 +112,26 @@ extension Worker {
         }
     }
 
-    /// Answers a request whose route will never be known.
+    /// Answers a request whose content cannot be kept any more.
+    mutating func refuseUnheld(_ id: SlotID) {
+        var stash = Buffer()
+        swap(&stash, &downstreams[id].input)
+        if !stash.isEmpty {
+            // Others may have been read since: the answer is to this one.
+            let count = stash.count
+            _ = requestHead.parse(stash.padded(), count: count, resumeAt: 0)
+            if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
+            buffers.reclaim(&stash)
+        }
+        answerUnnamed(id, .overloaded)
+    }
+
+    /// Answers a request whose route will never be known, and ends its connection: what of its content was read is gone or
+    /// stands there in part, so nothing can follow it.
     mutating func answerUnnamed(_ id: SlotID, _ reply: LocalReply) {
         endNaming(id)
         decision = Decision()
-        answerLocally(id, reply, decision)
+        answerLocally(id, reply, decision, closes: true)
     }
 
     /// Lets go of what was read so far.

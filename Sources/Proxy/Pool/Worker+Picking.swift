@@ -190,7 +190,11 @@ extension Worker {
         exchanges[id].attemptDeadline = 0
         updateDeadline(exchange: id)
         if let rejection = grant.rejection {
-            reject(id, rejection)
+            if rejection.reason == .noEndpoint, leavesSession(id) || forgetsTried(id) {
+                pick(id)
+            } else {
+                reject(id, rejection)
+            }
         } else if let lease = ledger.claim(ticket, now: nowNanoseconds) {
             begin(id, lease)
         } else {

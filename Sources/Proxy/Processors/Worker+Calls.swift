@@ -114,7 +114,7 @@ extension Worker {
     }
 
     /// More endpoints than these are told to no picker.
-    private static var hintedEndpointsMax: Int { 256 }
+    private static var hintedEndpointsMax: Int { 64 }
 
     private static func write(
         _ authority: Span<UInt8>, _ message: Span<UInt8>, into buffer: inout Buffer

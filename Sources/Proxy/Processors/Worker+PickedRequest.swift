@@ -360,7 +360,8 @@ extension Worker {
     private mutating func sendFramed(_ id: SlotID, _ bytes: Span<UInt8>) {
         let upstream = exchanges[id].upstream
         if exchanges[id].phase == .connecting || upstream == .none || exchanges[id].isReplaying {
-            if buffers.append(bytes, to: &exchanges[id].buffer) { return }
+            // What was held for the picker is held for the backend: the same memory is to pay for it.
+            if buffers.hold(bytes, in: &exchanges[id].buffer) { return }
             if upstream != .none { letGo(upstream) }
             fail(id, .overloaded)
             return

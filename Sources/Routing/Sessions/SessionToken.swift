@@ -2,8 +2,8 @@
 /// to one rule and one endpoint.
 ///
 /// It names nobody: whose it is shows only by trying the endpoints of the rule, so that it leads nowhere else, and a token
-/// that was made up leads nowhere at all. The proof is SipHash-2-4 under what the rule and the endpoint are called inside,
-/// so that tokens hold after a restart and at each gateway that serves the same documents.
+/// that was made up leads nowhere at all. The proof is SipHash-2-4 under a secret of this process: who knows what rule and
+/// endpoint are called inside can neither make one nor learn from one which endpoint it leads to.
 public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
     /// Seconds since 1970.
     public let began: UInt32
@@ -55,14 +55,19 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
         proof == Self.proof(began, used, rule, endpoint)
     }
 
-    /// SipHash-2-4 of both times.
+    /// The key of all proofs; sessions begin anew with the process.
+    private static let secret = (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max))
+
+    /// SipHash-2-4 of rule, endpoint and both times.
     private static func proof(
         _ began: UInt32, _ used: UInt32, _ rule: UInt64, _ endpoint: UInt64
     ) -> UInt64 {
-        var state = SipState(rule, endpoint)
+        var state = SipState(secret.0, secret.1)
+        state.take(rule)
+        state.take(endpoint)
         state.take(UInt64(began) << 32 | UInt64(used))
         // The length of the message stands in the highest byte of the last word.
-        state.take(8 << 56)
+        state.take(24 << 56)
         return state.finish()
     }
 }

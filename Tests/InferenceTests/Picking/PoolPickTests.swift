@@ -361,6 +361,30 @@ import Testing
         }
     }
 
+    @Test func `an engine that tells nothing of its cache is not full`() {
+        var pool = PoolState.make(.llamaCpp, 2)
+        for id in 0..<2 as Range<UInt32> {
+            var seen = EndpointObservation(observedAt: 1)
+            seen.known = [.load]
+            pool.observe(id, seen, now: 1)
+        }
+        #expect(pool.take(request(1, priority: -1), at: 2) != nil)
+    }
+
+    @Test func `numbers beyond all reason are counted with`() {
+        var pool = PoolState.make(.vllm, 1)
+        var seen = EndpointObservation(observedAt: 1)
+        seen.known = [.load, .kvUsage]
+        (seen.waiting, seen.running) = (.max, .max)
+        (seen.blockSize, seen.blockCount, seen.kvUsage) = (.max, .max, .infinity)
+        pool.observe(0, seen, now: 1)
+        for _ in 0..<3 { #expect(pool.take(request(1), at: 2) != nil) }
+        (seen.waiting, seen.running) = (.min, .min)
+        (seen.kvUsage, seen.loraLimit) = (-.infinity, .min)
+        pool.observe(0, seen, now: 3)
+        for _ in 0..<3 { #expect(pool.take(request(1), at: 4) != nil) }
+    }
+
     @Test func `a saturated pool sheds what may be shed, and nothing else`() {
         var pool = PoolState.make(.vllm, 2)
         pool.load(0, waiting: 5, at: 1)
