@@ -349,7 +349,8 @@ def test_a_copy_that_is_whole_goes_on_alone():
         while peer.read_request() is not None:
             go.wait(10)
             peer.respond(200, body=b"late")
-    with Origin() as origin, Origin(late) as copy, serving({"origin": origin, "copy": copy}, rules=[mirrored()]) as gateway:
+    # Each worker has connections of its own.
+    with Origin() as origin, Origin(late) as copy, serving({"origin": origin, "copy": copy}, rules=[mirrored()], workers=1) as gateway:
         with gateway.client() as client:
             assert client.request("POST", "/", body=b"x" * 1000).status == 200
             assert client.request("GET", "/").status == 200

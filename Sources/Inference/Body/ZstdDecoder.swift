@@ -13,6 +13,8 @@ struct ZstdDecoder: ~Copyable {
     private let stream: OpaquePointer
     /// What came so far is whole frames.
     private(set) var isComplete = false
+    /// The beginning of the frame under way.
+    private var magic = ZstdMagic()
 
     /// Nil when there is no memory for the state.
     init?() {
@@ -41,11 +43,21 @@ struct ZstdDecoder: ~Copyable {
                     src: source.baseAddress, size: source.count, pos: 0)
                 var to = unsafe ZSTD_outBuffer(
                     dst: target.baseAddress, size: target.count, pos: written)
-                while unsafe from.pos < from.size && to.pos < to.size {
+                while unsafe from.pos < source.count && to.pos < to.size {
+                    let start = unsafe from.pos
+                    // A frame's first bytes go by themselves, judged before the library sees them.
+                    let end = min(source.count, magic.isWhole ? .max : start + magic.missing)
+                    if !magic.isWhole {
+                        isBroken = unsafe !magic.goesOn(with: Array(source[start..<end]))
+                        if isBroken { break }
+                    }
+                    unsafe from.size = end
                     let result = unsafe ZSTD_decompressStream(stream, &to, &from)
                     isBroken = ZSTD_isError(result) != 0
                     if isBroken { break }
                     isComplete = result == 0
+                    unsafe magic.took(from.pos - start, of: source[start..<end].first ?? 0)
+                    if isComplete { magic = ZstdMagic() }
                 }
                 // Sound: the library counts up what it used of both.
                 unsafe used += from.pos
@@ -71,9 +83,45 @@ struct ZstdDecoder: ~Copyable {
             let result = unsafe ZSTD_decompressStream(stream, &to, &from)
             isBroken = ZSTD_isError(result) != 0
             if !isBroken { isComplete = result == 0 }
+            if isComplete { magic = ZstdMagic() }
             unsafe written = to.pos
         }
         if isBroken { throw .brokenCoding }
         return output.count > before
+    }
+}
+
+/// The number that a frame begins with: RFC 8878 has one for frames and sixteen for those that are skipped. The library
+/// takes some of formats before that, too.
+private struct ZstdMagic {
+    private static let count = 4
+    private var seen = 0
+    /// What is skipped begins with 0x50 to 0x5F.
+    private var isSkipped = false
+
+    var isWhole: Bool { seen == Self.count }
+    /// Bytes that are still to come.
+    var missing: Int { Self.count - seen }
+
+    /// Whether bytes that follow those seen may be such a number's.
+    func goesOn(with bytes: [UInt8]) -> Bool {
+        var isSkipped = isSkipped
+        for (at, byte) in bytes.enumerated() {
+            if seen + at == 0 {
+                isSkipped = byte & 0xF0 == 0x50
+                if !isSkipped && byte != 0x28 { return false }
+                continue
+            }
+            let wanted: [UInt8] = isSkipped ? [0x50, 0x2A, 0x4D, 0x18] : [0x28, 0xB5, 0x2F, 0xFD]
+            if byte != wanted[seen + at] { return false }
+        }
+        return true
+    }
+
+    /// The library has used so many bytes, of which this is the first.
+    mutating func took(_ count: Int, of first: UInt8) {
+        if isWhole || count == 0 { return }
+        if seen == 0 { isSkipped = first & 0xF0 == 0x50 }
+        seen = min(Self.count, seen + count)
     }
 }
