@@ -45,18 +45,16 @@ struct ZstdDecoder: ~Copyable {
                     dst: target.baseAddress, size: target.count, pos: written)
                 while unsafe from.pos < source.count && to.pos < to.size {
                     let start = unsafe from.pos
-                    // A frame's first bytes go by themselves, judged before the library sees them.
-                    let end = min(source.count, magic.isWhole ? .max : start + magic.missing)
-                    if !magic.isWhole {
-                        isBroken = unsafe !magic.goesOn(with: Array(source[start..<end]))
-                        if isBroken { break }
-                    }
-                    unsafe from.size = end
+                    // A frame's first bytes go one by one, judged before the library sees them.
+                    let byte = unsafe source[start]
+                    isBroken = !magic.goesOn(with: byte)
+                    if isBroken { break }
+                    unsafe from.size = magic.isWhole ? source.count : start + 1
                     let result = unsafe ZSTD_decompressStream(stream, &to, &from)
                     isBroken = ZSTD_isError(result) != 0
                     if isBroken { break }
                     isComplete = result == 0
-                    unsafe magic.took(from.pos - start, of: source[start..<end].first ?? 0)
+                    if unsafe from.pos > start { magic.take(byte) }
                     if isComplete { magic = ZstdMagic() }
                 }
                 // Sound: the library counts up what it used of both.
@@ -94,34 +92,27 @@ struct ZstdDecoder: ~Copyable {
 /// The number that a frame begins with: RFC 8878 has one for frames and sixteen for those that are skipped. The library
 /// takes some of formats before that, too.
 private struct ZstdMagic {
-    private static let count = 4
     private var seen = 0
     /// What is skipped begins with 0x50 to 0x5F.
     private var isSkipped = false
 
-    var isWhole: Bool { seen == Self.count }
-    /// Bytes that are still to come.
-    var missing: Int { Self.count - seen }
+    var isWhole: Bool { seen == 4 }
 
-    /// Whether bytes that follow those seen may be such a number's.
-    func goesOn(with bytes: [UInt8]) -> Bool {
-        var isSkipped = isSkipped
-        for (at, byte) in bytes.enumerated() {
-            if seen + at == 0 {
-                isSkipped = byte & 0xF0 == 0x50
-                if !isSkipped && byte != 0x28 { return false }
-                continue
-            }
-            let wanted: [UInt8] = isSkipped ? [0x50, 0x2A, 0x4D, 0x18] : [0x28, 0xB5, 0x2F, 0xFD]
-            if byte != wanted[seen + at] { return false }
+    /// Whether this may be the next byte.
+    func goesOn(with byte: UInt8) -> Bool {
+        switch seen {
+        case 0: byte == 0x28 || byte & 0xF0 == 0x50
+        case 1: byte == (isSkipped ? 0x2A : 0xB5)
+        case 2: byte == (isSkipped ? 0x4D : 0x2F)
+        case 3: byte == (isSkipped ? 0x18 : 0xFD)
+        default: true
         }
-        return true
     }
 
-    /// The library has used so many bytes, of which this is the first.
-    mutating func took(_ count: Int, of first: UInt8) {
-        if isWhole || count == 0 { return }
-        if seen == 0 { isSkipped = first & 0xF0 == 0x50 }
-        seen = min(Self.count, seen + count)
+    /// The library has used the next byte.
+    mutating func take(_ byte: UInt8) {
+        if isWhole { return }
+        if seen == 0 { isSkipped = byte != 0x28 }
+        seen += 1
     }
 }
