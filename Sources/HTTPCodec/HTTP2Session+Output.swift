@@ -81,6 +81,12 @@ extension HTTP2Session {
             && flags.isDisjoint(with: [.inputEnded, .isClosed, .isCut, .isRaw])
     }
 
+    /// Whether the peer has said, or shown, that it did nothing about a stream's request (RFC 9113 §8.7).
+    public func wasRefused(_ stream: StreamID) -> Bool {
+        guard let slot = find(stream) else { return false }
+        return library.core.streams[slot].flags.contains(.isRefused)
+    }
+
     // MARK: - Out of the text
 
     /// Takes bytes behind those that were carried over from before.

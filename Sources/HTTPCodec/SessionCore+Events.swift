@@ -62,8 +62,9 @@ extension SessionCore {
                 streams[slot].giveOutputBack(&pool)
                 continue
             }
-            // What was never framed was never seen.
-            if role == .client && streams[slot].number == 0 {
+            // What was never framed was never seen; and a server that has not said its preface, which comes
+            // first of all (RFC 9113 §3.4), did not begin to serve the connection.
+            if role == .client && (streams[slot].number == 0 || !hasPeerSettings) {
                 streams[slot].flags.insert(.isRefused)
             }
             cut(slot, HTTP2Code.cancel, &pool)

@@ -1,21 +1,36 @@
 """Small things about sockets and time that every fixture needs."""
+import collections
+import os
 import random
 import socket
 import time
 
 _random = random.Random()
+_given = collections.deque(maxlen=400)
+
+
+def _candidates():
+    """Ports of this process: those that run side by side (`PYTEST_XDIST_WORKER`) draw from ranges of their own."""
+    lane = int("".join(c for c in os.environ.get("PYTEST_XDIST_WORKER", "") if c.isdigit()) or os.getpid()) % 8
+    return range(20000 + lane, 32000, 8)
 
 
 def free_port(host="127.0.0.1"):
-    """A port that nothing listens on. Below the kernel's own range, so that no outgoing connection takes it."""
+    """A port that nothing listens on, and that this process was not given lately.
+
+    Below the kernel's own range, so that no outgoing connection takes it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(400):
-        port = _random.randrange(20000, 32000)
+        port = _random.choice(_candidates())
+        if port in _given:
+            continue
         with socket.socket(family, socket.SOCK_STREAM) as s:
             try:
                 s.bind((host, port))
             except OSError:
                 continue
+            _given.append(port)
             return port
     raise RuntimeError(f"no free port on {host}")
 

@@ -196,7 +196,10 @@ import Testing
         wire.run()
         let kinds = wire.client.takeEvents().filter { $0.stream == stream }.map(\.kind)
         #expect(kinds == [.reset(code: HTTP2Code.refusedStream, refused: true)])
+        // Also where it is heard of by a write that fails.
+        #expect(wire.client.wasRefused(stream))
         wire.client.close(stream, .finished)
+        #expect(!wire.client.wasRefused(stream))
         #expect(wire.client.openStreams == 0)
     }
 
@@ -219,6 +222,22 @@ import Testing
         for stream in [first.client, second.client, unsent] { wire.client.close(stream, .finished) }
         #expect(wire.client.openStreams == 0)
         #expect(wire.client.isOver)
+        #expect(wire.client.bytesInUse == 0)
+    }
+
+    @Test func `a connection that ends before the server's preface did nothing for its requests`() throws {
+        let wire = Wire()
+        let stream = try #require(wire.client.open())
+        #expect(wire.client.send(stream, Self.get))
+        _ = wire.client.output()
+        wire.client.session.connectionEnded(&wire.client.pool)
+        wire.client.collect()
+        #expect(
+            wire.client.takeEvents().contains {
+                $0.stream == stream && $0.kind == .reset(code: 8, refused: true)
+            })
+        #expect(wire.client.wasRefused(stream))
+        wire.client.close(stream, .finished)
         #expect(wire.client.bytesInUse == 0)
     }
 

@@ -76,6 +76,7 @@ final class End {
     func open(tag: UInt64 = 1) -> StreamID? { session.open(tag: tag) }
     func isCongested(_ stream: StreamID) -> Bool { session.isCongested(stream) }
     func isFlushed(_ stream: StreamID) -> Bool { session.isFlushed(stream) }
+    func wasRefused(_ stream: StreamID) -> Bool { session.wasRefused(stream) }
     func sendEnd(_ stream: StreamID) { session.sendEnd(stream) }
     var openStreams: Int { session.openStreams }
     var isReceivingHead: Bool { session.isReceivingHead }

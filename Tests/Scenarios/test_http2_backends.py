@@ -230,6 +230,19 @@ def test_what_a_backend_refuses_is_tried_again(method, how):
         assert (e["method"], e["length"]) == (method, 7 if method == "POST" else 0) and refused
 
 
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_ends_before_its_preface_did_nothing(reset):
+    """A server that stops as it takes a connection: it said no SETTINGS, so that even a POST goes to the other endpoint."""
+    def script(peer):
+        peer.fill()
+        peer.reset() if reset else peer.close()
+    with Origin(script) as stopping, Origin2() as other, \
+            serving([stopping, other], backend=H2C, workers=1) as gateway:
+        for _ in range(4):
+            assert echoed(gateway.get("/x", method="POST", body=b"content"))["length"] == 7
+        assert stopping.connections, "it was never asked"
+
+
 def test_a_reset_post_is_not_sent_twice():
     """Any other reset may come after work was done: 502, and the backend has seen it once."""
     def script(stream):

@@ -88,6 +88,10 @@ extension Worker {
             }
             return
         }
+        if let stream = upstreams[upstream].link.stream, cipher.multiplexers.wasRefused(stream) {
+            // As if nothing had been sent.
+            exchanges[id].sentBytes = false
+        }
         letGo(upstream)
         attemptFailed(id, .resetBeforeHead)
     }

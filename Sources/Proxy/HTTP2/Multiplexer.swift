@@ -133,6 +133,12 @@ struct Multiplexers: ~Copyable {
             && slots[stream.connection].session.isAnsweredEarly(stream.stream)
     }
 
+    /// Whether the backend did nothing about a stream's request, as it said or as its GOAWAY shows.
+    func wasRefused(_ stream: StreamReference) -> Bool {
+        slots.contains(stream.connection)
+            && slots[stream.connection].session.wasRefused(stream.stream)
+    }
+
     /// Ends a stream; what of its output is complete leaves before.
     mutating func close(_ stream: StreamReference, _ how: StreamClose, _ pool: inout BufferPool) {
         guard slots.contains(stream.connection) else { return }

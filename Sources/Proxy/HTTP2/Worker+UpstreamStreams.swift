@@ -236,26 +236,13 @@ extension Worker {
             } else if exchange != .none, !exchanges[exchange].isCarrier {
                 enqueue(downstream: exchanges[exchange].downstream)
             }
-        case .reset(_, let isRefused): streamReset(id, isRefused: isRefused, &input)
+        case .reset:
+            // What of its answer has come is read first.
+            upstreams[id].link.isReadable = true
+            upstreams[id].link.peerEnded = true
+            upstreamReady(id, &input)
         case .opened, .goAway, .capacity: break
         }
-    }
-
-    /// A backend gave a stream up: what of its answer has come is read first.
-    private mutating func streamReset(
-        _ id: SlotID, isRefused: Bool, _ input: inout Buffer
-    ) {
-        let exchange = upstreams[id].exchange
-        if isRefused, exchanges[exchange].phase == .awaitingHead {
-            // The backend has done nothing about it (RFC 9113 §8.7): as if nothing had been sent.
-            exchanges[exchange].sentBytes = false
-            letGo(id)
-            attemptFailed(exchange, .resetBeforeHead)
-            return
-        }
-        upstreams[id].link.isReadable = true
-        upstreams[id].link.peerEnded = true
-        upstreamReady(id, &input)
     }
 
     // MARK: - Ending
