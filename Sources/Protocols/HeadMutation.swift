@@ -62,7 +62,7 @@ public struct HeadMutation: Sendable {
         var fields = WireFields(range)
         while let field = fields.next(message) {
             guard field.isBytes(1) else { continue }
-            guard let option = Option(message, field.range) else { return nil }
+            guard let option = HeaderOption(message, field.range) else { return nil }
             let name = message.extracting(option.name)
             if ByteScan.equalFolding(name, ByteScan.bytes("content-length")) {
                 contentLength = HeadMutation.number(message.extracting(option.value))
@@ -130,7 +130,7 @@ public struct HeadMutation: Sendable {
     ) -> Bool {
         var fields = WireFields(range)
         while let field = fields.next(message) {
-            guard field.isBytes(1), let option = Option(message, field.range),
+            guard field.isBytes(1), let option = HeaderOption(message, field.range),
                 option.isUsable(message), option.isNotEmpty,
                 !option.replaces || !isReplaced(option.name, after: fields, message)
             else { continue }
@@ -153,7 +153,7 @@ public struct HeadMutation: Sendable {
     ) -> Bool {
         var fields = rest
         while let field = fields.next(message) {
-            guard field.isBytes(1), let option = Option(message, field.range), option.replaces,
+            guard field.isBytes(1), let option = HeaderOption(message, field.range), option.replaces,
                 HeadMutation.isSame(
                     message.extracting(option.name), message.extracting(name))
             else { continue }
@@ -195,7 +195,7 @@ public struct HeadMutation: Sendable {
             if field.isBytes(2), HeadMutation.isSame(message.extracting(field.range), name) {
                 return false
             }
-            guard field.isBytes(1), let option = Option(message, field.range),
+            guard field.isBytes(1), let option = HeaderOption(message, field.range),
                 option.replaces, option.isUsable(message)
             else { continue }
             if HeadMutation.isSame(message.extracting(option.name), name) { return false }
@@ -204,12 +204,12 @@ public struct HeadMutation: Sendable {
     }
 }
 
-/// One HeaderValueOption.
-private struct Option {
+/// One HeaderValueOption of Envoy's API, which has the same form wherever heads are edited.
+struct HeaderOption {
     var name = 0..<0
     var value = 0..<0
-    private var append: Bool?
-    private var action: UInt64 = 0
+    private(set) var append: Bool?
+    private(set) var action: UInt64 = 0
     private var keepsEmpty = false
 
     init?(_ message: Span<UInt8>, _ range: Range<Int>) {

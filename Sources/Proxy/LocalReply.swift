@@ -12,6 +12,10 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case failedFilter
     case noEndpoint
     case pickerFailed
+    /// Who is asked whether the request may pass could not be asked.
+    case authorizationFailed
+    /// The request may not pass; status, fields and content stand with its question.
+    case denied
     case overloaded
     case connectRefused
     case connectTimeout
@@ -119,6 +123,15 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 The endpoint picker of this pool did not choose an endpoint. Try again later.
                 """
             )
+        case .authorizationFailed:
+            (
+                503, "authorization_failed",
+                """
+                The request was not authorized, because the authorization service could not be \
+                asked or gave no usable answer. Try again later.
+                """
+            )
+        case .denied: (403, "authorization_denied", "")
         case .overloaded:
             (
                 503, "overloaded",

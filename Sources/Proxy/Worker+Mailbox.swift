@@ -34,7 +34,9 @@ extension Worker {
         timeouts = generations[current].snapshot.parameters[0].timeouts
         lingerBytesMax = generations[current].snapshot.parameters[0].limits.lingerBytesMax
         fitHeads()
-        mayNeedModel = generations[current].someNeedModel()
+        mayNeedModel =
+            generations[current].someNeedModel() || authorizations.count > 0
+            || generations[current].snapshot.table.authorizes
         reviewSessions()
         if previous != .max {
             generations[previous].users = currentUsers

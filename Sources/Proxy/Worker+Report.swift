@@ -26,7 +26,9 @@ extension Worker {
         row.waitingBytes = downstreams[id].input.count + downstreams[id].link.output.count
         switch downstreams[id].phase {
         case .introduction, .hello, .handshaking, .multiplexing: break
-        case .reading: row.stage = downstreams[id].naming == .none ? .reading : .holding
+        case .reading:
+            let isHeld = downstreams[id].naming != .none || isReadForLeave(id)
+            row.stage = isHeld ? .holding : .reading
         case .discarding, .lingering, .closing: row.stage = .closing
         case .exchanging, .tunnel:
             let exchange = downstreams[id].exchange
@@ -50,7 +52,7 @@ extension Worker {
             switch exchanges[exchange].phase {
             case .holding: .holding
             case .picking: .picking
-            case .connecting: .connecting
+            case .connecting: exchanges[exchange].isAuthorizing ? .authorizing : .connecting
             case .awaitingHead: .awaitingAnswer
             case .answering, .tunnel: .answering
             }

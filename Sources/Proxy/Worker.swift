@@ -82,7 +82,11 @@ public struct Worker: ~Copyable {
     var poolRequests = Slab<PoolRequest>(capacity: 65_536)
     /// Copies of requests, by `Exchange.mirrors`.
     var mirrors = Slab<Mirror>(capacity: Mirror.countMax)
-    /// Calls to external pickers, and how many exchanges have no client: those that carry calls, and copies.
+    /// Questions whether requests may pass, by `Downstream.authorization`, and how many of them wait for an answer.
+    var authorizations: Slab<Authorization>
+    var activeAuthorizations = 0
+    /// Calls to external pickers, and how many exchanges have no client: those that carry calls, copies, and
+    /// those that ask.
     var calls: Slab<PickerCall>
     var carriers = 0
     /// How many of each are streams of HTTP/2 connections.
@@ -106,7 +110,8 @@ public struct Worker: ~Copyable {
     var currentUsers = 0
     /// Forwarding fields of some peers of some listener are believed.
     var trustsPeers = false
-    /// Routes of some listener depend on the model that a request names.
+    /// Routes of some listener depend on the model that a request names, or a head may be read once more since it waits for
+    /// leave to pass.
     var mayNeedModel = false
     /// The head in `requestHead` names the model that its content does.
     var hasNamedModel = false
@@ -201,6 +206,7 @@ public struct Worker: ~Copyable {
         // Twice as many: with each client's a picker's.
         exchanges = Slab(capacity: 2 * options.connectionsMax + Mirror.countMax)
         calls = Slab(capacity: options.connectionsMax)
+        authorizations = Slab(capacity: options.connectionsMax)
         buffers = BufferPool(budget: options.budget, heldBudget: options.heldBudget)
         self.shard = shard
     }

@@ -29,6 +29,9 @@ public struct Table: ~Copyable, Sendable {
     let sessions: RigidArray<SessionRow>
     let cors: RigidArray<CORSRow>
     let corsOrigins: RigidArray<CORSOriginRow>
+    let authorizations: RigidArray<AuthorizationRow>
+    /// Names of fields that `authorizations` refer to.
+    let fieldNames: RigidArray<ArenaRange>
     let indexes: TextIndexes
     let prefixes: PrefixIndexes
     let arena: RigidArray<UInt8>
@@ -45,6 +48,7 @@ public struct Table: ~Copyable, Sendable {
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
             sessions: sessions.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
+            authorizations: authorizations.clone(), fieldNames: fieldNames.clone(),
             indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(),
             patterns: patterns)
     }
@@ -335,6 +339,8 @@ public struct RuleRow: BitwiseCopyable, Sendable {
     let cors: Int32
     /// Mirrors of this rule.
     let mirrors: StepRange
+    /// Index of `Table.authorizations`; -1 where nobody is asked.
+    let authorization: Int32
 
     /// Indexes of the rule's backends in `Table.backends`, those of weight 0 included.
     public var backendRange: Range<Int> { backends.range }

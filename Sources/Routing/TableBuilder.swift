@@ -47,6 +47,8 @@ public struct TableBuilder {
     private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
     private var mirrors: [MirrorRow] = []
+    private var authorizations: [AuthorizationRow] = []
+    private var fieldNames: [ArenaRange] = []
     private var patterns: [Pattern] = []
     private var patternIndexes: [String: Int32] = [:]
 
@@ -106,6 +108,8 @@ public struct TableBuilder {
             sessions: RigidArray(capacity: sessions.count, copying: sessions),
             cors: RigidArray(capacity: cors.count, copying: cors),
             corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
+            authorizations: RigidArray(capacity: authorizations.count, copying: authorizations),
+            fieldNames: RigidArray(capacity: fieldNames.count, copying: fieldNames),
             indexes: indexes.build(),
             prefixes: prefixes.build(),
             arena: arena.build(),
@@ -365,6 +369,7 @@ public struct TableBuilder {
             session = Int32(sessions.count)
             sessions.append(row(asked))
         }
+        let authorization = addAuthorization(rule.filters, &flags)
         return RuleRow(
             id: rule.id, series: rule.series,
             requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
@@ -372,7 +377,21 @@ public struct TableBuilder {
             onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry, session: session,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response,
-            cors: compiled.cors, mirrors: compiled.mirrors)
+            cors: compiled.cors, mirrors: compiled.mirrors, authorization: authorization)
+    }
+
+    /// Adds the row of the first filter that asks; -1 where none does.
+    private mutating func addAuthorization(
+        _ filters: [FilterDescription], _ flags: inout RowFlags
+    ) -> Int32 {
+        for case .externalAuth(let asked) in filters {
+            flags.insert(.authorizes)
+            // A call's answer may have fields for the client.
+            if asked.dialect == .grpc { flags.insert(.responseFilters) }
+            authorizations.append(asked.row(&arena, &fieldNames))
+            return Int32(authorizations.count - 1)
+        }
+        return -1
     }
 
     private mutating func row(_ session: SessionRule) -> SessionRow {
@@ -435,6 +454,7 @@ public struct TableBuilder {
             case .requestMirror(let mirror):
                 mirrors.append(mirror.row)
                 flags.insert(.mirrors)
+            case .externalAuth: break  // The rule's own, `addAuthorization`.
             }
         }
         for step in request {

@@ -219,4 +219,6 @@ public enum FilterDescription: Sendable, Equatable {
     case requestRedirect(RequestRedirect)
     case cors(CORSPolicy)
     case requestMirror(RequestMirror)
+    /// Of a rule only.
+    case externalAuth(ExternalAuthorization)
 }

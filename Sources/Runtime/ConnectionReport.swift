@@ -22,6 +22,8 @@ public struct ConnectionRow: BitwiseCopyable, Sendable {
         case reading
         /// The content of a request, until its endpoint is known.
         case holding
+        /// Who says whether the request may pass.
+        case authorizing
         /// A picker, or a place in a pool's queue.
         case picking
         /// A connection to the backend.

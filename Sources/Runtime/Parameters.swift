@@ -75,6 +75,8 @@ public struct Timeouts: Sendable, Equatable {
     public var streamIdleMilliseconds: UInt32 = 300_000
     /// An external endpoint picker that is to say something: from when it has all it needs.
     public var pickerMilliseconds: UInt32 = 10_000
+    /// Who is asked whether a request may pass (`ExternalAuth`): from the question to the end of the answer.
+    public var authorizationMilliseconds: UInt32 = 10_000
     /// Between bytes of a tunnel, in either direction.
     public var tunnelIdleMilliseconds: UInt32 = 3_600_000
     /// Between datagrams of a UDP client's session, in either direction.

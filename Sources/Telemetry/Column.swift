@@ -51,6 +51,9 @@ public enum Counter: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case mirrorsBehind
     case mirrorsFailed
     case mirrorsCut
+    case authorizationsAllowed
+    case authorizationsDenied
+    case authorizationsFailed
     case accessLogDropped
 
     /// How many there are; `allCases` would make an array.
@@ -65,6 +68,7 @@ public enum Gauge: UInt8, CaseIterable, Sendable, BitwiseCopyable {
     case activeTunnels
     case datagramSessions
     case activeMirrors
+    case activeAuthorizations
     case bufferBytes
     case heldBytes
 

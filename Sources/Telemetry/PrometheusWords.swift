@@ -188,6 +188,21 @@ extension PrometheusText {
                 "ai_gateway_mirrors_cut_total",
                 "Copies cut because their request was, or at the end of draining."
             )
+        case .authorizationsAllowed:
+            (
+                "ai_gateway_authorizations_allowed_total",
+                "Requests that an external authorization let pass."
+            )
+        case .authorizationsDenied:
+            (
+                "ai_gateway_authorizations_denied_total",
+                "Requests that an external authorization denied."
+            )
+        case .authorizationsFailed:
+            (
+                "ai_gateway_authorizations_failed_total",
+                "Requests refused because their external authorization could not be had."
+            )
         case .accessLogDropped:
             ("ai_gateway_access_log_dropped_total", "Access log lines lost to a full ring.")
         }
@@ -207,6 +222,8 @@ extension PrometheusText {
             ("ai_gateway_udp_sessions", "Clients whose datagrams a backend is bound to.")
         case .activeMirrors:
             ("ai_gateway_active_mirrors", "Copies of requests under way.")
+        case .activeAuthorizations:
+            ("ai_gateway_active_authorizations", "Requests that wait for an external authorization.")
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
         case .heldBytes:

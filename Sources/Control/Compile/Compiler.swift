@@ -301,8 +301,15 @@ private struct Compiler {
         // A rule that cannot be served as it is written answers 500 to all.
         if description.hasFailedFilter { return description }
         description.retry = retry(rule.retry)
+        let asked = rule.filters?.first { $0.type == .externalAuth }?.externalAuth
+        if case .invalid? = resolved.authorization {
+            // Where nobody can be asked nobody is let in.
+            description.hasFailedFilter = true
+            return description
+        }
         description.filters = FilterCompiler.filters(
-            rule.filters, mirrors: mirrors(rule.filters, resolved.mirrors, labels, namespace))
+            rule.filters, mirrors: mirrors(rule.filters, resolved.mirrors, labels, namespace),
+            authorization: asked.map { authorization($0, resolved.authorization, labels, namespace) })
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             var series = labels
@@ -339,6 +346,18 @@ private struct Compiler {
                 series: identities.series(series), name: series.backend)
         }
         return mirrors
+    }
+
+    private mutating func authorization(
+        _ filter: HTTPExternalAuthFilter, _ outcome: BackendResolver.Outcome?,
+        _ labels: SeriesLabels, _ namespace: String
+    ) -> ExternalAuthorization {
+        var series = labels
+        series.backend = backendLabel(filter.backendRef, in: namespace)
+        var asked: UInt32?
+        if case .cluster(let number) = outcome { asked = cluster(number) }
+        return AuthorizationCompiler.authorization(
+            filter, cluster: asked, series: identities.series(series), name: series.backend)
     }
 
     private func backendLabel(_ ref: HTTPBackendRef, in namespace: String) -> String {

@@ -6,13 +6,19 @@ import Routing
 enum FilterCompiler {
     /// The filters that are served, in their order.
     ///
-    /// - Parameter mirrors: where RequestMirror filters lead, by position; one that leads nowhere is dropped.
+    /// - Parameters:
+    ///   - mirrors: where RequestMirror filters lead, by position; one that leads nowhere is dropped.
+    ///   - authorization: what the ExternalAuth filter asks.
     static func filters(
-        _ filters: [HTTPRouteFilter]?, mirrors: [Int: RequestMirror]
+        _ filters: [HTTPRouteFilter]?, mirrors: [Int: RequestMirror],
+        authorization: ExternalAuthorization? = nil
     ) -> [FilterDescription] {
         (filters ?? []).enumerated().compactMap { number, filter in
-            filter.type == .requestMirror
-                ? mirrors[number].map { .requestMirror($0) } : self.filter(filter)
+            switch filter.type {
+            case .requestMirror: mirrors[number].map { .requestMirror($0) }
+            case .externalAuth: authorization.map { .externalAuth($0) }
+            default: self.filter(filter)
+            }
         }
     }
 

@@ -64,6 +64,7 @@ enum ParameterTable {
         Timeout(name: "modelFirstByte", field: \.timeouts.modelFirstByteMilliseconds),
         Timeout(name: "streamIdle", field: \.timeouts.streamIdleMilliseconds),
         Timeout(name: "picker", field: \.timeouts.pickerMilliseconds),
+        Timeout(name: "authorization", field: \.timeouts.authorizationMilliseconds),
         Timeout(name: "tunnelIdle", field: \.timeouts.tunnelIdleMilliseconds),
         Timeout(name: "udpIdle", field: \.timeouts.udpIdleMilliseconds),
         Timeout(name: "linger", field: \.timeouts.lingerMilliseconds),

@@ -11,6 +11,7 @@ enum FilterWords {
         case .requestRedirect(let redirect): "redirects with \(redirect.status)"
         case .cors(let policy): text(policy)
         case .requestMirror(let mirror): text(mirror)
+        case .externalAuth(let asked): text(asked)
         }
     }
 
@@ -26,6 +27,16 @@ enum FilterWords {
         let percent = (share * 100).rounded() / 100
         return share == 100
             ? "copies go to \(mirror.name)" : "copies of \(percent) % go to \(mirror.name)"
+    }
+
+    private static func text(_ asked: ExternalAuthorization) -> String {
+        let way = switch asked.dialect {
+        case .http: asked.path.isEmpty ? "" : " at \(asked.path)"
+        case .grpc: " over ext_authz"
+        }
+        let content = asked.contentBytesMax == 0
+            ? "" : ", with up to \(asked.contentBytesMax) bytes of content"
+        return "first asks \(asked.name)\(way) whether the request may pass\(content)"
     }
 
     private static func text(_ policy: CORSPolicy) -> String {

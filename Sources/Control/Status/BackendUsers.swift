@@ -51,10 +51,11 @@ struct BackendUsers {
 }
 
 extension HTTPRouteRule {
-    /// The backends that its requests, or copies of them, go to.
+    /// The backends that its requests, or copies of them, go to, and who is asked about them.
     fileprivate var references: [BackendObjectReference] {
         let refs = backendRefs ?? []
         let filters = (filters ?? []) + refs.flatMap { $0.filters ?? [] }
         return refs.map(\.object) + filters.compactMap(\.requestMirror?.backendRef)
+            + filters.compactMap(\.externalAuth?.backendRef)
     }
 }

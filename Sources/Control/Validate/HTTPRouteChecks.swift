@@ -155,6 +155,7 @@ extension FieldChecks {
         }
         if let cors = filter.cors { self.cors(cors, path() + ".cors") }
         if let mirror = filter.requestMirror { self.mirror(mirror, path() + ".requestMirror") }
+        if let asked = filter.externalAuth { authorization(asked, path() + ".externalAuth") }
         if let ref = filter.extensionRef {
             groupKind(ref.group, ref.kind, path() + ".extensionRef")
             objectName(ref.name, path() + ".extensionRef.name")
@@ -248,6 +249,36 @@ extension FieldChecks {
                 "\"\(method)\" is not \(sentenceList(methods, "or")), or *")
         }
         inRange(cors.maxAge, 1...Int(Int32.max), path + ".maxAge")
+    }
+
+    private mutating func authorization(_ asked: HTTPExternalAuthFilter, _ path: String) {
+        backend(asked.backendRef, path + ".backendRef")
+        for (field, name, isPresent) in [
+            ("grpc", "GRPC", asked.grpc != nil), ("http", "HTTP", asked.http != nil),
+        ] where isPresent != (asked.protocol == name) {
+            if isPresent {
+                refuse(path + ".\(field)", "is not allowed with protocol \(asked.protocol)")
+            } else {
+                refuse(path + ".\(field)", "is required with protocol \(asked.protocol)")
+            }
+        }
+        for (field, list) in [
+            ("grpc.allowedHeaders", asked.grpc?.allowedHeaders),
+            ("http.allowedHeaders", asked.http?.allowedHeaders),
+            ("http.allowedResponseHeaders", asked.http?.allowedResponseHeaders),
+        ] {
+            atMost(64, list?.count, path + ".\(field)")
+            for (index, name) in (list ?? []).enumerated() {
+                headerName(name, path + ".\(field)[\(index)]")
+            }
+        }
+        if let prefix = asked.http?.path, !prefix.isEmpty {
+            require(prefix.utf8.count <= 1024, path + ".http.path", "may have at most 1024 characters")
+            require(
+                Patterns.hasPathCharacters(prefix), path + ".http.path",
+                "\"\(prefix)\" has characters that must be written as %XX")
+        }
+        inRange(asked.forwardBody?.maxSize, 0...Int(Int32.max), path + ".forwardBody.maxSize")
     }
 
     mutating func mirror(_ mirror: HTTPRequestMirrorFilter, _ path: String) {

@@ -33,6 +33,8 @@ struct ResolvedRule: Sendable {
     var mirrors: [Int: BackendResolver.Outcome] = [:]
     /// The same for filters of backends, by position in `backendRefs`.
     var backendMirrors: [Int: [Int: BackendResolver.Outcome]] = [:]
+    /// Who is asked by the rule's ExternalAuth filter, if it has one.
+    var authorization: BackendResolver.Outcome?
 }
 
 /// A route with what was found about it.
@@ -110,6 +112,8 @@ struct RouteResolver {
                 resolved.backends = follow(
                     rule, of: entry, for: BackendUse(entry.kind), at: path, &route, &backends)
                 followMirrors(rule, of: entry, at: path, &resolved, &route, &backends)
+                resolved.authorization = followAuthorization(
+                    rule, of: entry, at: path, &route, &backends)
             }
             if isSealed {
                 let use = BackendUse(entry.kind, isPassthrough: true)
@@ -193,6 +197,31 @@ struct RouteResolver {
             let outcomes = follow(ref.filters, path + ".backendRefs[\(position)]")
             if !outcomes.isEmpty { resolved.backendMirrors[position] = outcomes }
         }
+    }
+
+    /// Who is asked by a rule's ExternalAuth filter.
+    private func followAuthorization(
+        _ rule: RouteRule, of entry: RouteEntry, at path: String, _ route: inout ResolvedRoute,
+        _ backends: inout BackendResolver
+    ) -> BackendResolver.Outcome? {
+        let filters = rule.http.filters ?? []
+        guard let number = filters.firstIndex(where: { $0.type == .externalAuth }),
+            let filter = filters[number].externalAuth
+        else { return nil }
+        let place = { path + ".filters[\(number)].externalAuth.backendRef" }
+        let outcome: BackendResolver.Outcome
+        if filter.backendRef.effectiveKind == InferencePool.kind {
+            outcome = .invalid(
+                Finding(
+                    "InvalidKind", at: place(),
+                    "an InferencePool answers no questions of authorization; use Service, or Backend "
+                        + "of group \(Groups.own)"))
+        } else {
+            outcome = backends.resolve(
+                filter.backendRef, of: entry, for: filter.isGRPC ? .calls : .requests, at: place)
+        }
+        note(outcome, at: place, &route)
+        return outcome
     }
 
     /// Notes what is wrong with a reference, once.

@@ -32,7 +32,7 @@ struct RuleResolver {
         checkRedirect()
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             guard let filters = ref.filters, !filters.isEmpty else { continue }
-            check(filters, at: path + ".backendRefs[\(number)].filters")
+            check(filters, at: path + ".backendRefs[\(number)].filters", ofBackend: true)
         }
         if let attempts = rule.retry?.attempts, !(0...RetryRule.attemptsMax).contains(attempts) {
             unsupported(
@@ -133,10 +133,18 @@ struct RuleResolver {
     // MARK: - Filters
 
     /// Checks a list of filters of the rule or of one backend.
-    private mutating func check(_ filters: [HTTPRouteFilter], at path: String) {
+    private mutating func check(
+        _ filters: [HTTPRouteFilter], at path: String, ofBackend: Bool = false
+    ) {
         var seen: Set<HTTPRouteFilterType> = []
         for (number, filter) in filters.enumerated() {
             let place = path + "[\(number)]"
+            if ofBackend, filter.type == .externalAuth, !isGRPC {
+                unsupported(
+                    place + ".type",
+                    "ExternalAuth stands at a rule: who may pass is asked before a backend is chosen")
+                continue
+            }
             let mayRepeat: [HTTPRouteFilterType] = [.requestMirror, .extensionRef]
             if !seen.insert(filter.type).inserted, !mayRepeat.contains(filter.type) {
                 incompatible(place, "a second \(filter.type); each type may stand once in a list")
@@ -175,7 +183,11 @@ struct RuleResolver {
             unsupported(place + ".cors." + problem.field, problem.sentence)
         case .requestMirror: break  // Its reference is followed with those of backends.
         case .externalAuth:
-            unsupported(place + ".type", "\(filter.type) filters are not supported yet")
+            guard let asked = filter.externalAuth, !["HTTP", "GRPC"].contains(asked.protocol)
+            else { return }
+            unknown(
+                place + ".externalAuth.protocol", asked.protocol, "a protocol of authorization",
+                among: ["HTTP", "GRPC"])
         case .extensionRef:
             let ref = filter.extensionRef
             unsupported(

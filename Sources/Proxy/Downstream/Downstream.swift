@@ -62,6 +62,8 @@ struct Downstream: ~Copyable {
     var exchange = SlotID.none
     /// A request is read whole before its route is chosen; it stands in `input`.
     var naming = SlotID.none
+    /// Who may pass is asked about a request, which stands in `input`, or was.
+    var authorization = SlotID.none
     /// What of a request's content is still to be dropped in `discarding`.
     var discard = ContentReader(.none)
     /// Resume hint of the head parser.

@@ -190,7 +190,7 @@ extension Worker {
 
     /// Keeps bytes that cannot be used yet.
     mutating func keep(downstream id: SlotID, _ bytes: Span<UInt8>) {
-        if downstreams[id].naming == .none {
+        if downstreams[id].naming == .none, !isReadForLeave(id) {
             if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
         } else if !buffers.hold(bytes, in: &downstreams[id].input) {
             refuseUnheld(id)
@@ -352,6 +352,7 @@ extension Worker {
         }
         guard downstreams.contains(id) else { return }
         endNaming(id)
+        endAuthorization(id)
         if downstreams[id].link.stream != nil {
             // What lingers has its whole answer.
             let isAnswered = downstreams[id].phase == .lingering
@@ -382,7 +383,7 @@ extension Worker {
             shard.add(.tlsFailures, 1)
             close(downstream: id)
         case .reading:
-            if downstreams[id].naming != .none {
+            if downstreams[id].naming != .none || isReadForLeave(id) {
                 answerLocally(id, .requestContentTimeout)
             } else if downstreams[id].headTried > 0 {
                 answerLocally(id, .requestHeaderTimeout)

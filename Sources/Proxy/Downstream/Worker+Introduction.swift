@@ -106,7 +106,11 @@ extension Worker {
         let exchange = upstreams[upstream].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return false }
         let isMirror = exchanges[exchange].isMirror
-        let downstream = isMirror ? client(ofMirror: exchange) : exchanges[exchange].downstream
+        let downstream = isMirror
+            ? client(ofMirror: exchange)
+            : exchanges[exchange].isAsking
+                ? authorizations[exchanges[exchange].authorization].downstream
+                : exchanges[exchange].downstream
         let hasClient = downstreams.contains(downstream)
         guard hasClient || isMirror else { return false }
         let header: ProxyHeader =

@@ -67,6 +67,10 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var mirrored: ExchangeMarks { ExchangeMarks(rawValue: 128) }
     /// Its rule says when it is tried again.
     static var retries: ExchangeMarks { ExchangeMarks(rawValue: 256) }
+    /// It has no client: it asks whether a request may pass.
+    static var asking: ExchangeMarks { ExchangeMarks(rawValue: 512) }
+    /// It waits for leave to begin.
+    static var authorizing: ExchangeMarks { ExchangeMarks(rawValue: 1024) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {
@@ -106,7 +110,7 @@ struct Exchange: ~Copyable {
     // What it is given. What begins with a constant stands apart, in whole words, so that few stores make it.
     let downstream: SlotID
     let decision: KeptDecision
-    let began: UInt64
+    var began: UInt64
     /// Most content that the request may have.
     let contentBytesMax: UInt64
     /// The listener's timeouts that hold while it runs; the table may be gone before it ends.
@@ -178,7 +182,7 @@ struct Exchange: ~Copyable {
     var poolRequest = SlotID.none { didSet { marks.set(.pooled, poolRequest != .none) } }
     /// The call to the pool's external picker; of a carrier, the call that it carries.
     var call = SlotID.none { didSet { marks.set(.called, call != .none) } }
-    /// First of the request's mirrors; of a copy, the mirror that it is.
+    /// First of the request's mirrors; of a copy, the mirror that it is; of one that asks, the authorization.
     var mirrors = SlotID.none
     var attempts: UInt8 = 0
     /// Strings for the log, the head as sent, and content that is kept for another attempt.

@@ -15,9 +15,9 @@ enum GRPC {
         case .rejected(.modelUnknown): 5  // NOT_FOUND
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
         case .redirect, .preflight: 2  // UNKNOWN
-        case .originRefused: 7  // PERMISSION_DENIED
+        case .originRefused, .denied: 7  // PERMISSION_DENIED
         case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
-            .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
+            .authorizationFailed, .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
             .retriesExhausted, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }

@@ -20,9 +20,10 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
-        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed, .mirror]) {
+        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed, .mirror, .asking]) {
             if exchanges[exchange].isMirror { return dropAnswer(upstream, &input, left) }
             if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
+            if exchanges[exchange].isAsking { return hearLeave(upstream, &input, left) }
             if !mayReadPicked(exchange) { return nil }
         }
         // A client that does not take the answer stops its being read.

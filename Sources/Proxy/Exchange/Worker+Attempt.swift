@@ -468,7 +468,7 @@ extension Worker {
 
     /// Moves content from the client to the backend until one of them has to wait.
     mutating func pumpRequest(_ id: SlotID, _ input: inout Buffer) {
-        if !exchanges[id].marks.isDisjoint(with: [.carrier, .mirror]) { return }
+        if !exchanges[id].marks.isDisjoint(with: [.carrier, .mirror, .asking]) { return }
         let downstream = exchanges[id].downstream
         if !exchanges[id].requestDone, exchanges[id].expectsContinue { sayContinue(id) }
         let isMirrored = exchanges[id].isMirrored

@@ -75,6 +75,10 @@ extension Worker {
             mirrorEnded(id, clean: clean)
             return
         }
+        if exchanges[id].isAsking {
+            askingEnded(id, clean: clean)
+            return
+        }
         if exchanges[id].phase == .tunnel {
             endTunnel(id, .upstreamReset)
             return
@@ -173,6 +177,10 @@ extension Worker {
         }
         if exchanges[id].isMirror {
             failMirror(id)
+            return
+        }
+        if exchanges[id].isAsking {
+            askingFailed(id, by: reason)
             return
         }
         let downstream = exchanges[id].downstream
@@ -316,7 +324,11 @@ extension Worker {
         var waiting = Buffer()
         swap(&waiting, &downstreams[id].input)
         var isWhole = false
-        if case .complete = requestHead.parse(waiting.span, resumeAt: 0) { isWhole = true }
+        if exchanges[downstreams[id].exchange].isAuthorizing {
+            isWhole = pipelinesBehindWaiting(waiting.span)
+        } else if case .complete = requestHead.parse(waiting.span, resumeAt: 0) {
+            isWhole = true
+        }
         swap(&waiting, &downstreams[id].input)
         return isWhole
     }
@@ -344,6 +356,14 @@ extension Worker {
     mutating func exchangeTimedOut(_ id: SlotID) {
         if exchanges[id].isCarrier {
             carrierTimedOut(id)
+            return
+        }
+        if exchanges[id].isAsking {
+            askingFailed(id, .timeout)
+            return
+        }
+        if exchanges[id].isAuthorizing {
+            waitedTooLong(id)
             return
         }
         let isRequest =

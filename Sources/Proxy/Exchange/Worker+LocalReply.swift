@@ -171,7 +171,7 @@ extension Worker {
     // MARK: - Pieces
 
     /// The identity that the answer carries: the client's own where it is usable.
-    private mutating func nameAnswer() {
+    mutating func nameAnswer() {
         if let value = requestHead.value(.xRequestID),
             RequestID.isValid(requestHead.span(value))
         {
@@ -181,7 +181,8 @@ extension Worker {
         }
     }
 
-    private func closesAfterLocal(_ reply: LocalReply) -> Bool {
+    /// Whether the connection of the request in `requestHead` ends behind an answer of the gateway's own.
+    func closesAfterLocal(_ reply: LocalReply) -> Bool {
         if !requestHead.keepsAlive || isDraining { return true }
         // A client that waits for 100 may send its content or not: nobody can tell what follows.
         if requestHead.expectsContinue { return true }
@@ -193,7 +194,7 @@ extension Worker {
     }
 
     /// What the connection does after an answer to the request in `requestHead`.
-    private mutating func afterLocal(_ id: SlotID, closes: Bool) {
+    mutating func afterLocal(_ id: SlotID, closes: Bool) {
         let framing = requestHead.framing
         if closes {
             let unread =

@@ -31,9 +31,17 @@ extension Worker {
         }
         if options.log != nil { keepStrings(slot) }
         if !decision.flags.isDisjoint(
-            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors])
+            with: [
+                .requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors,
+                .authorizes,
+            ])
         {
-            applyRequestFilters(slot)
+            if decision.flags.contains(.authorizes),
+                let waits = awaitsLeave(slot, of: id, headBytes: headBytes, rest)
+            {
+                return waits
+            }
+            if decision.reply == nil { applyRequestFilters(slot) }
             if decision.flags.contains(.mirrors), decision.reply == nil {
                 return beginMirrored(slot, of: id, rest)
             }
@@ -133,6 +141,8 @@ extension Worker {
         let reply = decision.reply ?? .noEndpoint
         if isPreflight(answered: reply) {
             answerPreflight(id)
+        } else if reply == .denied {
+            answerDenied(id)
         } else if reply == .redirect {
             redirect(id, status: redirectStatus, decision)
         } else {

@@ -118,7 +118,7 @@ extension Worker {
         return FailedAttempt(
             failure: failure, sentBytes: exchanges[id].sentBytes,
             wasReused: exchanges[id].usedPooled, holdsContent: exchanges[id].holdsContent,
-            isIdempotent: exchanges[id].method.isIdempotent,
+            isIdempotent: exchanges[id].method.isIdempotent || exchanges[id].isAsking,
             isInference: exchanges[id].isInference, isAsked: isAsked,
             attempts: Int(exchanges[id].attempts),
             endpoints: row < 0 ? 0 : Int(clusters.clusters[Int(row)].endpointCount))

@@ -11,6 +11,7 @@ extension Worker {
     /// Adds the fields that are asked for to `responseHead`; false when they do not fit.
     mutating func tellOfAnswer(_ id: SlotID) -> Bool {
         if exchanges[id].decision.flags.contains(.sessions) { tellSession(id) }
+        if exchanges[id].decision.flags.contains(.authorizes), !tellLeave(id) { return false }
         let parameters = Int(exchanges[id].decision.parameters)
         let fields = generations[UInt32(exchanges[id].generation)].snapshot
             .parameters[parameters].answerFields

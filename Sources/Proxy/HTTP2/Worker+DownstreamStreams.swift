@@ -295,6 +295,7 @@ extension Worker {
         if next != .max { downstreams[next].previousStream = previous }
         buffers.reclaim(&downstreams[id].input)
         endNaming(id)
+        endAuthorization(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)

@@ -233,6 +233,8 @@ extension Worker {
                 goOnPicked(exchange)
             } else if exchange != .none, exchanges[exchange].isMirror {
                 resumeMirror(exchange)
+            } else if exchange != .none, exchanges[exchange].isAsking {
+                if exchanges[exchange].isReplaying { continueReplay(exchange) }
             } else if exchange != .none, !exchanges[exchange].isCarrier {
                 enqueue(downstream: exchanges[exchange].downstream)
             }

@@ -108,6 +108,8 @@ extension Worker {
         case .active:
             if exchanges[exchange].isCarrier {
                 carrierEnded(exchange)
+            } else if exchanges[exchange].isAsking {
+                askingFailed(exchange, .timeout)
             } else if exchanges[exchange].phase == .awaitingHead {
                 letGo(id)
                 attemptFailed(exchange, .firstByteTimeout)

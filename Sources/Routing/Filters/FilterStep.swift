@@ -59,6 +59,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     /// Requests that bring a token of the rule's go where it says (`Table.session(rule:)`).
     @inlinable
     public static var sessions: RowFlags { RowFlags(rawValue: 512) }
+    /// Somebody is asked first whether a request may pass (`Table.authorization(rule:)`).
+    @inlinable
+    public static var authorizes: RowFlags { RowFlags(rawValue: 1024) }
 }
 
 /// What the filters made of a request.

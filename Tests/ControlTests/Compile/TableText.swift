@@ -158,6 +158,11 @@ enum TableText {
         case .requestMirror(let mirror):
             "mirror cluster \(mirror.cluster) \(mirror.numerator) of \(mirror.denominator) series "
                 + "\(mirror.series) [\(mirror.name)]"
+        case .externalAuth(let asked):
+            "authorization \(asked.dialect) cluster \(asked.cluster) path \"\(asked.path)\" tells "
+                + "\(asked.requestFields.joined(separator: ",")) takes "
+                + "\(asked.answerFields.joined(separator: ",")) content \(asked.contentBytesMax) "
+                + "series \(asked.series) [\(asked.name)]"
         case .cors(let policy):
             "cors \(policy.origins.joined(separator: ","))"
                 + (policy.allowsCredentials ? " credentials" : "")
