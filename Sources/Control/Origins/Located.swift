@@ -190,9 +190,10 @@ public struct DocumentSet: Sendable {
     /// What was read from them before is still among the objects. At the start a reason not to
     /// serve.
     public var unreadPaths: [String]
-    /// BackendTLSPolicies that were refused and have no earlier version: what they are about must
-    /// not be spoken to in the clear instead.
-    var refusedPolicies: [LocatedObject] = []
+    /// BackendTLSPolicies that are not used: what they are about must not be spoken to in the clear instead.
+    var refusedPolicies: [RefusedPolicy] = []
+    /// Namespaces whose documents were refused and have no earlier version: nobody knows their labels.
+    var unreadNamespaces: Set<String> = []
 
     public init(
         objects: [LocatedObject] = [], problems: [ConfigProblem] = [], unreadPaths: [String] = []
@@ -201,6 +202,18 @@ public struct DocumentSet: Sendable {
         self.problems = problems
         self.unreadPaths = unreadPaths
     }
+}
+
+/// A BackendTLSPolicy that is not used as it is written, which closes what it is about.
+struct RefusedPolicy: Sendable {
+    /// Of one that cannot be read: its name, and as many of its targets as can be told.
+    let object: LocatedObject
+    /// Why it is not used, as the end of a sentence.
+    let cause: String
+    /// Targets that cannot be told, and so are not closed.
+    var untold: [ConfigProblem] = []
+    /// It closes nothing where a version of it is used.
+    var yields = false
 }
 
 /// An `apiVersion` taken apart: `group/version`, or a version of the core group.

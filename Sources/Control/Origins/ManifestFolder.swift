@@ -31,6 +31,8 @@ public struct ManifestFolder: ~Copyable {
             digest == other.digest && failure == other.failure
                 && manifest.problems == other.manifest.problems
                 && manifest.objects.map(\.digest) == other.manifest.objects.map(\.digest)
+                && manifest.unreadPolicies.map(\.object.digest)
+                    == other.manifest.unreadPolicies.map(\.object.digest)
         }
     }
 
@@ -265,14 +267,29 @@ public struct ManifestFolder: ~Copyable {
             for object in source.manifest.objects {
                 if let first = found[object.key] {
                     set.problems.append(duplicateProblem(object, first: first))
+                    if object.resource is BackendTLSPolicy {
+                        set.refusedPolicies.append(
+                            RefusedPolicy(object: object, cause: "another document has its name"))
+                    }
                 } else {
                     found[object.key] = object
                 }
             }
         }
         for path in order {
+            for policy in sources[path]?.manifest.unreadPolicies ?? [] {
+                var policy = policy
+                // Another document of its name is no version of it.
+                if found[policy.object.key] != nil { policy.yields = false }
+                set.refusedPolicies.append(policy)
+            }
+        }
+        for path in order {
             for key in sources[path]?.manifest.refused ?? [] where found[key] == nil {
-                guard let last = objects[key] else { continue }
+                guard let last = objects[key] else {
+                    if key.kind == Namespace.kind { set.unreadNamespaces.insert(key.name) }
+                    continue
+                }
                 found[key] = last
                 set.problems.append(
                     last.problem(

@@ -30,6 +30,8 @@ struct Manifest: Sendable {
     var ignored: [Ignored] = []
     /// Objects whose identity is known but whose content was refused.
     var refused: [ObjectKey] = []
+    /// BackendTLSPolicies that could not be read, with what they seem to be about.
+    var unreadPolicies: [RefusedPolicy] = []
     /// Files that documents refer to (a Secret's certificate), with their state when read; nil
     /// when they were not there.
     var attachments: [String: FileStamp?] = [:]
@@ -126,6 +128,7 @@ struct ManifestReader {
         else {
             let absent = ["apiVersion", "kind"].filter { (root[$0]?.text ?? "").isEmpty }
             refuse(root, "the document has no \(sentenceList(absent, "and"))")
+            if Self.secures(root["kind"]?.text ?? list?.kind ?? "") { keepClosed(root) }
             return
         }
         if kind.hasSuffix("List"), let items = root["items"] {
@@ -140,6 +143,14 @@ struct ManifestReader {
         }
         let version = APIVersion(apiVersion)
         switch kinds.match(group: version.group, version: version.version, kind: kind) {
+        case .unknown where Self.secures(kind):
+            let version = "\(Groups.gateway)/\(BackendTLSPolicy.groups[0].versions[0])"
+            refuse(
+                root,
+                "\(kind) of \(apiVersion) is not a kind that ai-gateway reads; "
+                    + "use \(BackendTLSPolicy.kind) of \(version)",
+                fieldPath: "apiVersion", reason: ConfigProblem.Reason.unknownKind)
+            keepClosed(root)
         case .unknown:
             manifest.ignored.append(
                 Manifest.Ignored(kind: kind, apiVersion: apiVersion, position: position(root.mark)))
@@ -150,6 +161,7 @@ struct ManifestReader {
                 "\(apiVersion) is not a version of \(kind) that ai-gateway reads; "
                     + "use \(sentenceList(known, "or"))",
                 fieldPath: "apiVersion", reason: ConfigProblem.Reason.unknownKind)
+            if Self.secures(kind) { keepClosed(root) }
         case .type(let type):
             add(root, apiVersion: apiVersion, as: type)
         }
@@ -158,7 +170,10 @@ struct ManifestReader {
     private mutating func add(
         _ root: DocumentNode, apiVersion: String, as type: any Resource.Type
     ) {
-        guard let identity = identity(of: root, as: type) else { return }
+        guard let identity = identity(of: root, as: type) else {
+            if Self.secures(type.kind) { keepClosed(root, isNamed: false) }
+            return
+        }
         let reference = ObjectReference(
             kind: type.kind, namespace: identity.namespace, name: identity.name)
         var root = root
@@ -174,7 +189,7 @@ struct ManifestReader {
             kind: type.kind, group: APIVersion(apiVersion).group,
             namespace: identity.namespace ?? "", name: identity.name)
         guard let resource, !log.hasErrors else {
-            manifest.refused.append(key)
+            if Self.secures(type.kind) { keepClosed(root) } else { manifest.refused.append(key) }
             return
         }
         manifest.objects.append(
@@ -184,6 +199,13 @@ struct ManifestReader {
                 generation: resource.metadata.generation ?? 1, position: position(root.mark),
                 positions: FieldPositions(of: root, file: file), digest: root.digest,
                 declaredDigest: root.digest(without: ["apiVersion", "metadata", "status"])))
+    }
+
+    /// Takes note of a BackendTLSPolicy that cannot be used, so that its targets are not spoken to in the clear instead.
+    private mutating func keepClosed(_ root: DocumentNode, isNamed: Bool = true) {
+        let policy = unread(root, isNamed: isNamed)
+        manifest.unreadPolicies.append(policy)
+        if isNamed { manifest.refused.append(policy.object.key) }
     }
 
     private func decode<T: Resource>(
@@ -286,7 +308,7 @@ struct ManifestReader {
                 message: kind.map { "\($0): \(message)" } ?? message))
     }
 
-    private func position(_ mark: TextMark) -> SourcePosition {
+    func position(_ mark: TextMark) -> SourcePosition {
         SourcePosition(file: file, line: Int(mark.line), column: Int(mark.column))
     }
 }

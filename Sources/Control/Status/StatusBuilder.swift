@@ -309,6 +309,20 @@ struct StatusBuilder {
                 }))
     }
 
+    /// Says what BackendTLSPolicies that are not used close, so that whoever sees a Service without answers finds out why.
+    mutating func addRefusedPolicies() {
+        for policy in resolution.index.tlsPolicies.refused {
+            let closed = policy.targets.filter { $0.refusal == nil }.map(\.title)
+            note(policy.targets.compactMap(\.refusal), of: policy.entry.object)
+            if closed.isEmpty { continue }
+            let finding = Finding(
+                "Closed", at: "spec.targetRefs",
+                "\(Finding.text(policy.rejected)), so nothing is sent to \(sentenceList(closed, "and")) "
+                    + "until it is mended or deleted")
+            note([finding], of: policy.entry.object, .notice)
+        }
+    }
+
     // MARK: - InferencePools
 
     /// One entry a Gateway, for as long as one of its routes refers to the pool.

@@ -33,6 +33,7 @@ public func status(
         documents, placement: placement, observations: observations)
     var builder = StatusBuilder(resolution, observations: observations)
     for object in documents.objects { builder.add(object) }
+    builder.addRefusedPolicies()
     builder.sortProblems()
     return StatusReport(
         objects: builder.objects, problems: builder.problems, resolution: resolution)

@@ -44,10 +44,12 @@ struct DocumentIndex: Sendable {
 
     private var namesByKind: [KindInNamespace: [String]] = [:]
     private var declaredNamespaces: [String: [String: String]] = [:]
+    private let unreadNamespaces: Set<String>
     /// Namespaces that some object is in.
     private(set) var namespaces: Set<String> = []
 
     init(_ documents: DocumentSet) {
+        unreadNamespaces = documents.unreadNamespaces
         for object in documents.objects { add(object) }
         tlsPolicies = TLSPolicies(documents, self)
     }
@@ -119,8 +121,15 @@ struct DocumentIndex: Sendable {
         }
     }
 
-    /// The labels of a namespace; one that is not declared counts as existing.
-    func labels(ofNamespace name: String) -> [String: String] {
+    /// Whether a selector of namespaces takes one; one that is not declared counts as existing.
+    ///
+    /// None takes one whose document was refused: a label that it does not have must not let it in.
+    func selects(_ selector: LabelSelector, namespace name: String) -> Bool {
+        if unreadNamespaces.contains(name) { return false }
+        return selector.matches(labels(ofNamespace: name))
+    }
+
+    private func labels(ofNamespace name: String) -> [String: String] {
         var labels = declaredNamespaces[name] ?? [:]
         labels[Namespace.nameLabel] = name
         return labels

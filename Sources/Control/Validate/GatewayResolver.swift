@@ -139,7 +139,7 @@ struct GatewayResolver {
         case .all: takes = true
         case .same: takes = namespace == gateway.name.namespace
         case .selector:
-            takes = allowed?.selector?.matches(index.labels(ofNamespace: namespace)) ?? false
+            takes = allowed?.selector.map { index.selects($0, namespace: namespace) } ?? false
         default: takes = false
         }
         if !takes {

@@ -81,7 +81,7 @@ struct RouteResolver {
                 namespaces.from == .selector, let selector = namespaces.selector
             else { continue }
             selected[number] = index.namespaces.filter {
-                selector.matches(index.labels(ofNamespace: $0))
+                index.selects(selector, namespace: $0)
             }
         }
         self.selected = selected
