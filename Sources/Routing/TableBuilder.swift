@@ -396,8 +396,10 @@ public struct TableBuilder {
             case .cluster(let id): (.cluster, id)
             case .status(let status): (.status, UInt32(status))
             }
+        var flags = compiled.flags
+        if backend.hasRetryBudget { flags.insert(.retryBudget) }
         return BackendRow(
-            kind: kind, flags: compiled.flags, value: value, series: backend.series,
+            kind: kind, flags: flags, value: value, series: backend.series,
             weightUpTo: weightUpTo, request: compiled.request, response: compiled.response,
             cors: compiled.cors, mirrors: compiled.mirrors)
     }

@@ -271,7 +271,11 @@ private struct Compiler {
                 rule.http, resolved.rules[number], id: id, labels, name.namespace,
                 isSealed: listener.isPassthrough)
             row.editsAnswers = !gateway.parameters.answerFields.isEmpty
-            if let session = rule.http.sessionPersistence, !row.hasFailedFilter {
+            let policies = resolution.index.backendTrafficPolicies
+            if entry.kind.routesRequests, !row.hasFailedFilter,
+                let session = rule.http.sessionPersistence
+                    ?? policies.session(of: rule.http, in: name.namespace)
+            {
                 row.session = SessionCompiler.rule(
                     session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
             }
@@ -315,9 +319,15 @@ private struct Compiler {
                         ref.filters,
                         mirrors: mirrors(
                             ref.filters, resolved.backendMirrors[number] ?? [:], labels, namespace)),
+                    hasRetryBudget: hasRetryBudget(outcomes[number]),
                     series: identities.series(series)))
         }
         return description
+    }
+
+    private func hasRetryBudget(_ outcome: BackendResolver.Outcome) -> Bool {
+        guard case .cluster(let number) = outcome else { return false }
+        return resolution.clusters[number].retries != nil
     }
 
     /// Where the mirrors of a list of filters lead, by position.

@@ -8,6 +8,7 @@ struct StatusBuilder {
     private var nextRoute = 0
     private var nextSet = 0
     private var nextPolicy = 0
+    private var nextTrafficPolicy = 0
     /// For InferencePools, Services and policies: the Gateways that lead to them.
     private lazy var users = BackendUsers(resolution)
     private(set) var objects: [ObjectStatus] = []
@@ -46,6 +47,9 @@ struct StatusBuilder {
         case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
         case let resource as InferenceModelRewrite: add(object, poolRef: resource.spec.poolRef)
         case is TrafficPolicy: addTrafficPolicy(object)
+        case is XBackendTrafficPolicy:
+            add(object, resolution.index.backendTrafficPolicies.policies[nextTrafficPolicy])
+            nextTrafficPolicy += 1
         default: break
         }
     }
@@ -321,6 +325,39 @@ struct StatusBuilder {
                     + "until it is mended or deleted")
             note([finding], of: policy.entry.object, .notice)
         }
+    }
+
+    // MARK: - XBackendTrafficPolicies
+
+    /// One entry a Gateway, for as long as one of its routes refers to a target.
+    private mutating func add(_ object: LocatedObject, _ policy: ResolvedTrafficPolicy) {
+        var targets: [Int: [ResolvedTrafficPolicy.Target]] = [:]
+        for target in policy.targets {
+            let gateways =
+                target.backend.kind == Service.kind
+                ? Array(users.gateways(ofService: target.backend.name))
+                : Array(users.gateways(ofPool: target.backend).keys)
+            for number in gateways { targets[number, default: []].append(target) }
+        }
+        note(policy.targets.compactMap(\.refusal) + policy.rejected, of: object)
+        let ancestors = targets.sorted { $0.key < $1.key }.prefix(16)
+        append(
+            object,
+            StatusFields(
+                ancestors: ancestors.map { number, targets in
+                    let ref = parentReference(toGateway: number)
+                    let refusals = targets.compactMap(\.refusal)
+                    let held = targets.filter { $0.refusal == nil }.map(\.title)
+                    var accepted = "holds for \(sentenceList(held, "and"))"
+                    if !refusals.isEmpty { accepted += "; \(Finding.text(refusals))" }
+                    return AncestorStatus(
+                        ancestorRef: ref, controllerName: GatewayClass.ownController,
+                        conditions: [
+                            writer(object, section: ref.shortDescription).positive(
+                                "Accepted", (held.isEmpty ? refusals : []) + policy.rejected,
+                                reason: "Accepted", message: accepted)
+                        ])
+                }))
     }
 
     // MARK: - InferencePools

@@ -73,6 +73,7 @@ public enum Admission {
         case let resource as UDPRoute: checks.check(resource)
         case let resource as ReferenceGrant: checks.check(resource)
         case let resource as BackendTLSPolicy: checks.check(resource)
+        case let resource as XBackendTrafficPolicy: checks.check(resource)
         case let resource as GatewayParameters: checks.check(resource)
         case let resource as InferencePool: checks.check(resource)
         case let resource as InferenceObjective: checks.check(resource)

@@ -27,6 +27,8 @@ struct DocumentIndex: Sendable {
     var rewrites: [Entry<InferenceModelRewrite>] = []
     /// What BackendTLSPolicies come to.
     private(set) var tlsPolicies = TLSPolicies()
+    /// What XBackendTrafficPolicies come to.
+    private(set) var backendTrafficPolicies = TrafficPolicies()
     var trafficPolicies: [LocatedObject] = []
     var grants = Grants()
 
@@ -52,6 +54,10 @@ struct DocumentIndex: Sendable {
         unreadNamespaces = documents.unreadNamespaces
         for object in documents.objects { add(object) }
         tlsPolicies = TLSPolicies(documents, self)
+        let traffic = documents.objects.compactMap { object in
+            (object.resource as? XBackendTrafficPolicy).map { Entry(object: object, resource: $0) }
+        }
+        backendTrafficPolicies = TrafficPolicies(traffic, self)
     }
 
     private mutating func add(_ object: LocatedObject) {

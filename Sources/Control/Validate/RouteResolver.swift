@@ -120,6 +120,9 @@ struct RouteResolver {
                 resolved.findings += refusals(
                     ofSessions: rule, of: entry, resolved.backends, backends.clusters, at: path)
             }
+            if let loss = index.backendTrafficPolicies.loss(in: rule.http, of: entry.name.namespace) {
+                route.notes.append("\(path): \(loss)")
+            }
             route.rules.append(resolved)
         }
         rejectIfNothingServes(&route)

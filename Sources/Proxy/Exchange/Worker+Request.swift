@@ -31,7 +31,9 @@ extension Worker {
         }
         if options.log != nil { keepStrings(slot) }
         if !decision.flags.isDisjoint(
-            with: [.requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors])
+            with: [
+                .requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors, .retryBudget,
+            ])
         {
             applyRequestFilters(slot)
             if decision.flags.contains(.mirrors), decision.reply == nil {
@@ -143,6 +145,7 @@ extension Worker {
     @inline(never)
     private mutating func applyRequestFilters(_ slot: SlotID) {
         exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
+        if decision.flags.contains(.retryBudget) { countRequest() }
         if decision.sessionEndpoint >= 0 { keepSession(slot) }
         if decision.flags.contains(.cors) {
             meetOrigin(slot)

@@ -59,6 +59,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     /// Requests that bring a token of the rule's go where it says (`Table.session(rule:)`).
     @inlinable
     public static var sessions: RowFlags { RowFlags(rawValue: 512) }
+    /// Requests to the backend are counted, because its retries are to be a share of them.
+    @inlinable
+    public static var retryBudget: RowFlags { RowFlags(rawValue: 2048) }
 }
 
 /// What the filters made of a request.
