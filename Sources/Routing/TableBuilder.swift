@@ -43,6 +43,9 @@ public struct TableBuilder {
     private var redirects: [RedirectRow] = []
     private var retries: [RetryRule] = []
     private var sessions: [SessionRow] = []
+    private var sessionKeys: [SessionKey] = []
+    /// Where in `sessionKeys` each list of keys begins.
+    private var firstSessionKeys: [[SessionKey]: Int] = [:]
     private var cors: [CORSRow] = []
     private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
@@ -104,6 +107,7 @@ public struct TableBuilder {
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
             retries: RigidArray(capacity: retries.count, copying: retries),
             sessions: RigidArray(capacity: sessions.count, copying: sessions),
+            sessionKeys: RigidArray(capacity: sessionKeys.count, copying: sessionKeys),
             cors: RigidArray(capacity: cors.count, copying: cors),
             corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
             indexes: indexes.build(),
@@ -386,7 +390,17 @@ public struct TableBuilder {
             name: arena.keep(session.name), path: path, isCookie: isCookie,
             isPermanent: session.isPermanent && session.absoluteSeconds > 0,
             absoluteSeconds: session.absoluteSeconds, idleSeconds: session.idleSeconds,
-            key: session.key)
+            key: session.key, secrets: row(session.secrets))
+    }
+
+    /// The place of keys, which are kept once for all rules that have the same.
+    private mutating func row(_ keys: [SessionKey]) -> StepRange {
+        precondition(!keys.isEmpty, "A token is signed with some key.")
+        if let first = firstSessionKeys[keys] { return StepRange(start: UInt32(first), count: UInt32(keys.count)) }
+        let first = sessionKeys.count
+        firstSessionKeys[keys] = first
+        sessionKeys += keys
+        return StepRange(start: UInt32(first), count: UInt32(keys.count))
     }
 
     private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {

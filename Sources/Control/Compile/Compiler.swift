@@ -277,7 +277,8 @@ private struct Compiler {
                     ?? policies.session(of: rule.http, in: name.namespace)
             {
                 row.session = SessionCompiler.rule(
-                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
+                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)",
+                    secrets: gateway.sessionKeys)
             }
             rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()

@@ -126,7 +126,11 @@ struct StatusBuilder {
 
     private mutating func add(_ parameters: GatewayParameters, _ object: LocatedObject) {
         let rejected = ParametersResolver.rejection(of: parameters).map { [$0] } ?? []
-        let unserved = ParametersResolver.unserved(in: parameters)
+        var unserved = ParametersResolver.unserved(in: parameters)
+        let resolver = ParametersResolver(index: resolution.index)
+        if let finding = resolver.sealingFinding(of: Entry(object: object, resource: parameters)) {
+            unserved.append(finding)
+        }
         note(rejected, of: object)
         note(unserved, of: object, .warning)
         let writer = writer(object)
@@ -137,7 +141,7 @@ struct StatusBuilder {
         if rejected.isEmpty, !unserved.isEmpty {
             conditions.append(
                 writer.condition(
-                    "PartiallyInvalid", .isTrue, "UnsupportedValue", Finding.text(unserved)))
+                    "PartiallyInvalid", .isTrue, unserved[0].reason, Finding.text(unserved)))
         }
         append(object, StatusFields(conditions: conditions))
     }

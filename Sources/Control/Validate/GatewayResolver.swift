@@ -64,6 +64,7 @@ struct GatewayResolver {
         if let finding = parameters.refusal(of: entry) { gateway.rejected.append(finding) }
         gateway.parameters = parameters.parameters(of: entry, class: `class`)
         gateway.picker = parameters.picker(of: entry, class: `class`)
+        gateway.sessionKeys = parameters.sessionKeys(of: entry, class: `class`)
         resolveAddresses(&gateway)
         if let ref = spec.tls?.backend?.clientCertificateRef {
             resolveClientCertificate(ref, &gateway)

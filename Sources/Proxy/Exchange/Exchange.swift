@@ -67,6 +67,8 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var mirrored: ExchangeMarks { ExchangeMarks(rawValue: 128) }
     /// Its rule says when it is tried again.
     static var retries: ExchangeMarks { ExchangeMarks(rawValue: 256) }
+    /// The token of its session was made with a key that signs no more.
+    static var oldSessionKey: ExchangeMarks { ExchangeMarks(rawValue: 4096) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {

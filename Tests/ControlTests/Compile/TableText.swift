@@ -112,6 +112,7 @@ enum TableText {
     private static func text(_ session: SessionRule) -> String {
         "\(session.carrier) \(session.name) for \(session.absoluteSeconds) s silent "
             + "\(session.idleSeconds) s" + (session.isPermanent ? " permanent" : "")
+            + (session.secrets == [.ofProcess] ? "" : " under \(session.secrets.count) keys")
     }
 
     private static func text(_ retries: ClusterBlueprint.Retries) -> String {
