@@ -53,6 +53,25 @@ public struct Buffer: ~Copyable {
         return unsafe memory
     }
 
+    /// The same bytes in memory of another size; many of them move by the page table, and are not copied.
+    ///
+    /// There must be memory, and the new size must hold what was appended.
+    consuming func resized(capacity: Int) -> Buffer {
+        precondition(
+            capacity >= Int(end) && capacity <= Int(UInt32.max), "What is in a buffer stays in it.")
+        let (start, end) = (start, end)
+        // Sound: `allocate` and `deallocate` are malloc and free for bytes, and the old address is not used again.
+        guard let moved = unsafe realloc(releaseMemory(), capacity) else {
+            preconditionFailure("There is no memory.")
+        }
+        // Sound: the first `end` bytes are what they were.
+        var buffer = unsafe Buffer(
+            base: moved.assumingMemoryBound(to: UInt8.self), capacity: capacity)
+        buffer.start = start
+        buffer.end = end
+        return buffer
+    }
+
     /// How many unread bytes fit.
     @inlinable
     public var capacity: Int { Int(room) }

@@ -35,10 +35,19 @@ extension BufferPool {
         give(old)
     }
 
-    /// Makes room for so many bytes more, at least twice what there was; false when the budget is spent.
+    /// Held buffers of at least so many bytes grow where they stand.
+    private static var movedBytesMin: Int { 512 << 10 }
+
+    /// Makes room for so many bytes more: twice what there was, or a quarter more where a large buffer grows in its
+    /// place; false when the budget is spent.
     @usableFromInline
     @inline(never)
     mutating func grow(_ buffer: inout Buffer, by count: Int, isHeld: Bool) -> Bool {
+        if isHeld, buffer.capacity > Self.movedBytesMin {
+            let quarter = buffer.capacity / 4
+            return growHeld(
+                &buffer, to: max(buffer.count + count, buffer.capacity + quarter))
+        }
         let wanted = max(buffer.count + count, buffer.capacity * 2)
         guard var larger = take(capacity: wanted, isHeld: isHeld) else { return false }
         _ = larger.append(buffer.span)

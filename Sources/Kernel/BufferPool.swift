@@ -80,6 +80,20 @@ public struct BufferPool: ~Copyable {
         return Buffer(capacity: size - 1)
     }
 
+    /// Makes a large buffer of `takeHeld` larger where it stands, so that no second one is charged beside it; false when
+    /// the budget for what is held is spent.
+    mutating func growHeld(_ buffer: inout Buffer, to capacity: Int) -> Bool {
+        precondition(capacity < 1 << 31, "A buffer has at most 2 GiB.")
+        let size = (capacity + 4096) & ~4095
+        let more = size - (buffer.capacity + 1)
+        guard heldLease.covers(held + more) else { return false }
+        held += more
+        var grown = Buffer()
+        swap(&grown, &buffer)
+        buffer = grown.resized(capacity: size - 1)
+        return true
+    }
+
     /// Whether a buffer came from `takeHeld`.
     @inlinable
     public static func isHeld(_ buffer: borrowing Buffer) -> Bool {

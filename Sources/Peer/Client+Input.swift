@@ -252,6 +252,6 @@ extension Client {
         connections[id].phase = .idle
         idle.append(id)
         setDeadline(id, at: now + connections[id].idleMilliseconds)
-        if idle.count > Self.idleMax { remove(idle[0]) }
+        if idle.count > idleMax { remove(idle[0]) }
     }
 }

@@ -76,13 +76,13 @@ public struct Client: ~Copyable {
     var ready = UniqueArray<SlotID>()
     var wheel: TimerWheel
     private var callCount: UInt64 = 0
+    /// Kept connections in all; who asks many servers in turn sets it to their number.
+    public var idleMax = 64
     var now: UInt64
     let kind: UInt8
 
     /// A kept connection is closed after so long.
     static var idleMilliseconds: UInt64 { 60_000 }
-    /// Kept connections in all.
-    static var idleMax: Int { 64 }
     /// Answers of status 1xx that are passed over in one call.
     static var informationalMax: Int { 64 }
 

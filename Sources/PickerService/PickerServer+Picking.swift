@@ -225,12 +225,13 @@ extension PickerServer {
 
     /// Somebody else may have answered than was told: the gateway found the endpoint out of reach, or went on to another.
     ///
-    /// The endpoint that was told takes the blame, and the request counts where it runs.
+    /// Nobody says whether the endpoint that was told was out of reach or busy: it is left out for a while, and the
+    /// request counts where it runs.
     mutating func takeServed(_ id: SlotID, _ name: Span<UInt8>) {
         guard case .leased(let lease) = calls[id].pick, let served = endpoint(named: name),
             served != lease.endpoint, let ledger = calls[id].ledger
         else { return }
-        giveBack(id, .connectFailed)
+        giveBack(id, .busy(retryAfterMilliseconds: 0))
         var request = calls[id].request
         request.hasSubset = true
         request.subset = EndpointList()

@@ -45,6 +45,8 @@ enum Scratch {
     static let outputBytes = 160 * 1024
     /// Bytes that one connection may move in a tick before others have their turn.
     static let tickBytes = 256 * 1024
+    /// What clients' handshakes may take of a tick; the first one begins in any case.
+    static let handshakeNanoseconds: Int64 = 1_000_000
 }
 
 /// One connection's bytes, plain, TLS or a stream of HTTP/2, with what the last edges said about it.

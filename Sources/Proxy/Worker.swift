@@ -133,6 +133,8 @@ public struct Worker: ~Copyable {
     var early = Buffer(capacity: Scratch.plaintextBytes)
     var output = Buffer(capacity: Scratch.outputBytes)
     var cipher = CipherBuffers()
+    /// Nanoseconds that are left for handshakes to begin in, within a round of those that are ready.
+    var handshakeTime: Int64 = 0
     var buffers: BufferPool
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
@@ -300,6 +302,8 @@ public struct Worker: ~Copyable {
     @inline(never)
     private mutating func runReady(_ input: inout Buffer) {
         ready.begin()
+        handshakeTime = Scratch.handshakeNanoseconds
+        defer { handshakeTime = 0 }
         while let token = ready.next() {
             let id = token.id
             switch token.kind {

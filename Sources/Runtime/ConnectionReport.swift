@@ -70,6 +70,8 @@ public final class ConnectionReport: Sendable {
         var rows: [ConnectionRow] = []
         var total = 0
         var missing: Int
+        /// Of those that are missing, who was not reached.
+        var unreached = 0
     }
 
     private let answers: Lock<Answers>
@@ -86,8 +88,11 @@ public final class ConnectionReport: Sendable {
         }
     }
 
-    /// Whether every worker has answered.
-    public var isComplete: Bool { answers.withLock { $0.missing <= 0 } }
+    /// A worker's mailbox was full: it will not answer.
+    public func noteUnreached() { answers.withLock { $0.unreached += 1 } }
+
+    /// Whether every worker has answered that was reached.
+    public var isComplete: Bool { answers.withLock { $0.missing <= $0.unreached } }
 
     /// What has come: the rows, how many there would be, and how many workers have not answered.
     public var answer: (rows: [ConnectionRow], total: Int, missing: Int) {

@@ -60,7 +60,7 @@ public struct Publisher: Sendable {
 
     /// Asks every worker for its connections.
     public func ask(_ report: ConnectionReport) {
-        for mailbox in mailboxes where !mailbox.post(.report(report)) { report.take([], total: 0) }
+        for mailbox in mailboxes where !mailbox.post(.report(report)) { report.noteUnreached() }
     }
 
     /// Tells every worker to close the sockets of one port.

@@ -30,7 +30,7 @@ class Certificate:
 
     def __init__(self, names=(), issuer=None, authority=False, key="rsa", days=365, common_name=None, client=False,
                  start=None):
-        self.key = ec.generate_private_key(ec.SECP256R1()) if key == "ecdsa" else rsa.generate_private_key(65537, 1024 if key == "weak" else 2048)
+        self.key = ec.generate_private_key(ec.SECP256R1()) if key == "ecdsa" else rsa.generate_private_key(65537, {"weak": 1024, "large": 4096}.get(key, 2048))
         names = list(names)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (common_name or (names or ["test"])[0])[:64])])
         now = start or datetime.datetime.now(datetime.timezone.utc)

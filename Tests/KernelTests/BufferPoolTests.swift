@@ -111,6 +111,31 @@ struct BufferPoolTests {
         #expect(budget.used == 0 && held.used == 0)
     }
 
+    @Test func `what is held grows in its place, without a second one beside it`() throws {
+        let held = Budget(limit: 48 << 20)
+        do {
+            var pool = BufferPool(budget: nil, heldBudget: held)
+            var buffer = Buffer()
+            let piece = (0..<(64 << 10)).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            // More than half of the budget, with a part that was read before.
+            for number in 0..<(35 << 4) {
+                #expect(pool.hold(piece.span, in: &buffer), "piece \(number)")
+                if number == 3 { buffer.consume(1000) }
+            }
+            let count = (35 << 20) - 1000
+            #expect(buffer.count == count && pool.bytesHeld <= 45 << 20)
+            #expect(buffer.span[0] == piece[1000] && buffer.span[count - 1] == piece[(64 << 10) - 1])
+            #expect(buffer.span[count / 2] == piece[(count / 2 + 1000) & 0xFFFF])
+            // Then it is spent, and what was held stays.
+            var taken = 0
+            while pool.hold(piece.span, in: &buffer) { taken += piece.count }
+            #expect(taken > 5 << 20 && taken < 13 << 20 && buffer.count == count + taken)
+            pool.reclaim(&buffer)
+            #expect(pool.bytesHeld == 0)
+        }
+        #expect(held.used == 0)
+    }
+
     @Test func `what is not needed goes back, and all of it at the end`() throws {
         let budget = Budget(limit: 64 << 20)
         do {

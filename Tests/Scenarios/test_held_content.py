@@ -11,7 +11,7 @@ from Fixtures.gateway import serving
 from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 
-SENT = 36 << 20                 # of 60 MiB; memory doubles, so that each takes 64 MiB
+SENT = 36 << 20                 # of 60 MiB; memory grows by quarters
 HEAD = b"POST %s HTTP/1.1\r\nHost: test.example\r\nContent-Type: application/json\r\nContent-Length: %d\r\nx-request-id: held-%d\r\n\r\n"
 BEGIN = b'{"messages":["'
 
@@ -37,7 +37,7 @@ def test_what_is_held_is_bounded_and_told(path):
         stack.callback(thread.join, 10)
         stack.callback(over.set)
         piece = b"x" * (1 << 20)
-        for number in range(12):
+        for number in range(16):
             client = stack.enter_context(gateway.client(timeout=30))
             with contextlib.suppress(OSError):
                 client.send(HEAD % (path, 60 << 20, number) + BEGIN)

@@ -95,6 +95,25 @@ def test_filters_and_hosts():
         settled(gateway)
 
 
+def test_what_is_for_one_backend_is_not_for_the_rules_mirror():
+    """Credentials that a backendRef's filter puts into the request stay between the gateway and that backend and its own mirror."""
+    secret = {"type": "RequestHeaderModifier", "requestHeaderModifier": {
+        "set": [{"name": "Authorization", "value": "Bearer of-the-backend"}], "add": [{"name": "X-Key", "value": "2"}]}}
+    rule = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-rule", "value": "1"}]}}
+    with Origin() as origin, Origin() as copy, Origin() as deep, serving(
+            {"origin": origin, "copy": copy, "deep": deep}, rules=[
+                docs.rule([docs.backend_ref("origin", filters=[secret, mirror("deep")])], filters=[rule, mirror("copy")])]) as gateway:
+        for n in range(3):
+            assert gateway.get(f"/{n}", method="POST", body=b"content", headers=[("Authorization", "Basic own"), ("X-Key", "1"), ("X-Other", "o")]).status == 200
+        for one in (origin, deep):
+            request = arrived(one, 3)[-1]
+            assert request.get("authorization") == "Bearer of-the-backend" and ",".join(request.all("x-key")).replace(" ", "") == "1,2"
+        request = arrived(copy, 3)[-1]
+        assert request.get("authorization") is None and not request.all("x-key")
+        assert (request.get("x-other"), request.get("x-rule"), request.get("host"), request.body) == ("o", "1", "test.example", b"content")
+        settled(gateway)
+
+
 def test_shares():
     """`percent` and `fraction` are shares by chance, each mirror's its own; 0 gets nothing."""
     with Origin() as origin, Origin() as some, Origin() as few, Origin() as none, serving(

@@ -233,6 +233,46 @@ def test_a_handshake_that_never_ends_is_closed(certificate):
             assert client.how_it_ends(5) in ("eof", "reset")
 
 
+def test_a_burst_of_handshakes_stops_nobody(authority, figure):
+    """80 ClientHellos at once, each of which costs a signature of milliseconds: requests of others are answered in between."""
+    def hello():
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = tls_client().wrap_bio(incoming, outgoing, server_hostname="test.example")
+        with pytest.raises(ssl.SSLWantReadError):
+            session.do_handshake()
+        return outgoing.read()
+    plain = free_port()
+    certificate = Certificate(["test.example"], issuer=authority, key="large")
+    with Origin() as origin, https(origin, {"tls": certificate}, lambda port: [
+            docs.listener(port, "https", "HTTPS", certificates=["tls"]), docs.listener(plain)], workers=1) as gateway:
+        answers, over = [], threading.Event()
+
+        def steady():
+            with gateway.client(port=plain) as client:
+                while not over.is_set():
+                    assert client.request("GET", "/").status == 200
+                    answers.append(time.monotonic())
+        thread = threading.Thread(target=steady)
+        thread.start()
+        wait_until(lambda: len(answers) > 10, 5)
+        sockets = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(80)]
+        hellos = [hello() for _ in sockets]
+        began = time.monotonic()
+        for one, text in zip(sockets, hellos):
+            one.sendall(text)
+        for one in sockets:
+            one.settimeout(20)
+            assert one.recv(1)[0] == 22, "a handshake record"
+        ended = time.monotonic()
+        over.set()
+        thread.join(10)
+        [one.close() for one in sockets]
+        between = len([at for at in answers if began < at < ended])
+        figure("requests answered during 80 handshakes at once", f"{between} in {(ended - began) * 1000:.0f} ms")
+        assert between >= 15
+        wait_until(lambda: gateway.total("ai_gateway_active_exchanges") == 0, 5)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_resume_on_any_worker(certificate, version, figure):
     """Tickets made by one worker are taken by the others."""

@@ -1,4 +1,5 @@
 import HTTP
+import Kernel
 
 /// Where lines stand in a head that `HeadWriter` wrote; for what happens seldom.
 enum HeadLines {
@@ -24,6 +25,33 @@ enum HeadLines {
             line = end + 2
         }
         return start..<start
+    }
+
+    /// Copies a head that `HeadWriter` wrote, without the lines of fields that `isLeftOut` says; what frames the message
+    /// and Host stay. False when it does not fit.
+    static func copy(
+        _ head: Span<UInt8>, into output: inout Buffer, leavingOut isLeftOut: (Span<UInt8>) -> Bool
+    ) -> Bool {
+        var line = 0
+        while line < head.count {
+            let end = min(head.count, ByteScan.first(0x0D, head, from: line, to: head.count) + 2)
+            let colon = ByteScan.first(0x3A, head, from: line, to: end)
+            let name = head.extracting(line..<min(colon, end))
+            // The request line and the empty line are no fields.
+            let isField = line > 0 && colon < end
+            if !isField || isNeeded(name) || !isLeftOut(name) {
+                let bytes = head.extracting(line..<end)
+                if output.append(bytes) != bytes.count { return false }
+            }
+            line = end
+        }
+        return true
+    }
+
+    private static func isNeeded(_ name: Span<UInt8>) -> Bool {
+        ByteScan.equalFolding(name, ByteScan.bytes("host"))
+            || ByteScan.equalFolding(name, ByteScan.bytes("content-length"))
+            || ByteScan.equalFolding(name, ByteScan.bytes("transfer-encoding"))
     }
 
     /// The request line, of a head that `HeadWriter` wrote.

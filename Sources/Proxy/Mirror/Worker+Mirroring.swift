@@ -44,17 +44,17 @@ extension Worker {
             !exchanges[id].upgrades
         else { return }
         let rule = generations[current].snapshot.table.rules[Int(decision.match.rule)].mirrorRange
-        for at in rule { begin(at, of: id) }
+        for at in rule { begin(at, of: id, isOfRule: true) }
         if decision.backend >= 0 {
             let backend =
                 generations[current].snapshot.table.backends[Int(decision.backend)].mirrorRange
-            for at in backend { begin(at, of: id) }
+            for at in backend { begin(at, of: id, isOfRule: false) }
         }
         feedMirrors(of: id, content)
     }
 
     /// Begins the copy for one row of mirrors, if its share has it.
-    private mutating func begin(_ at: Int, of id: SlotID) {
+    private mutating func begin(_ at: Int, of id: SlotID, isOfRule: Bool) {
         let row = generations[current].snapshot.table.mirrors[at]
         if row.numerator < row.denominator,
             random.next(below: row.denominator) >= row.numerator
@@ -63,7 +63,7 @@ extension Worker {
         }
         shard.add(.mirrors, 1)
         guard let endpoint = chooseEndpoint(cluster: row.cluster, avoiding: .max),
-            let copy = makeMirror(of: id, row, endpoint)
+            let copy = makeMirror(of: id, row, endpoint, isOfRule: isOfRule)
         else {
             failUnbegun(series: row.series)
             return
@@ -78,10 +78,15 @@ extension Worker {
 
     /// An exchange with a mirror that has the request's head; nil when there is no room.
     private mutating func makeMirror(
-        of id: SlotID, _ row: MirrorRow, _ endpoint: Int32
+        of id: SlotID, _ row: MirrorRow, _ endpoint: Int32, isOfRule: Bool
     ) -> SlotID? {
-        guard mirrors.count < Mirror.countMax, let buffer = copyHead(of: id, row.cluster, endpoint)
+        guard mirrors.count < Mirror.countMax,
+            var buffer = copyHead(of: id, row.cluster, endpoint)
         else { return nil }
+        if isOfRule, decision.backend >= 0, !leaveOutBackendFields(&buffer) {
+            buffers.give(buffer)
+            return nil
+        }
         let settings = generations[current].settings[Int(exchanges[id].decision.parameters)]
         let cluster = clusters.clusters[Int(clusters.row(ofCluster: row.cluster))]
         let made = Exchange(
@@ -137,6 +142,27 @@ extension Worker {
         if fits { return copy }
         buffers.give(copy)
         return nil
+    }
+
+    /// Takes out of a copy's head what the chosen backend's own filters put there, credentials perhaps: it was for that
+    /// backend, and the mirror is the rule's. False when there is no memory.
+    private mutating func leaveOutBackendFields(_ head: inout Buffer) -> Bool {
+        let backend = generations[current].snapshot.table.backends[Int(decision.backend)]
+        if !backend.flags.contains(.requestFilters) { return true }
+        guard var kept = buffers.take(capacity: head.count) else { return false }
+        Self.copy(
+            head, leavingOut: decision.backend, of: generations[current].snapshot.table, into: &kept
+        )
+        swap(&kept, &head)
+        buffers.give(kept)
+        return true
+    }
+
+    private static func copy(
+        _ head: borrowing Buffer, leavingOut backend: Int32, of table: borrowing Table,
+        into copy: inout Buffer
+    ) {
+        _ = HeadLines.copy(head.span, into: &copy) { table.puts(field: $0, backend: backend) }
     }
 
     /// Copies the head in a part of a buffer with another host, if it has one; false when it does not fit.

@@ -102,6 +102,18 @@ extension Table {
         return edit(rule, backend, match, listener, &head, &scratch)
     }
 
+    /// Whether a backend's own filters set or add a field of this name.
+    public func puts(field name: Span<UInt8>, backend: Int32) -> Bool {
+        for i in backends[Int(backend)].request.range {
+            switch steps[i] {
+            case .setField(let own, _), .addField(let own, _):
+                if ByteScan.equalFolding(name, text(own)) { return true }
+            case .removeField, .rewriteHost, .rewritePath, .redirect: break
+            }
+        }
+        return false
+    }
+
     @usableFromInline
     @inline(never)
     func edit(

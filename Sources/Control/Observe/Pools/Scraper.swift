@@ -108,10 +108,12 @@ struct Scraper: ~Copyable {
     private var pools: [WatchedPool] = []
     private var nextShow: UInt64 = 0
     private var nextSweep: UInt64 = 0
+    /// Connections at once; each endpoint keeps its own while there are no more of them.
+    private static var connectionsMax: Int { 1_024 }
 
     /// A scraper whose tokens are of this kind.
     init(kind: UInt8, shown: PublishedEndpoints, log: Logger, now: UInt64) {
-        client = Client(kind: kind, now: now)
+        client = Client(kind: kind, connections: Self.connectionsMax, now: now)
         answers = Answers(log: log)
         self.shown = shown
     }
@@ -131,13 +133,16 @@ struct Scraper: ~Copyable {
             }
         }
         answers.probes = probes
+        client.idleMax = min(max(64, probes.count), Self.connectionsMax)
+        let told = answers.ledgers
         answers.ledgers = [:]
         for pool in wanted { answers.ledgers[pool.id] = pool.ledger }
-        // What is known already, for a ledger that is new.
+        // What is known already, for a ledger that is new: one that was told has counted requests since.
         for (key, probe) in probes {
-            if let known = probe.all(now: now) {
-                answers.ledgers[key.pool]?.observe(key.endpoint, known, now: now &* 1_000_000)
-            }
+            guard let ledger = answers.ledgers[key.pool], ledger !== told[key.pool],
+                let known = probe.all(now: now)
+            else { continue }
+            ledger.observe(key.endpoint, known, now: now &* 1_000_000)
         }
         answers.hasNews = true
     }
