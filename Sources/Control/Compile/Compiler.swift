@@ -12,8 +12,13 @@ import Telemetry
 ///   - identities: gives ids to what is new.
 /// - Returns: all that workers, listeners and resolvers need.
 public func compile(_ report: StatusReport, _ identities: inout Identities) -> Compiled {
+    compile(report.resolution, &identities)
+}
+
+/// The same of what was resolved.
+func compile(_ resolution: Resolution, _ identities: inout Identities) -> Compiled {
     // Taken and given back, so that what is new is added in place.
-    var compiler = Compiler(report.resolution, Identities())
+    var compiler = Compiler(resolution, Identities())
     swap(&compiler.identities, &identities)
     let compiled = compiler.compile()
     swap(&compiler.identities, &identities)
@@ -23,14 +28,14 @@ public func compile(_ report: StatusReport, _ identities: inout Identities) -> C
 /// Turns one pool into all that picking for other gateways needs: no listener, no route, one cluster.
 ///
 /// - Parameters:
-///   - report: of the documents that have the pool.
+///   - resolution: of the documents that have the pool.
 ///   - wanted: its `namespace/name`; nil takes the only one, InferencePools before Backends.
 ///   - identities: gives ids to what is new.
 /// - Returns: what was compiled, and what is wrong where there is no such pool or more than one.
 func compile(
-    _ report: StatusReport, pool wanted: String?, _ identities: inout Identities
+    _ resolution: Resolution, pool wanted: String?, _ identities: inout Identities
 ) -> (compiled: Compiled, problem: ConfigProblem?) {
-    let index = report.resolution.index
+    let index = resolution.index
     let backends = index.backends.filter { entry in
         (entry.value.resource.spec.modelServer ?? ModelServer.none) != ModelServer.none
     }
@@ -41,7 +46,7 @@ func compile(
             .map { PoolName(Groups.own, $0, kind: Backend.kind) }
     }
     var resolver = BackendResolver(index, observations: nil)
-    var compiler = Compiler(report.resolution, Identities())
+    var compiler = Compiler(resolution, Identities())
     swap(&compiler.identities, &identities)
     defer { swap(&compiler.identities, &identities) }
     guard known.count == 1, let blueprint = resolver.pickedHere(known[0]) else {

@@ -48,6 +48,8 @@ public struct ManifestFolder: ~Copyable {
     private var listingProblems: [ConfigProblem] = []
     private var unlistedPaths: [String] = []
     private var objects: [ObjectKey: LocatedObject] = [:]
+    /// Of `objects`, in their order.
+    private var keys: [ObjectKey] = []
 
     private var firstChange: UInt64?
     private var lastChange: UInt64 = 0
@@ -233,7 +235,8 @@ public struct ManifestFolder: ~Copyable {
             let digest = Digest.of(bytes)
             if digest == source.digest, !evenIfSame { return }
             source.digest = digest
-            let manifest = ManifestReader.read(bytes, file: path, kinds: kinds)
+            let manifest = ManifestReader.read(
+                bytes, file: path, kinds: kinds, keeping: evenIfSame ? Manifest() : source.manifest)
             if manifest.isUnread {
                 source.failure = manifest.problems.first
             } else {
@@ -264,6 +267,7 @@ public struct ManifestFolder: ~Copyable {
             } else {
                 set.problems += source.manifest.problems
             }
+            found.reserveCapacity(objects.count)
             for object in source.manifest.objects {
                 if let first = found[object.key] {
                     set.problems.append(duplicateProblem(object, first: first))
@@ -298,11 +302,25 @@ public struct ManifestFolder: ~Copyable {
             }
         }
         set.problems += ignoredNotices()
-        for (key, object) in found { found[key]?.generation = generation(of: object, key) }
+        for (key, object) in found {
+            let generation = generation(of: object, key)
+            if generation != object.generation { found[key]?.generation = generation }
+        }
         objects = found
-        set.objects = found.sorted { $0.key < $1.key }.map(\.value)
+        set.objects = inOrder(found)
         sort(&set.problems)
         return set
+    }
+
+    /// The objects by kind, group, namespace and name; most often the same ones as before.
+    private mutating func inOrder(_ found: [ObjectKey: LocatedObject]) -> [LocatedObject] {
+        if keys.count == found.count {
+            let same = keys.compactMap { found[$0] }
+            if same.count == found.count { return same }
+        }
+        let sorted = found.values.sorted { $0.key < $1.key }
+        keys = sorted.map(\.key)
+        return sorted
     }
 
     /// 1 more than before when the object declares something else than before.

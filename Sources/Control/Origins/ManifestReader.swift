@@ -10,12 +10,6 @@ struct ObjectKey: Hashable, Comparable, Sendable {
     }
 }
 
-extension LocatedObject {
-    var key: ObjectKey {
-        ObjectKey(kind: kind, group: group, namespace: namespace ?? "", name: name)
-    }
-}
-
 /// What one file says.
 struct Manifest: Sendable {
     /// A document of a kind that this program does not read.
@@ -37,6 +31,25 @@ struct Manifest: Sendable {
     var attachments: [String: FileStamp?] = [:]
     /// The text could not be read as documents at all.
     var isUnread = false
+    /// What its documents say one by one, where that does not depend on other files.
+    var parts: [Part] = []
+
+    /// A document of a file, by its place and its text.
+    struct Part: Sendable {
+        let firstLine: Int
+        let digest: UInt64
+        let manifest: Manifest
+    }
+
+    /// Adds what a document of the same file says.
+    mutating func append(_ other: Manifest) {
+        objects += other.objects
+        problems += other.problems
+        ignored += other.ignored
+        refused += other.refused
+        unreadPolicies += other.unreadPolicies
+        attachments.merge(other.attachments) { first, _ in first }
+    }
 }
 
 /// Reads the bytes of one file into objects.
@@ -53,11 +66,13 @@ struct ManifestReader {
     /// Reads a file.
     ///
     /// A text that is not YAML or JSON makes the whole file unread: half of a file is nobody's
-    /// intention.
-    static func read(_ bytes: [UInt8], file: String, kinds: KindRegistry) -> Manifest {
+    /// intention. Documents that stand where they stood, as they stood in `before`, are not read again.
+    static func read(
+        _ bytes: [UInt8], file: String, kinds: KindRegistry, keeping before: Manifest = Manifest()
+    ) -> Manifest {
         var reader = ManifestReader(kinds: kinds, file: file)
         do throws(SyntaxFailure) {
-            for root in try reader.documents(in: bytes) { reader.add(root) }
+            try reader.read(bytes, keeping: before)
         } catch {
             var unread = Manifest()
             unread.isUnread = true
@@ -72,7 +87,9 @@ struct ManifestReader {
 
     // MARK: - Documents
 
-    private func documents(in bytes: [UInt8]) throws(SyntaxFailure) -> [DocumentNode] {
+    private mutating func read(
+        _ bytes: [UInt8], keeping before: Manifest
+    ) throws(SyntaxFailure) {
         if bytes.count > DocumentLimits.fileBytesMax {
             throw SyntaxFailure(
                 mark: TextMark(line: 1, column: 1),
@@ -83,13 +100,28 @@ struct ManifestReader {
         let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         if file.hasSuffix(".json") {
             var reader = JSONReader(Array(bytes[start...]))
-            return try reader.documents()
+            for root in try reader.documents() { add(root) }
+            return
         }
-        var documents: [DocumentNode] = []
+        var known: [Int: Manifest.Part] = [:]
+        for part in before.parts { known[part.firstLine] = part }
+        var whole = Manifest()
         for part in DocumentPart.parts(of: bytes[start...]) {
-            documents += try part.documents()
+            let digest = Digest.of(part.bytes)
+            if let same = known[part.firstLine], same.digest == digest {
+                whole.append(same.manifest)
+                whole.parts.append(same)
+                continue
+            }
+            manifest = Manifest()
+            for root in try part.documents() { add(root) }
+            whole.append(manifest)
+            if manifest.attachments.isEmpty {
+                whole.parts.append(
+                    Manifest.Part(firstLine: part.firstLine, digest: digest, manifest: manifest))
+            }
         }
-        return documents
+        manifest = whole
     }
 
     private func checkUTF8(_ bytes: [UInt8]) throws(SyntaxFailure) {

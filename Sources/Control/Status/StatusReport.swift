@@ -29,8 +29,16 @@ public func status(
     _ documents: DocumentSet, placement: Placement = Placement(),
     observations: Observations? = nil
 ) -> StatusReport {
-    let resolution = Resolution(
-        documents, placement: placement, observations: observations)
+    status(
+        documents,
+        resolved: Resolution(documents, placement: placement, observations: observations),
+        observations: observations)
+}
+
+/// The same where all that follows from the documents is known already.
+func status(
+    _ documents: DocumentSet, resolved resolution: Resolution, observations: Observations?
+) -> StatusReport {
     var builder = StatusBuilder(resolution, observations: observations)
     for object in documents.objects { builder.add(object) }
     builder.addRefusedPolicies()

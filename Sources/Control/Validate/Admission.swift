@@ -45,7 +45,9 @@ public enum Admission {
                     RefusedPolicy(object: object, cause: "it was refused as it is written"))
             }
         }
-        let policies = Set(taken.lazy.filter { $0.resource is BackendTLSPolicy }.map(\.key))
+        let policies = Set(
+            taken.lazy.filter { $0.kind == BackendTLSPolicy.kind && $0.group == Groups.gateway }
+                .map(\.key))
         refusedPolicies.removeAll { $0.yields && policies.contains($0.object.key) }
         for policy in refusedPolicies { problems += policy.untold }
         problems.sort(by: isBefore)

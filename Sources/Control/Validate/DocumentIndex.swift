@@ -27,6 +27,7 @@ struct DocumentIndex: Sendable {
     var rewrites: [Entry<InferenceModelRewrite>] = []
     /// What BackendTLSPolicies come to.
     private(set) var tlsPolicies = TLSPolicies()
+    private var traffic: [Entry<XBackendTrafficPolicy>] = []
     /// What XBackendTrafficPolicies come to.
     private(set) var backendTrafficPolicies = TrafficPolicies()
     var trafficPolicies: [LocatedObject] = []
@@ -54,9 +55,6 @@ struct DocumentIndex: Sendable {
         unreadNamespaces = documents.unreadNamespaces
         for object in documents.objects { add(object) }
         tlsPolicies = TLSPolicies(documents, self)
-        let traffic = documents.objects.compactMap { object in
-            (object.resource as? XBackendTrafficPolicy).map { Entry(object: object, resource: $0) }
-        }
         backendTrafficPolicies = TrafficPolicies(traffic, self)
     }
 
@@ -101,6 +99,8 @@ struct DocumentIndex: Sendable {
             objectives.append(Entry(object: object, resource: resource))
         case let resource as InferenceModelRewrite:
             rewrites.append(Entry(object: object, resource: resource))
+        case let resource as XBackendTrafficPolicy:
+            traffic.append(Entry(object: object, resource: resource))
         case is TrafficPolicy: trafficPolicies.append(object)
         default: break
         }

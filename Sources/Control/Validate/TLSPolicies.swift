@@ -64,7 +64,7 @@ struct TLSPolicies: Sendable {
 
     init(_ documents: DocumentSet, _ index: DocumentIndex) {
         var reader = TLSPolicyReader(index)
-        for object in documents.objects {
+        for object in documents.objects where object.kind == BackendTLSPolicy.kind {
             guard let resource = object.resource as? BackendTLSPolicy else { continue }
             policies.append(reader.read(Entry(object: object, resource: resource)))
         }

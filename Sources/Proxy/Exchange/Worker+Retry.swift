@@ -46,7 +46,7 @@ extension Worker {
             answerFailure(id, reason)
             return
         }
-        beginRetry(id)
+        countRetry(id)
         retry(id, endpoint: row)
     }
 
@@ -176,14 +176,18 @@ extension Worker {
             rule: exchanges[id].decision.rule)
     }
 
-    /// Counts another attempt.
+    /// Counts another attempt, at another endpoint than the last.
     mutating func beginRetry(_ id: SlotID) {
+        countRetry(id)
+        exchanges[id].noteFailedAttempt()
+    }
+
+    private mutating func countRetry(_ id: SlotID) {
         shard.add(.retries, 1)
         if !exchanges[id].isRetry, exchanges[id].sentBytes {
             exchanges[id].isRetry = true
             retriesRunning += 1
         }
-        exchanges[id].noteFailedAttempt()
     }
 
     // MARK: - When
