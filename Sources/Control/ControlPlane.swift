@@ -139,8 +139,9 @@ public struct ControlPlane: ~Copyable {
         certificates = CertificateObservation.read(documents, keeping: known)
         keepUsablePairs(previous, before: known)
         authorities = CertificateObservation.readAuthorities(documents, keeping: authorities)
-        let before = report()
-        let compiled = compile(before)
+        let resolution = Resolution(
+            documents, placement: options.placement, observations: observations())
+        let compiled = compile(resolution)
         let opened = sockets.follow(compiled.sockets, log)
         nextListenTry =
             sockets.isComplete
@@ -148,15 +149,17 @@ public struct ControlPlane: ~Copyable {
         let isGood = publish(compiled)
         sockets.handOver(opened)
         follow(compiled.dnsNames.map(\.name))
-        show(report(), isGood: isGood)
+        // Told after it is in force; what the sockets came to is known by then.
+        show(
+            status(documents, resolved: resolution, observations: observations()), isGood: isGood)
         self.compiled = compiled
     }
 
-    private mutating func compile(_ report: StatusReport) -> Compiled {
+    private mutating func compile(_ resolution: Resolution) -> Compiled {
         switch options.purpose {
-        case .gateway: return Control.compile(report, &identities)
+        case .gateway: return Control.compile(resolution, &identities)
         case .picker(let pool):
-            let result = Control.compile(report, pool: pool, &identities)
+            let result = Control.compile(resolution, pool: pool, &identities)
             choice = result.problem
             return result.compiled
         }
@@ -184,12 +187,11 @@ public struct ControlPlane: ~Copyable {
         }
     }
 
-    private func report() -> StatusReport {
-        let observations = Observations(
+    private func observations() -> Observations {
+        Observations(
             now: Int64(Date().timeIntervalSince1970), listening: sockets.outcomes,
             localAddresses: Machine.localAddresses(), certificates: certificates,
             authorities: authorities, previous: published.withLock { $0.objects })
-        return status(documents, placement: options.placement, observations: observations)
     }
 
     /// Clusters first, so that no table names one that a worker does not know; those that the table before names stay for a while.

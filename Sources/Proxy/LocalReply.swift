@@ -22,6 +22,7 @@ enum LocalReply: Equatable, BitwiseCopyable {
     case upstreamTLS
     case upstreamReset
     case retriesExhausted
+    case retryBudgetSpent
     case malformedAnswer
     case firstByteTimeout
     case attemptTimeout
@@ -177,6 +178,13 @@ enum LocalReply: Equatable, BitwiseCopyable {
                 """
                 The backend ended the connection before it answered, each time that the request was \
                 sent. Try again later.
+                """
+            )
+        case .retryBudgetSpent:
+            (
+                503, "retry_budget_spent",
+                """
+                The backend failed, and too many requests to it have been sent again lately for this one to                 be. Try again later.
                 """
             )
         case .malformedAnswer:

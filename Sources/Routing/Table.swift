@@ -27,6 +27,8 @@ public struct Table: ~Copyable, Sendable {
     let redirects: RigidArray<RedirectRow>
     let retries: RigidArray<RetryRule>
     let sessions: RigidArray<SessionRow>
+    /// The keys of all rows of `sessions`.
+    let sessionKeys: RigidArray<SessionKey>
     let cors: RigidArray<CORSRow>
     let corsOrigins: RigidArray<CORSOriginRow>
     let authorizations: RigidArray<AuthorizationRow>
@@ -47,7 +49,7 @@ public struct Table: ~Copyable, Sendable {
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
-            sessions: sessions.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
+            sessions: sessions.clone(), sessionKeys: sessionKeys.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
             authorizations: authorizations.clone(), fieldNames: fieldNames.clone(),
             indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(),
             patterns: patterns)

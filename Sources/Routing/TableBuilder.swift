@@ -43,6 +43,9 @@ public struct TableBuilder {
     private var redirects: [RedirectRow] = []
     private var retries: [RetryRule] = []
     private var sessions: [SessionRow] = []
+    private var sessionKeys: [SessionKey] = []
+    /// Where in `sessionKeys` each list of keys begins.
+    private var firstSessionKeys: [[SessionKey]: Int] = [:]
     private var cors: [CORSRow] = []
     private var corsOrigins: [CORSOriginRow] = []
     private var backends: [BackendRow] = []
@@ -106,6 +109,7 @@ public struct TableBuilder {
             redirects: RigidArray(capacity: redirects.count, copying: redirects),
             retries: RigidArray(capacity: retries.count, copying: retries),
             sessions: RigidArray(capacity: sessions.count, copying: sessions),
+            sessionKeys: RigidArray(capacity: sessionKeys.count, copying: sessionKeys),
             cors: RigidArray(capacity: cors.count, copying: cors),
             corsOrigins: RigidArray(capacity: corsOrigins.count, copying: corsOrigins),
             authorizations: RigidArray(capacity: authorizations.count, copying: authorizations),
@@ -405,7 +409,17 @@ public struct TableBuilder {
             name: arena.keep(session.name), path: path, isCookie: isCookie,
             isPermanent: session.isPermanent && session.absoluteSeconds > 0,
             absoluteSeconds: session.absoluteSeconds, idleSeconds: session.idleSeconds,
-            key: session.key)
+            key: session.key, secrets: row(session.secrets))
+    }
+
+    /// The place of keys, which are kept once for all rules that have the same.
+    private mutating func row(_ keys: [SessionKey]) -> StepRange {
+        precondition(!keys.isEmpty, "A token is signed with some key.")
+        if let first = firstSessionKeys[keys] { return StepRange(start: UInt32(first), count: UInt32(keys.count)) }
+        let first = sessionKeys.count
+        firstSessionKeys[keys] = first
+        sessionKeys += keys
+        return StepRange(start: UInt32(first), count: UInt32(keys.count))
     }
 
     private mutating func row(_ backend: BackendDescription, weightUpTo: UInt32) -> BackendRow {
@@ -415,8 +429,10 @@ public struct TableBuilder {
             case .cluster(let id): (.cluster, id)
             case .status(let status): (.status, UInt32(status))
             }
+        var flags = compiled.flags
+        if backend.hasRetryBudget { flags.insert(.retryBudget) }
         return BackendRow(
-            kind: kind, flags: compiled.flags, value: value, series: backend.series,
+            kind: kind, flags: flags, value: value, series: backend.series,
             weightUpTo: weightUpTo, request: compiled.request, response: compiled.response,
             cors: compiled.cors, mirrors: compiled.mirrors)
     }

@@ -187,14 +187,17 @@ public struct BackendDescription: Sendable, Equatable {
     public var filters: [FilterDescription]
     /// Whether a filter cannot be processed: the share is answered 500.
     public var hasFailedFilter: Bool
+    /// Whether its requests are counted, because its retries are to be a share of them.
+    public var hasRetryBudget: Bool
     /// The metric series of exchanges with this backend.
     public var series: UInt32
 
     /// Makes a backend.
     public init(
         weight: UInt32 = 1, target: BackendTarget, filters: [FilterDescription] = [],
-        hasFailedFilter: Bool = false, series: UInt32 = 0
+        hasFailedFilter: Bool = false, hasRetryBudget: Bool = false, series: UInt32 = 0
     ) {
+        self.hasRetryBudget = hasRetryBudget
         self.weight = weight
         self.target = target
         self.filters = filters

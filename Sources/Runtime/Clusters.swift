@@ -77,6 +77,8 @@ public struct ClusterDescription: Sendable {
     public var proxyProtocol: ProxyProtocol
     /// How its endpoints are picked, where they are model servers; nil: the less busy of two.
     public var pool: PoolDescription?
+    /// What its retries are taken from; nil: what the Gateway's limits say of all.
+    public var retryBudget: RetryBudget?
 
     public init(
         id: UInt32, name: String, protocol: ClusterProtocol = .http,
@@ -118,6 +120,8 @@ public struct ClusterRow: BitwiseCopyable, Sendable {
     public let tls: Int32
     /// Into `ClusterSet.pools`, or -1.
     public let pool: Int32
+    /// Into `ClusterSet.retryBudgets`, or -1.
+    public let retryBudget: Int32
     /// More is asked for the choice of an endpoint than which is less busy.
     public let isPicked: Bool
 }
@@ -147,6 +151,8 @@ public struct ClusterSet: ~Copyable, Sendable {
     public let serverNames: [String]
     /// How endpoints are picked, by `ClusterRow.pool`.
     public let pools: [PoolDescription]
+    /// What retries are taken from, by `ClusterRow.retryBudget`.
+    public let retryBudgets: [RetryBudget]
     private let byAddress = ByAddress()
     /// Row of a cluster by its id, -1 for none.
     private let rowByID: RigidArray<Int32>
@@ -162,6 +168,7 @@ public struct ClusterSet: ~Copyable, Sendable {
         var tls: [TLSClientConfiguration] = []
         var serverNames: [String] = []
         var pools: [PoolDescription] = []
+        var retryBudgets: [RetryBudget] = []
         var limit = 0
         let idLimit = (descriptions.map { Int($0.id) }.max() ?? -1) + 1
         var rows = RigidArray<Int32>(repeating: -1, count: idLimit)
@@ -189,6 +196,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                 serverNames.append(description.serverName)
             }
             if let pool = description.pool { pools.append(pool) }
+            if let budget = description.retryBudget { retryBudgets.append(budget) }
             var kind = HostHeaderKind.preserve
             var name = ByteRange.none
             switch description.hostHeader {
@@ -207,6 +215,7 @@ public struct ClusterSet: ~Copyable, Sendable {
                     proxyProtocol: description.proxyProtocol,
                     hostHeaderKind: kind, hostHeader: name, tls: tlsRow,
                     pool: description.pool == nil ? -1 : Int32(pools.count - 1),
+                    retryBudget: description.retryBudget == nil ? -1 : Int32(retryBudgets.count - 1),
                     isPicked: description.pool.map { $0.needsContent || $0.picker != .builtIn }
                         ?? false))
         }
@@ -218,6 +227,7 @@ public struct ClusterSet: ~Copyable, Sendable {
         self.tls = tls
         self.serverNames = serverNames
         self.pools = pools
+        self.retryBudgets = retryBudgets
         rowByID = rows
         endpointIDLimit = limit
     }
@@ -225,7 +235,8 @@ public struct ClusterSet: ~Copyable, Sendable {
     private init(
         clusters: consuming RigidArray<ClusterRow>, endpoints: consuming RigidArray<EndpointRow>,
         arena: consuming RigidArray<UInt8>, tls: [TLSClientConfiguration], serverNames: [String],
-        pools: [PoolDescription], rowByID: consuming RigidArray<Int32>, endpointIDLimit: Int
+        pools: [PoolDescription], retryBudgets: [RetryBudget], rowByID: consuming RigidArray<Int32>,
+        endpointIDLimit: Int
     ) {
         self.clusters = clusters
         self.endpoints = endpoints
@@ -233,6 +244,7 @@ public struct ClusterSet: ~Copyable, Sendable {
         self.tls = tls
         self.serverNames = serverNames
         self.pools = pools
+        self.retryBudgets = retryBudgets
         self.rowByID = rowByID
         self.endpointIDLimit = endpointIDLimit
     }
@@ -241,8 +253,8 @@ public struct ClusterSet: ~Copyable, Sendable {
     public func clone() -> ClusterSet {
         ClusterSet(
             clusters: clusters.clone(), endpoints: endpoints.clone(), arena: arena.clone(),
-            tls: tls, serverNames: serverNames, pools: pools, rowByID: rowByID.clone(),
-            endpointIDLimit: endpointIDLimit)
+            tls: tls, serverNames: serverNames, pools: pools, retryBudgets: retryBudgets,
+            rowByID: rowByID.clone(), endpointIDLimit: endpointIDLimit)
     }
 
     /// One more than the largest cluster id.

@@ -5,6 +5,8 @@ import Testing
 @testable import Routing
 
 @Suite struct SessionTokenTests {
+    private static let key = SessionKey(1, 2)
+
     private func parsed(_ text: String) -> SessionToken? {
         SessionToken(parsing: Array(text.utf8).span)
     }
@@ -23,23 +25,46 @@ import Testing
     }
 
     @Test func `a token is read as it was written`() throws {
-        let token = SessionToken(began: 1_700_000_000, used: 1_700_000_123, rule: 7, endpoint: 9)
+        let token = SessionToken(began: 1_700_000_000, used: 1_700_000_123, rule: 7, endpoint: 9, under: Self.key)
         let back = try #require(parsed(text(token)))
         #expect(back == token)
-        #expect(back.belongs(toRule: 7, endpoint: 9))
-        #expect(!back.belongs(toRule: 7, endpoint: 8))
-        #expect(!back.belongs(toRule: 8, endpoint: 9))
+        #expect(back.belongs(toRule: 7, endpoint: 9, under: Self.key))
+        #expect(!back.belongs(toRule: 7, endpoint: 8, under: Self.key))
+        #expect(!back.belongs(toRule: 8, endpoint: 9, under: Self.key))
+    }
+
+    @Test func `keys that sign no more are taken as long as the rule has them`() throws {
+        let keys = [SessionKey(1, 2), SessionKey(3, 4)]
+        let table = try TableBuilder(
+            TableDescription(rules: [
+                RuleDescription(id: 0, session: SessionRule(name: "a", key: 7, secrets: keys)),
+                RuleDescription(id: 1, session: SessionRule(name: "b", key: 7, secrets: [keys[1]])),
+            ])
+        ).build()
+        let (both, second) = (table.session(rule: 0), table.session(rule: 1))
+        let (first, last) = (try #require(both), try #require(second))
+        let token = table.token(began: 1, used: 2, first, endpoint: 9)
+        let (own, others) = (
+            table.key(of: token, first, endpoint: 9), table.key(of: token, last, endpoint: 9)
+        )
+        #expect(token.belongs(toRule: 7, endpoint: 9, under: keys[0]))
+        #expect(own == 0 && others == nil)
+        let old = table.token(began: 1, used: 2, last, endpoint: 9)
+        let (taken, elsewhere) = (
+            table.key(of: old, first, endpoint: 9), table.key(of: old, first, endpoint: 8)
+        )
+        #expect(taken == 1 && elsewhere == nil)
     }
 
     @Test func `a token with any other digit leads nowhere`() throws {
-        let whole = Array(text(SessionToken(began: 1, used: 2, rule: 3, endpoint: 4)).utf8)
+        let whole = Array(text(SessionToken(began: 1, used: 2, rule: 3, endpoint: 4, under: Self.key)).utf8)
         for at in whole.indices {
             var bytes = whole
             bytes[at] = bytes[at] == 0x30 ? 0x31 : 0x30
             if bytes == whole { continue }
             let made = SessionToken(parsing: bytes.span)
             let token = try #require(made)
-            #expect(!token.belongs(toRule: 3, endpoint: 4))
+            #expect(!token.belongs(toRule: 3, endpoint: 4, under: Self.key))
         }
     }
 
@@ -55,7 +80,7 @@ import Testing
         let found = table.session(rule: 0)
         let row = try #require(found)
         func isValid(_ began: UInt32, _ used: UInt32, at now: UInt32) -> Bool {
-            row.isValid(SessionToken(began: began, used: used, rule: 1, endpoint: 2), now: now)
+            row.isValid(SessionToken(began: began, used: used, rule: 1, endpoint: 2, under: Self.key), now: now)
         }
         #expect(isValid(1_000, 1_000, at: 1_000))
         #expect(isValid(1_000, 1_000, at: 1_009))
@@ -74,7 +99,7 @@ import Testing
         ("s", false), ("", false), ("; ;;", false), ("s=\"TOKEN\"", false),
     ])
     func `a token is found among cookies`(row: (list: String, isFound: Bool)) {
-        let token = SessionToken(began: 1, used: 2, rule: 3, endpoint: 4)
+        let token = SessionToken(began: 1, used: 2, rule: 3, endpoint: 4, under: Self.key)
         let list = row.list.replacing("TOKEN", with: text(token))
         let found = Table.token(Array("s".utf8).span, inCookies: Array(list.utf8).span)
         #expect((found == token) == row.isFound)

@@ -10,6 +10,7 @@ from Fixtures import documents as docs
 from Fixtures.certificates import Certificate
 from Fixtures.gateway import cli, sealed, serving
 from Fixtures.http1 import tls_client
+from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 
 COOKIE = re.compile(r"^([^=]+)=([0-9a-f]{32})((?:; [^;]+)*)$")
@@ -220,3 +221,86 @@ def test_explain_tells_and_check_refuses(tmp_path):
     rule = {"backendRefs": [{"name": "web", "port": 80}]}
     code, out, err = cli("check", write({}, *(service if isinstance(service, list) else [service]), rule=rule))
     assert code != 0 and "has a sessionAffinity of its own" in out + err
+
+
+# -- keys
+
+def keys(name="seal", **entries):
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": "default"}, "stringData": entries}
+
+
+def with_secrets(gateway, *secrets):
+    gateway.write("secrets.yaml", list(secrets))
+
+
+A, B, C = ("%d-sixteen-bytes-and-more" % n for n in range(3))
+
+
+def shared(origins, *secrets, session=None, start=True):
+    """A gateway whose parameters name the Secret `seal`."""
+    gateway = persisting(origins, session or {"sessionName": "stay"}, parameters={"sealingKeyRef": {"name": "seal"}}, start=False)
+    gateway.write("secrets.yaml", list(secrets))
+    return gateway.start() if start else gateway
+
+
+def follows(gateway, first, again=10):
+    """Whether requests with the cookie of `first` all go where it went, and what the last answer says of cookies."""
+    name, token, _ = cookie(first)
+    answers = [gateway.get("/", headers=with_cookie(name, token)) for _ in range(again)]
+    return {whose(a) for a in answers} == {whose(first)}, answers[-1].all("set-cookie")
+
+
+def test_sessions_go_on_at_another_replica_and_after_a_restart():
+    """Two processes with the same Secret take each other's tokens, and so does the first one after its end."""
+    with Origins(6) as origins, shared(origins, keys(current=A)) as one, shared(origins, keys(current=A)) as other:
+        for _ in range(5):
+            first = one.get("/")
+            assert follows(other, first) == (True, [])
+        one.stop(keep=True)
+        one.start()
+        assert follows(one, first) == (True, [])
+
+
+def test_without_the_key_sessions_begin_anew():
+    """Another key, or none: a new token, and no trace of where the old one led."""
+    with Origins(6) as origins, shared(origins, keys(current=A)) as one, shared(origins, keys(current=B)) as other, shared(origins) as none:
+        first = one.get("/")
+        for gateway in (other, none):
+            held, told = follows(gateway, first)
+            assert told and (not held or len(origins) == 1)
+        code, out, _ = cli("check", none.folder)
+        assert "spec.sealingKeyRef: Secret default/seal does not exist" in out and code == 1, out
+        assert none.messages().count("spec.sealingKeyRef") == 1
+
+
+def test_a_key_is_changed_without_losing_sessions():
+    """The first entry by name signs and all are taken; a token of another one is answered with a new one, which lasts."""
+    with Origins(6) as origins, shared(origins, keys(current=A)) as gateway:
+        first = gateway.get("/")
+        with_secrets(gateway, keys(current=A, next=B))
+        time.sleep(1)
+        assert follows(gateway, first) == (True, [])
+        with_secrets(gateway, keys(current=B, previous=A))
+        name, token, _ = cookie(first)
+        wait_until(lambda: gateway.get("/", headers=with_cookie(name, token)).all("set-cookie"), 5)
+        held, told = follows(gateway, first)
+        assert held and len(told) == 1
+        renewed = gateway.get("/", headers=with_cookie(name, token))
+        assert cookie(renewed)[1] != token
+        with_secrets(gateway, keys(current=B))
+        time.sleep(1)
+        assert follows(gateway, renewed) == (True, [])
+        assert follows(gateway, first)[1]
+
+
+@pytest.mark.parametrize("secret,said", [
+    (keys(), "has no entry"), (keys(current="short"), "has 5 bytes"), (keys(**{f"k{n}": A for n in range(9)}), "has 9 entries")])
+def test_keys_that_cannot_be_used(secret, said):
+    """The key is random then, and check says why."""
+    with Origins(3) as origins, shared(origins, secret) as gateway:
+        first = gateway.get("/")
+        assert follows(gateway, first) == (True, [])
+        out = cli("check", gateway.folder)[1]
+        assert said in out and "signed with a random key" in out and "main.yaml:" in out
+        found = gateway.object("GatewayParameters", "parameters")["status"]["conditions"]
+        assert ("PartiallyInvalid", "True", "InvalidSealingKeyRef") in [(c["type"], c["status"], c["reason"]) for c in found]

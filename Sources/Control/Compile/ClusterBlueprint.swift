@@ -99,6 +99,14 @@ struct ClusterBlueprint: Sendable {
         }
     }
 
+    /// How many retries its backend gets, over all its ports.
+    struct Retries: Hashable, Sendable {
+        let allowance: RetryAllowance
+        /// The XBackendTrafficPolicy that says so.
+        let policy: NamespacedName
+        let backend: PoolName
+    }
+
     /// `Service ai/ollama:80` or `Backend ai/ollama`: what references lead to.
     let key: String
     /// `ai/ollama:80` or `ai/ollama`, for logs.
@@ -114,6 +122,8 @@ struct ClusterBlueprint: Sendable {
     var pool: Pool?
     /// The BackendTLSPolicy that `tls` comes from.
     var policy: NamespacedName?
+    /// Nil: as many as the Gateway's own limits say.
+    var retries: Retries?
 
     /// The key with what tells this cluster's connections from another's to the same place.
     var identity: String {

@@ -106,6 +106,7 @@ extension Compiled {
                 id: id, name: blueprint.name, protocol: blueprint.protocol,
                 serverName: blueprint.tls?.serverName ?? "", hostHeader: blueprint.hostHeader,
                 isModelServer: blueprint.isModelServer, proxyProtocol: blueprint.proxyProtocol)
+            cluster.retryBudget = blueprint.retries.map { identities.retryBudget($0) }
             var isUsable = true
             if let tls = blueprint.tls {
                 switch clients.configuration(tls) {

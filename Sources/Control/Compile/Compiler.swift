@@ -12,8 +12,13 @@ import Telemetry
 ///   - identities: gives ids to what is new.
 /// - Returns: all that workers, listeners and resolvers need.
 public func compile(_ report: StatusReport, _ identities: inout Identities) -> Compiled {
+    compile(report.resolution, &identities)
+}
+
+/// The same of what was resolved.
+func compile(_ resolution: Resolution, _ identities: inout Identities) -> Compiled {
     // Taken and given back, so that what is new is added in place.
-    var compiler = Compiler(report.resolution, Identities())
+    var compiler = Compiler(resolution, Identities())
     swap(&compiler.identities, &identities)
     let compiled = compiler.compile()
     swap(&compiler.identities, &identities)
@@ -23,14 +28,14 @@ public func compile(_ report: StatusReport, _ identities: inout Identities) -> C
 /// Turns one pool into all that picking for other gateways needs: no listener, no route, one cluster.
 ///
 /// - Parameters:
-///   - report: of the documents that have the pool.
+///   - resolution: of the documents that have the pool.
 ///   - wanted: its `namespace/name`; nil takes the only one, InferencePools before Backends.
 ///   - identities: gives ids to what is new.
 /// - Returns: what was compiled, and what is wrong where there is no such pool or more than one.
 func compile(
-    _ report: StatusReport, pool wanted: String?, _ identities: inout Identities
+    _ resolution: Resolution, pool wanted: String?, _ identities: inout Identities
 ) -> (compiled: Compiled, problem: ConfigProblem?) {
-    let index = report.resolution.index
+    let index = resolution.index
     let backends = index.backends.filter { entry in
         (entry.value.resource.spec.modelServer ?? ModelServer.none) != ModelServer.none
     }
@@ -41,7 +46,7 @@ func compile(
             .map { PoolName(Groups.own, $0, kind: Backend.kind) }
     }
     var resolver = BackendResolver(index, observations: nil)
-    var compiler = Compiler(report.resolution, Identities())
+    var compiler = Compiler(resolution, Identities())
     swap(&compiler.identities, &identities)
     defer { swap(&compiler.identities, &identities) }
     guard known.count == 1, let blueprint = resolver.pickedHere(known[0]) else {
@@ -271,9 +276,14 @@ private struct Compiler {
                 rule.http, resolved.rules[number], id: id, labels, name.namespace,
                 isSealed: listener.isPassthrough)
             row.editsAnswers = !gateway.parameters.answerFields.isEmpty
-            if let session = rule.http.sessionPersistence, !row.hasFailedFilter {
+            let policies = resolution.index.backendTrafficPolicies
+            if entry.kind.routesRequests, !row.hasFailedFilter,
+                let session = rule.http.sessionPersistence
+                    ?? policies.session(of: rule.http, in: name.namespace)
+            {
                 row.session = SessionCompiler.rule(
-                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)")
+                    session, of: "\(entry.kind.rawValue) \(text) \(ruleName)",
+                    secrets: gateway.sessionKeys)
             }
             rules.append(row)
             for (position, match) in matches(of: rule, hasPatterns).enumerated()
@@ -322,9 +332,15 @@ private struct Compiler {
                         ref.filters,
                         mirrors: mirrors(
                             ref.filters, resolved.backendMirrors[number] ?? [:], labels, namespace)),
+                    hasRetryBudget: hasRetryBudget(outcomes[number]),
                     series: identities.series(series)))
         }
         return description
+    }
+
+    private func hasRetryBudget(_ outcome: BackendResolver.Outcome) -> Bool {
+        guard case .cluster(let number) = outcome else { return false }
+        return resolution.clusters[number].retries != nil
     }
 
     /// Where the mirrors of a list of filters lead, by position.

@@ -1,5 +1,6 @@
 import Kernel
 import Routing
+import Runtime
 import Telemetry
 
 /// Gives ids to ports, listeners, rules, clusters, endpoints, pools and series, by what they are.
@@ -58,6 +59,7 @@ public struct Identities: Sendable {
     private var endpoints = Interner<EndpointKey>()
     private var pools = Interner<String>()
     private var series = Interner<SeriesLabels>(first: 1)
+    private var retryBudgets: [PoolName: RetryBudget] = [:]
     /// What each listener asks of its clients, and how often it began to ask for more.
     private var terms: [UInt32: (asked: ClientValidation?, number: UInt32)] = [:]
     /// The labels of all series ever given, and the names of all listeners.
@@ -108,6 +110,14 @@ public struct Identities: Sendable {
         let (id, isNew) = series.idAndNews(labels)
         if isNew { self.labels[id] = labels }
         return id
+    }
+
+    /// What the retries of a backend are taken from: as much of it is spent as before, as long as it allows the same.
+    mutating func retryBudget(_ retries: ClusterBlueprint.Retries) -> RetryBudget {
+        if let known = retryBudgets[retries.backend], known.allowance == retries.allowance { return known }
+        let budget = RetryBudget(retries.allowance)
+        retryBudgets[retries.backend] = budget
+        return budget
     }
 
     /// The names for metrics and logs.

@@ -11,7 +11,9 @@ enum SessionCompiler {
     }
 
     /// What the table does about it; `rule` tells the rule from every other.
-    static func rule(_ session: SessionPersistence, of rule: String) -> SessionRule {
+    static func rule(
+        _ session: SessionPersistence, of rule: String, secrets: [SessionKey]
+    ) -> SessionRule {
         let key = PickingHash.of(rule.utf8.span)
         let name = session.effectiveName
         return SessionRule(
@@ -20,7 +22,7 @@ enum SessionCompiler {
             carrier: session.isHeader ? .header : .cookie(path: session.cookie?.path ?? "/"),
             absoluteSeconds: seconds(session.absoluteTimeout),
             idleSeconds: seconds(session.idleTimeout),
-            isPermanent: session.lifetime == "Permanent", key: key)
+            isPermanent: session.lifetime == "Permanent", key: key, secrets: secrets)
     }
 
     /// Whole seconds, none of which is lost; 0 for none.

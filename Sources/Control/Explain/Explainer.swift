@@ -223,8 +223,21 @@ struct Explainer {
             kind: kind(labels.route), name: labels.route, rule: labels.rule,
             ruleIndex: match?.ruleIndex ?? 0, matchIndex: match?.matchIndex ?? 0,
             asks: match.map(NearMisses.asks) ?? [])
-        report.retry = compiled.table.rules[Int(rule)].retry.map(RetryWords.text)
+        report.retry = RetryWords.text(compiled.table.rules[Int(rule)].retry, retries(ofRule: rule))
         report.session = compiled.table.rules[Int(rule)].session.map(SessionWords.text)
+    }
+
+    /// What policies say of retries to the backends of a rule, each once.
+    private func retries(ofRule rule: Int32) -> [ClusterBlueprint.Retries] {
+        var found: [ClusterBlueprint.Retries] = []
+        for backend in compiled.table.rules[Int(rule)].backends where backend.hasRetryBudget {
+            guard case .cluster(let id) = backend.target,
+                let retries = compiled.blueprints.first(where: { $0.id == id })?.blueprint.retries,
+                !found.contains(retries)
+            else { continue }
+            found.append(retries)
+        }
+        return found
     }
 
     /// The kind of a route by its name.

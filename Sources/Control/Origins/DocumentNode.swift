@@ -93,12 +93,15 @@ struct Digest: Sendable {
     }
 
     /// A digest of a file's bytes.
-    static func of(_ bytes: [UInt8]) -> UInt64 {
+    static func of(_ bytes: [UInt8]) -> UInt64 { of(bytes[...]) }
+
+    /// A digest of some of them.
+    static func of(_ bytes: ArraySlice<UInt8>) -> UInt64 {
         var digest = Digest()
         var word: UInt64 = 0
         for index in bytes.indices {
             word = word << 8 | UInt64(bytes[index])
-            if index & 7 == 7 {
+            if (index - bytes.startIndex) & 7 == 7 {
                 digest.combine(word)
                 word = 0
             }

@@ -119,30 +119,74 @@ public struct KindRegistry: Sendable {
 }
 
 /// One object with the place that it was read from.
+///
+/// It is passed on often and by value, so what was read stands in one place that all copies share.
 public struct LocatedObject: Sendable {
-    /// As written, for example `gateway.networking.k8s.io/v1`.
-    public let apiVersion: String
-    public let kind: String
-    /// `default` when the document leaves it out; nil for kinds that belong to the whole cluster.
-    public let namespace: String?
-    public let name: String
-    public let resource: any Resource
+    private final class Reading: Sendable {
+        let apiVersion: String
+        let group: String
+        let key: ObjectKey
+        let namespace: String?
+        let resource: any Resource
+        let position: SourcePosition
+        let positions: FieldPositions
+        let digest: UInt64
+        let declaredDigest: UInt64
+
+        init(
+            _ apiVersion: String, _ kind: String, _ namespace: String?, _ name: String,
+            _ resource: any Resource, _ position: SourcePosition, _ positions: FieldPositions,
+            _ digest: UInt64, _ declaredDigest: UInt64
+        ) {
+            self.apiVersion = apiVersion
+            group = APIVersion(apiVersion).group
+            key = ObjectKey(kind: kind, group: group, namespace: namespace ?? "", name: name)
+            self.namespace = namespace
+            self.resource = resource
+            self.position = position
+            self.positions = positions
+            self.digest = digest
+            self.declaredDigest = declaredDigest
+        }
+    }
+
+    private let reading: Reading
     /// `metadata.generation` when given; else 1, and 1 more for each change of what the object
     /// declares (everything but `metadata` and `status`) while the process runs.
     public internal(set) var generation: Int
+
+    /// An object as it was read; `digest` and `declaredDigest` are those below.
+    init(
+        apiVersion: String, kind: String, namespace: String?, name: String, resource: any Resource,
+        generation: Int, position: SourcePosition, positions: FieldPositions, digest: UInt64,
+        declaredDigest: UInt64
+    ) {
+        reading = Reading(
+            apiVersion, kind, namespace, name, resource, position, positions, digest, declaredDigest)
+        self.generation = generation
+    }
+
+    /// As written, for example `gateway.networking.k8s.io/v1`.
+    public var apiVersion: String { reading.apiVersion }
+    /// The group of `apiVersion`, empty for core.
+    public var group: String { reading.group }
+    public var kind: String { reading.key.kind }
+    /// `default` when the document leaves it out; nil for kinds that belong to the whole cluster.
+    public var namespace: String? { reading.namespace }
+    public var name: String { reading.key.name }
+    /// What it is known by among all objects.
+    var key: ObjectKey { reading.key }
+    public var resource: any Resource { reading.resource }
     /// Where the document begins: its first field.
-    public let position: SourcePosition
+    public var position: SourcePosition { reading.position }
     /// Where each field of the document stands.
-    public let positions: FieldPositions
+    public var positions: FieldPositions { reading.positions }
     /// A digest of the document's content, metadata and status included.
     ///
     /// Equal digests: nothing changed but layout, comments and the order of fields.
-    public let digest: UInt64
+    public var digest: UInt64 { reading.digest }
     /// A digest of what the object declares: without `metadata` and `status`.
-    public let declaredDigest: UInt64
-
-    /// The group of `apiVersion`, empty for core.
-    public var group: String { APIVersion(apiVersion).group }
+    public var declaredDigest: UInt64 { reading.declaredDigest }
 
     public var reference: ObjectReference {
         ObjectReference(kind: kind, namespace: namespace, name: name)
@@ -190,9 +234,10 @@ public struct DocumentSet: Sendable {
     /// What was read from them before is still among the objects. At the start a reason not to
     /// serve.
     public var unreadPaths: [String]
-    /// BackendTLSPolicies that were refused and have no earlier version: what they are about must
-    /// not be spoken to in the clear instead.
-    var refusedPolicies: [LocatedObject] = []
+    /// BackendTLSPolicies that are not used: what they are about must not be spoken to in the clear instead.
+    var refusedPolicies: [RefusedPolicy] = []
+    /// Namespaces whose documents were refused and have no earlier version: nobody knows their labels.
+    var unreadNamespaces: Set<String> = []
 
     public init(
         objects: [LocatedObject] = [], problems: [ConfigProblem] = [], unreadPaths: [String] = []
@@ -201,6 +246,18 @@ public struct DocumentSet: Sendable {
         self.problems = problems
         self.unreadPaths = unreadPaths
     }
+}
+
+/// A BackendTLSPolicy that is not used as it is written, which closes what it is about.
+struct RefusedPolicy: Sendable {
+    /// Of one that cannot be read: its name, and as many of its targets as can be told.
+    let object: LocatedObject
+    /// Why it is not used, as the end of a sentence.
+    let cause: String
+    /// Targets that cannot be told, and so are not closed.
+    var untold: [ConfigProblem] = []
+    /// It closes nothing where a version of it is used.
+    var yields = false
 }
 
 /// An `apiVersion` taken apart: `group/version`, or a version of the core group.

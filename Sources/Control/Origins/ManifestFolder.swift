@@ -31,6 +31,8 @@ public struct ManifestFolder: ~Copyable {
             digest == other.digest && failure == other.failure
                 && manifest.problems == other.manifest.problems
                 && manifest.objects.map(\.digest) == other.manifest.objects.map(\.digest)
+                && manifest.unreadPolicies.map(\.object.digest)
+                    == other.manifest.unreadPolicies.map(\.object.digest)
         }
     }
 
@@ -46,6 +48,8 @@ public struct ManifestFolder: ~Copyable {
     private var listingProblems: [ConfigProblem] = []
     private var unlistedPaths: [String] = []
     private var objects: [ObjectKey: LocatedObject] = [:]
+    /// Of `objects`, in their order.
+    private var keys: [ObjectKey] = []
 
     private var firstChange: UInt64?
     private var lastChange: UInt64 = 0
@@ -231,7 +235,8 @@ public struct ManifestFolder: ~Copyable {
             let digest = Digest.of(bytes)
             if digest == source.digest, !evenIfSame { return }
             source.digest = digest
-            let manifest = ManifestReader.read(bytes, file: path, kinds: kinds)
+            let manifest = ManifestReader.read(
+                bytes, file: path, kinds: kinds, keeping: evenIfSame ? Manifest() : source.manifest)
             if manifest.isUnread {
                 source.failure = manifest.problems.first
             } else {
@@ -262,17 +267,33 @@ public struct ManifestFolder: ~Copyable {
             } else {
                 set.problems += source.manifest.problems
             }
+            found.reserveCapacity(objects.count)
             for object in source.manifest.objects {
                 if let first = found[object.key] {
                     set.problems.append(duplicateProblem(object, first: first))
+                    if object.resource is BackendTLSPolicy {
+                        set.refusedPolicies.append(
+                            RefusedPolicy(object: object, cause: "another document has its name"))
+                    }
                 } else {
                     found[object.key] = object
                 }
             }
         }
         for path in order {
+            for policy in sources[path]?.manifest.unreadPolicies ?? [] {
+                var policy = policy
+                // Another document of its name is no version of it.
+                if found[policy.object.key] != nil { policy.yields = false }
+                set.refusedPolicies.append(policy)
+            }
+        }
+        for path in order {
             for key in sources[path]?.manifest.refused ?? [] where found[key] == nil {
-                guard let last = objects[key] else { continue }
+                guard let last = objects[key] else {
+                    if key.kind == Namespace.kind { set.unreadNamespaces.insert(key.name) }
+                    continue
+                }
                 found[key] = last
                 set.problems.append(
                     last.problem(
@@ -281,11 +302,25 @@ public struct ManifestFolder: ~Copyable {
             }
         }
         set.problems += ignoredNotices()
-        for (key, object) in found { found[key]?.generation = generation(of: object, key) }
+        for (key, object) in found {
+            let generation = generation(of: object, key)
+            if generation != object.generation { found[key]?.generation = generation }
+        }
         objects = found
-        set.objects = found.sorted { $0.key < $1.key }.map(\.value)
+        set.objects = inOrder(found)
         sort(&set.problems)
         return set
+    }
+
+    /// The objects by kind, group, namespace and name; most often the same ones as before.
+    private mutating func inOrder(_ found: [ObjectKey: LocatedObject]) -> [LocatedObject] {
+        if keys.count == found.count {
+            let same = keys.compactMap { found[$0] }
+            if same.count == found.count { return same }
+        }
+        let sorted = found.values.sorted { $0.key < $1.key }
+        keys = sorted.map(\.key)
+        return sorted
     }
 
     /// 1 more than before when the object declares something else than before.

@@ -10,12 +10,6 @@ struct ObjectKey: Hashable, Comparable, Sendable {
     }
 }
 
-extension LocatedObject {
-    var key: ObjectKey {
-        ObjectKey(kind: kind, group: group, namespace: namespace ?? "", name: name)
-    }
-}
-
 /// What one file says.
 struct Manifest: Sendable {
     /// A document of a kind that this program does not read.
@@ -30,11 +24,32 @@ struct Manifest: Sendable {
     var ignored: [Ignored] = []
     /// Objects whose identity is known but whose content was refused.
     var refused: [ObjectKey] = []
+    /// BackendTLSPolicies that could not be read, with what they seem to be about.
+    var unreadPolicies: [RefusedPolicy] = []
     /// Files that documents refer to (a Secret's certificate), with their state when read; nil
     /// when they were not there.
     var attachments: [String: FileStamp?] = [:]
     /// The text could not be read as documents at all.
     var isUnread = false
+    /// What its documents say one by one, where that does not depend on other files.
+    var parts: [Part] = []
+
+    /// A document of a file, by its place and its text.
+    struct Part: Sendable {
+        let firstLine: Int
+        let digest: UInt64
+        let manifest: Manifest
+    }
+
+    /// Adds what a document of the same file says.
+    mutating func append(_ other: Manifest) {
+        objects += other.objects
+        problems += other.problems
+        ignored += other.ignored
+        refused += other.refused
+        unreadPolicies += other.unreadPolicies
+        attachments.merge(other.attachments) { first, _ in first }
+    }
 }
 
 /// Reads the bytes of one file into objects.
@@ -51,11 +66,13 @@ struct ManifestReader {
     /// Reads a file.
     ///
     /// A text that is not YAML or JSON makes the whole file unread: half of a file is nobody's
-    /// intention.
-    static func read(_ bytes: [UInt8], file: String, kinds: KindRegistry) -> Manifest {
+    /// intention. Documents that stand where they stood, as they stood in `before`, are not read again.
+    static func read(
+        _ bytes: [UInt8], file: String, kinds: KindRegistry, keeping before: Manifest = Manifest()
+    ) -> Manifest {
         var reader = ManifestReader(kinds: kinds, file: file)
         do throws(SyntaxFailure) {
-            for root in try reader.documents(in: bytes) { reader.add(root) }
+            try reader.read(bytes, keeping: before)
         } catch {
             var unread = Manifest()
             unread.isUnread = true
@@ -70,7 +87,9 @@ struct ManifestReader {
 
     // MARK: - Documents
 
-    private func documents(in bytes: [UInt8]) throws(SyntaxFailure) -> [DocumentNode] {
+    private mutating func read(
+        _ bytes: [UInt8], keeping before: Manifest
+    ) throws(SyntaxFailure) {
         if bytes.count > DocumentLimits.fileBytesMax {
             throw SyntaxFailure(
                 mark: TextMark(line: 1, column: 1),
@@ -81,13 +100,28 @@ struct ManifestReader {
         let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
         if file.hasSuffix(".json") {
             var reader = JSONReader(Array(bytes[start...]))
-            return try reader.documents()
+            for root in try reader.documents() { add(root) }
+            return
         }
-        var documents: [DocumentNode] = []
+        var known: [Int: Manifest.Part] = [:]
+        for part in before.parts { known[part.firstLine] = part }
+        var whole = Manifest()
         for part in DocumentPart.parts(of: bytes[start...]) {
-            documents += try part.documents()
+            let digest = Digest.of(part.bytes)
+            if let same = known[part.firstLine], same.digest == digest {
+                whole.append(same.manifest)
+                whole.parts.append(same)
+                continue
+            }
+            manifest = Manifest()
+            for root in try part.documents() { add(root) }
+            whole.append(manifest)
+            if manifest.attachments.isEmpty {
+                whole.parts.append(
+                    Manifest.Part(firstLine: part.firstLine, digest: digest, manifest: manifest))
+            }
         }
-        return documents
+        manifest = whole
     }
 
     private func checkUTF8(_ bytes: [UInt8]) throws(SyntaxFailure) {
@@ -126,6 +160,7 @@ struct ManifestReader {
         else {
             let absent = ["apiVersion", "kind"].filter { (root[$0]?.text ?? "").isEmpty }
             refuse(root, "the document has no \(sentenceList(absent, "and"))")
+            if Self.secures(root["kind"]?.text ?? list?.kind ?? "") { keepClosed(root) }
             return
         }
         if kind.hasSuffix("List"), let items = root["items"] {
@@ -140,6 +175,14 @@ struct ManifestReader {
         }
         let version = APIVersion(apiVersion)
         switch kinds.match(group: version.group, version: version.version, kind: kind) {
+        case .unknown where Self.secures(kind):
+            let version = "\(Groups.gateway)/\(BackendTLSPolicy.groups[0].versions[0])"
+            refuse(
+                root,
+                "\(kind) of \(apiVersion) is not a kind that ai-gateway reads; "
+                    + "use \(BackendTLSPolicy.kind) of \(version)",
+                fieldPath: "apiVersion", reason: ConfigProblem.Reason.unknownKind)
+            keepClosed(root)
         case .unknown:
             manifest.ignored.append(
                 Manifest.Ignored(kind: kind, apiVersion: apiVersion, position: position(root.mark)))
@@ -150,6 +193,7 @@ struct ManifestReader {
                 "\(apiVersion) is not a version of \(kind) that ai-gateway reads; "
                     + "use \(sentenceList(known, "or"))",
                 fieldPath: "apiVersion", reason: ConfigProblem.Reason.unknownKind)
+            if Self.secures(kind) { keepClosed(root) }
         case .type(let type):
             add(root, apiVersion: apiVersion, as: type)
         }
@@ -158,7 +202,10 @@ struct ManifestReader {
     private mutating func add(
         _ root: DocumentNode, apiVersion: String, as type: any Resource.Type
     ) {
-        guard let identity = identity(of: root, as: type) else { return }
+        guard let identity = identity(of: root, as: type) else {
+            if Self.secures(type.kind) { keepClosed(root, isNamed: false) }
+            return
+        }
         let reference = ObjectReference(
             kind: type.kind, namespace: identity.namespace, name: identity.name)
         var root = root
@@ -174,7 +221,7 @@ struct ManifestReader {
             kind: type.kind, group: APIVersion(apiVersion).group,
             namespace: identity.namespace ?? "", name: identity.name)
         guard let resource, !log.hasErrors else {
-            manifest.refused.append(key)
+            if Self.secures(type.kind) { keepClosed(root) } else { manifest.refused.append(key) }
             return
         }
         manifest.objects.append(
@@ -184,6 +231,13 @@ struct ManifestReader {
                 generation: resource.metadata.generation ?? 1, position: position(root.mark),
                 positions: FieldPositions(of: root, file: file), digest: root.digest,
                 declaredDigest: root.digest(without: ["apiVersion", "metadata", "status"])))
+    }
+
+    /// Takes note of a BackendTLSPolicy that cannot be used, so that its targets are not spoken to in the clear instead.
+    private mutating func keepClosed(_ root: DocumentNode, isNamed: Bool = true) {
+        let policy = unread(root, isNamed: isNamed)
+        manifest.unreadPolicies.append(policy)
+        if isNamed { manifest.refused.append(policy.object.key) }
     }
 
     private func decode<T: Resource>(
@@ -286,7 +340,7 @@ struct ManifestReader {
                 message: kind.map { "\($0): \(message)" } ?? message))
     }
 
-    private func position(_ mark: TextMark) -> SourcePosition {
+    func position(_ mark: TextMark) -> SourcePosition {
         SourcePosition(file: file, line: Int(mark.line), column: Int(mark.column))
     }
 }

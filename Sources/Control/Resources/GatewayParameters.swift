@@ -20,6 +20,7 @@ public struct GatewayParametersSpec: Codable, Sendable {
     public var accessLog: OpaqueSettings?
     public var telemetry: OpaqueSettings?
     public var picker: PickerSpec?
+    /// The Secret with the keys of sessions' tokens, which replicas share.
     public var sealingKeyRef: SealingKeyReference?
 }
 

@@ -120,7 +120,7 @@ public struct HTTPRouteRetry: Codable, Sendable {
     public var backoff: String?
 }
 
-public struct SessionPersistence: Codable, Sendable {
+public struct SessionPersistence: Codable, Hashable, Sendable {
     public var sessionName: String?
     public var absoluteTimeout: String?
     public var idleTimeout: String?
@@ -130,16 +130,16 @@ public struct SessionPersistence: Codable, Sendable {
     public var header: SessionHeader?
 }
 
-public struct CookieConfig: Codable, Sendable {
+public struct CookieConfig: Codable, Hashable, Sendable {
     public var lifetimeType: String?
 }
 
-public struct SessionCookie: Codable, Sendable {
+public struct SessionCookie: Codable, Hashable, Sendable {
     public var name: String?
     public var path: String?
     public var lifetimeType: String?
 }
 
-public struct SessionHeader: Codable, Sendable {
+public struct SessionHeader: Codable, Hashable, Sendable {
     public var name: String?
 }

@@ -8,5 +8,6 @@ extension KindRegistry {
         Namespace.self, Service.self, EndpointSlice.self, Pod.self, Secret.self, ConfigMap.self,
         ServiceImport.self, InferencePool.self, InferenceObjective.self,
         InferenceModelRewrite.self, Backend.self, GatewayParameters.self, TrafficPolicy.self,
+        XBackendTrafficPolicy.self,
     ])
 }

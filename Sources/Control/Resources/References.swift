@@ -1,6 +1,7 @@
 /// The API groups that this program knows.
 public enum Groups {
     public static let gateway = "gateway.networking.k8s.io"
+    public static let gatewayExperimental = "gateway.networking.x-k8s.io"
     public static let core = ""
     public static let own = "ai-gateway.dev"
     public static let inference = "inference.networking.k8s.io"

@@ -8,6 +8,7 @@ struct StatusBuilder {
     private var nextRoute = 0
     private var nextSet = 0
     private var nextPolicy = 0
+    private var nextTrafficPolicy = 0
     /// For InferencePools, Services and policies: the Gateways that lead to them.
     private lazy var users = BackendUsers(resolution)
     private(set) var objects: [ObjectStatus] = []
@@ -46,6 +47,9 @@ struct StatusBuilder {
         case let resource as InferenceObjective: add(object, poolRef: resource.spec.poolRef)
         case let resource as InferenceModelRewrite: add(object, poolRef: resource.spec.poolRef)
         case is TrafficPolicy: addTrafficPolicy(object)
+        case is XBackendTrafficPolicy:
+            add(object, resolution.index.backendTrafficPolicies.policies[nextTrafficPolicy])
+            nextTrafficPolicy += 1
         default: break
         }
     }
@@ -122,7 +126,11 @@ struct StatusBuilder {
 
     private mutating func add(_ parameters: GatewayParameters, _ object: LocatedObject) {
         let rejected = ParametersResolver.rejection(of: parameters).map { [$0] } ?? []
-        let unserved = ParametersResolver.unserved(in: parameters)
+        var unserved = ParametersResolver.unserved(in: parameters)
+        let resolver = ParametersResolver(index: resolution.index)
+        if let finding = resolver.sealingFinding(of: Entry(object: object, resource: parameters)) {
+            unserved.append(finding)
+        }
         note(rejected, of: object)
         note(unserved, of: object, .warning)
         let writer = writer(object)
@@ -133,7 +141,7 @@ struct StatusBuilder {
         if rejected.isEmpty, !unserved.isEmpty {
             conditions.append(
                 writer.condition(
-                    "PartiallyInvalid", .isTrue, "UnsupportedValue", Finding.text(unserved)))
+                    "PartiallyInvalid", .isTrue, unserved[0].reason, Finding.text(unserved)))
         }
         append(object, StatusFields(conditions: conditions))
     }
@@ -305,6 +313,53 @@ struct StatusBuilder {
                             writer.positive(
                                 "ResolvedRefs", policy.unresolved, reason: "ResolvedRefs",
                                 message: "all references resolve"),
+                        ])
+                }))
+    }
+
+    /// Says what BackendTLSPolicies that are not used close, so that whoever sees a Service without answers finds out why.
+    mutating func addRefusedPolicies() {
+        for policy in resolution.index.tlsPolicies.refused {
+            let closed = policy.targets.filter { $0.refusal == nil }.map(\.title)
+            note(policy.targets.compactMap(\.refusal), of: policy.entry.object)
+            if closed.isEmpty { continue }
+            let finding = Finding(
+                "Closed", at: "spec.targetRefs",
+                "\(Finding.text(policy.rejected)), so nothing is sent to \(sentenceList(closed, "and")) "
+                    + "until it is mended or deleted")
+            note([finding], of: policy.entry.object, .notice)
+        }
+    }
+
+    // MARK: - XBackendTrafficPolicies
+
+    /// One entry a Gateway, for as long as one of its routes refers to a target.
+    private mutating func add(_ object: LocatedObject, _ policy: ResolvedTrafficPolicy) {
+        var targets: [Int: [ResolvedTrafficPolicy.Target]] = [:]
+        for target in policy.targets {
+            let gateways =
+                target.backend.kind == Service.kind
+                ? Array(users.gateways(ofService: target.backend.name))
+                : Array(users.gateways(ofPool: target.backend).keys)
+            for number in gateways { targets[number, default: []].append(target) }
+        }
+        note(policy.targets.compactMap(\.refusal) + policy.rejected, of: object)
+        let ancestors = targets.sorted { $0.key < $1.key }.prefix(16)
+        append(
+            object,
+            StatusFields(
+                ancestors: ancestors.map { number, targets in
+                    let ref = parentReference(toGateway: number)
+                    let refusals = targets.compactMap(\.refusal)
+                    let held = targets.filter { $0.refusal == nil }.map(\.title)
+                    var accepted = "holds for \(sentenceList(held, "and"))"
+                    if !refusals.isEmpty { accepted += "; \(Finding.text(refusals))" }
+                    return AncestorStatus(
+                        ancestorRef: ref, controllerName: GatewayClass.ownController,
+                        conditions: [
+                            writer(object, section: ref.shortDescription).positive(
+                                "Accepted", (held.isEmpty ? refusals : []) + policy.rejected,
+                                reason: "Accepted", message: accepted)
                         ])
                 }))
     }

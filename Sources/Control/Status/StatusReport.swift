@@ -29,10 +29,19 @@ public func status(
     _ documents: DocumentSet, placement: Placement = Placement(),
     observations: Observations? = nil
 ) -> StatusReport {
-    let resolution = Resolution(
-        documents, placement: placement, observations: observations)
+    status(
+        documents,
+        resolved: Resolution(documents, placement: placement, observations: observations),
+        observations: observations)
+}
+
+/// The same where all that follows from the documents is known already.
+func status(
+    _ documents: DocumentSet, resolved resolution: Resolution, observations: Observations?
+) -> StatusReport {
     var builder = StatusBuilder(resolution, observations: observations)
     for object in documents.objects { builder.add(object) }
+    builder.addRefusedPolicies()
     builder.sortProblems()
     return StatusReport(
         objects: builder.objects, problems: builder.problems, resolution: resolution)

@@ -20,7 +20,7 @@ public enum Admission {
         }
         var taken: [LocatedObject] = []
         taken.reserveCapacity(documents.objects.count)
-        var refusedPolicies: [LocatedObject] = []
+        var refusedPolicies = documents.refusedPolicies
         var problems = documents.problems
         for object in documents.objects {
             let earlier = previous == nil ? nil : before[object.key]
@@ -41,9 +41,15 @@ public enum Admission {
                         .notice, reason: "Kept",
                         "its last good version stays in use (generation \(earlier.generation))"))
             } else if object.resource is BackendTLSPolicy {
-                refusedPolicies.append(object)
+                refusedPolicies.append(
+                    RefusedPolicy(object: object, cause: "it was refused as it is written"))
             }
         }
+        let policies = Set(
+            taken.lazy.filter { $0.kind == BackendTLSPolicy.kind && $0.group == Groups.gateway }
+                .map(\.key))
+        refusedPolicies.removeAll { $0.yields && policies.contains($0.object.key) }
+        for policy in refusedPolicies { problems += policy.untold }
         problems.sort(by: isBefore)
         var admitted = documents
         admitted.objects = taken
@@ -69,6 +75,7 @@ public enum Admission {
         case let resource as UDPRoute: checks.check(resource)
         case let resource as ReferenceGrant: checks.check(resource)
         case let resource as BackendTLSPolicy: checks.check(resource)
+        case let resource as XBackendTrafficPolicy: checks.check(resource)
         case let resource as GatewayParameters: checks.check(resource)
         case let resource as InferencePool: checks.check(resource)
         case let resource as InferenceObjective: checks.check(resource)

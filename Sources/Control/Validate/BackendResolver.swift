@@ -104,6 +104,12 @@ struct BackendResolver {
         return outcome
     }
 
+    private mutating func add(for target: Target, _ cluster: ClusterBlueprint) -> Outcome {
+        var cluster = cluster
+        cluster.retries = index.backendTrafficPolicies.retries(of: target.group, target.kind, target.name)
+        return add(cluster)
+    }
+
     private mutating func add(_ cluster: ClusterBlueprint) -> Outcome {
         if let number = numbers[cluster.identity] { return .cluster(number) }
         numbers[cluster.identity] = clusters.count
@@ -151,6 +157,7 @@ struct BackendResolver {
                 "Service \(target.name) has no ready endpoint for port \(target.port)")
         }
         return add(
+            for: target,
             ClusterBlueprint(
                 key: "Service \(target.name):\(target.port)",
                 name: "\(target.name):\(target.port)", endpoints: endpoints, protocol: proto,
@@ -200,6 +207,7 @@ struct BackendResolver {
         if endpoints.isEmpty { return .withoutEndpoints("\(place) has no ready Pod") }
         let key = target.group == Groups.inference ? place : "\(place) of \(target.group)"
         return add(
+            for: target,
             ClusterBlueprint(
                 key: key, name: "\(target.name)", endpoints: endpoints, protocol: proto,
                 transport: .tcp, proxyProtocol: .none, tls: nil, hostHeader: .preserve,
@@ -269,7 +277,7 @@ struct BackendResolver {
                 PoolName(Groups.own, target.name, kind: Backend.kind), .builtIn,
                 own: backend.resource.spec.picker)
         }
-        return add(blueprint)
+        return add(for: target, blueprint)
     }
 
     /// What a Backend says that is not served; nil when all is.

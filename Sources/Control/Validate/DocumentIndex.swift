@@ -27,6 +27,9 @@ struct DocumentIndex: Sendable {
     var rewrites: [Entry<InferenceModelRewrite>] = []
     /// What BackendTLSPolicies come to.
     private(set) var tlsPolicies = TLSPolicies()
+    private var traffic: [Entry<XBackendTrafficPolicy>] = []
+    /// What XBackendTrafficPolicies come to.
+    private(set) var backendTrafficPolicies = TrafficPolicies()
     var trafficPolicies: [LocatedObject] = []
     var grants = Grants()
 
@@ -44,12 +47,15 @@ struct DocumentIndex: Sendable {
 
     private var namesByKind: [KindInNamespace: [String]] = [:]
     private var declaredNamespaces: [String: [String: String]] = [:]
+    private let unreadNamespaces: Set<String>
     /// Namespaces that some object is in.
     private(set) var namespaces: Set<String> = []
 
     init(_ documents: DocumentSet) {
+        unreadNamespaces = documents.unreadNamespaces
         for object in documents.objects { add(object) }
         tlsPolicies = TLSPolicies(documents, self)
+        backendTrafficPolicies = TrafficPolicies(traffic, self)
     }
 
     private mutating func add(_ object: LocatedObject) {
@@ -93,6 +99,8 @@ struct DocumentIndex: Sendable {
             objectives.append(Entry(object: object, resource: resource))
         case let resource as InferenceModelRewrite:
             rewrites.append(Entry(object: object, resource: resource))
+        case let resource as XBackendTrafficPolicy:
+            traffic.append(Entry(object: object, resource: resource))
         case is TrafficPolicy: trafficPolicies.append(object)
         default: break
         }
@@ -119,8 +127,15 @@ struct DocumentIndex: Sendable {
         }
     }
 
-    /// The labels of a namespace; one that is not declared counts as existing.
-    func labels(ofNamespace name: String) -> [String: String] {
+    /// Whether a selector of namespaces takes one; one that is not declared counts as existing.
+    ///
+    /// None takes one whose document was refused: a label that it does not have must not let it in.
+    func selects(_ selector: LabelSelector, namespace name: String) -> Bool {
+        if unreadNamespaces.contains(name) { return false }
+        return selector.matches(labels(ofNamespace: name))
+    }
+
+    private func labels(ofNamespace name: String) -> [String: String] {
         var labels = declaredNamespaces[name] ?? [:]
         labels[Namespace.nameLabel] = name
         return labels

@@ -64,6 +64,7 @@ struct GatewayResolver {
         if let finding = parameters.refusal(of: entry) { gateway.rejected.append(finding) }
         gateway.parameters = parameters.parameters(of: entry, class: `class`)
         gateway.picker = parameters.picker(of: entry, class: `class`)
+        gateway.sessionKeys = parameters.sessionKeys(of: entry, class: `class`)
         resolveAddresses(&gateway)
         if let ref = spec.tls?.backend?.clientCertificateRef {
             resolveClientCertificate(ref, &gateway)
@@ -139,7 +140,7 @@ struct GatewayResolver {
         case .all: takes = true
         case .same: takes = namespace == gateway.name.namespace
         case .selector:
-            takes = allowed?.selector?.matches(index.labels(ofNamespace: namespace)) ?? false
+            takes = allowed?.selector.map { index.selects($0, namespace: namespace) } ?? false
         default: takes = false
         }
         if !takes {

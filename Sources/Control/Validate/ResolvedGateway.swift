@@ -25,6 +25,8 @@ struct ResolvedGateway: Sendable {
     var parameters = Parameters()
     /// How endpoints of its pools are picked.
     var picker = PickerSettings()
+    /// What tokens of sessions are signed with: the first signs, and all are taken.
+    var sessionKeys = [SessionKey.ofProcess]
     /// Shown to backends that ask for one over TLS.
     var clientCertificate: CertificateMaterial?
 

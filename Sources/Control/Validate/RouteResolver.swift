@@ -83,7 +83,7 @@ struct RouteResolver {
                 namespaces.from == .selector, let selector = namespaces.selector
             else { continue }
             selected[number] = index.namespaces.filter {
-                selector.matches(index.labels(ofNamespace: $0))
+                index.selects(selector, namespace: $0)
             }
         }
         self.selected = selected
@@ -123,6 +123,9 @@ struct RouteResolver {
             if rule.http.sessionPersistence != nil {
                 resolved.findings += refusals(
                     ofSessions: rule, of: entry, resolved.backends, backends.clusters, at: path)
+            }
+            if let loss = index.backendTrafficPolicies.loss(in: rule.http, of: entry.name.namespace) {
+                route.notes.append("\(path): \(loss)")
             }
             route.rules.append(resolved)
         }

@@ -40,7 +40,7 @@ struct RuleResolver {
                 "\(attempts) retries cannot be had; use 0 to \(RetryRule.attemptsMax)")
         }
         if let session = rule.sessionPersistence {
-            check(session, at: path + ".sessionPersistence")
+            findings += SessionChecks.findings(in: session, at: path + ".sessionPersistence")
         }
     }
 
@@ -231,36 +231,6 @@ struct RuleResolver {
             incompatible(
                 place + ".replacePrefixMatch",
                 "needs a rule with exactly one match, of type PathPrefix")
-        }
-    }
-
-    // MARK: - Sessions
-
-    private mutating func check(_ session: SessionPersistence, at place: String) {
-        if !["Cookie", "Header"].contains(session.effectiveType) {
-            unknown(
-                place + ".type", session.effectiveType, "a type of session",
-                among: ["Cookie", "Header"])
-        }
-        if let lifetime = session.lifetime, !["Session", "Permanent"].contains(lifetime) {
-            let field = session.cookieConfig?.lifetimeType == nil ? "cookie" : "cookieConfig"
-            unknown(
-                place + ".\(field).lifetimeType", lifetime, "a lifetime of a cookie",
-                among: ["Session", "Permanent"])
-        }
-        if let path = session.cookie?.path,
-            !path.hasPrefix("/") || path.contains(";") || !Patterns.isHeaderValue(path)
-        {
-            unsupported(place + ".cookie.path", "\"\(path)\" is not a path of a cookie")
-        }
-        guard let name = session.effectiveName else { return }
-        let own = session.isHeader ? "header" : "cookie"
-        let field = session.sessionName == nil ? ".\(own).name" : ".sessionName"
-        let asField = HTTPHeaderFilter(set: [HTTPHeader(name: name, value: "a")])
-        if !Patterns.isHeaderName(name) {
-            unsupported(place + field, "\"\(name)\" is not a name of a \(own)")
-        } else if session.isHeader, let problem = FilterCompiler.modifier(asField).problem {
-            unsupported(place + field, "\(problem.name) \(problem.sentence)")
         }
     }
 

@@ -46,6 +46,9 @@ struct TLSPolicies: Sendable {
     /// Those that were admitted, in the order of the documents.
     var admitted: ArraySlice<ResolvedTLSPolicy> { policies[..<admittedCount] }
 
+    /// Those that are not used, which only close their targets.
+    var refused: ArraySlice<ResolvedTLSPolicy> { policies[admittedCount...] }
+
     private struct Place: Hashable {
         let service: NamespacedName
         /// The name of a port; nil for the whole Service.
@@ -61,22 +64,23 @@ struct TLSPolicies: Sendable {
 
     init(_ documents: DocumentSet, _ index: DocumentIndex) {
         var reader = TLSPolicyReader(index)
-        for object in documents.objects {
+        for object in documents.objects where object.kind == BackendTLSPolicy.kind {
             guard let resource = object.resource as? BackendTLSPolicy else { continue }
             policies.append(reader.read(Entry(object: object, resource: resource)))
         }
         admittedCount = policies.count
-        for object in documents.refusedPolicies {
-            guard let resource = object.resource as? BackendTLSPolicy else { continue }
-            var policy = reader.read(Entry(object: object, resource: resource))
+        for refused in documents.refusedPolicies {
+            guard let resource = refused.object.resource as? BackendTLSPolicy else { continue }
+            var policy = reader.read(Entry(object: refused.object, resource: resource))
             policy.tls = nil
-            policy.rejected = [Finding("Invalid", "it was refused as it is written")]
+            policy.rejected = [Finding("Invalid", refused.cause)]
             policies.append(policy)
         }
-        let byAge = policies.indices.sorted {
-            policies[$0].entry.object.isOlder(than: policies[$1].entry.object)
-        }
-        for number in byAge { claim(number) }
+        let names = Set(admitted.map(\.name))
+        // Of one name the one that is used comes first, whatever the others say of their age.
+        let spare = policies.indices[admittedCount...].filter { names.contains(policies[$0].name) }
+        let others = policies.indices.filter { !spare.contains($0) }
+        for number in inOrderOfAge(others) + inOrderOfAge(spare) { claim(number) }
     }
 
     /// The policy that holds for a port; nil: what passes there is not sealed.
@@ -85,6 +89,10 @@ struct TLSPolicies: Sendable {
             return policies[number]
         }
         return holders[Place(service: service, section: nil)].map { policies[$0] }
+    }
+
+    private func inOrderOfAge(_ numbers: [Int]) -> [Int] {
+        numbers.sorted { policies[$0].entry.object.isOlder(than: policies[$1].entry.object) }
     }
 
     private mutating func claim(_ number: Int) {

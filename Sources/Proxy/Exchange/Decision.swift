@@ -44,6 +44,8 @@ struct Decision: BitwiseCopyable {
     var sessionBegan: UInt32 = 0
     /// The row of the endpoint that it is with; -1: none.
     var sessionEndpoint: Int32 = -1
+    /// Its token was made with a key that signs no more.
+    var sessionKeyIsOld = false
 
     @inline(always)
     var backend: Int32 {
@@ -294,14 +296,17 @@ extension Generation {
             if cluster < 0 { continue }
             let first = Int(clusters.clusters[Int(cluster)].firstEndpoint)
             let count = Int(clusters.clusters[Int(cluster)].endpointCount)
-            for endpoint in first..<(first + count)
-            where token.belongs(toRule: row.key, endpoint: clusters.endpoints[endpoint].key) {
+            for endpoint in first..<(first + count) {
+                let key = snapshot.table.key(
+                    of: token, row, endpoint: clusters.endpoints[endpoint].key)
+                guard let key else { continue }
                 decision.reply = nil
                 decision.backend = Int32(at)
                 decision.flags = snapshot.table.rules[Int(decision.kept.rule)].flags
                 takeBackend(&decision, clusters)
                 decision.sessionBegan = token.began
                 decision.sessionEndpoint = Int32(endpoint)
+                decision.sessionKeyIsOld = key != 0
                 return
             }
         }

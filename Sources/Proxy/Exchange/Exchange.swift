@@ -71,6 +71,8 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var asking: ExchangeMarks { ExchangeMarks(rawValue: 512) }
     /// It waits for leave to begin.
     static var authorizing: ExchangeMarks { ExchangeMarks(rawValue: 1024) }
+    /// The token of its session was made with a key that signs no more.
+    static var oldSessionKey: ExchangeMarks { ExchangeMarks(rawValue: 2048) }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {

@@ -18,7 +18,7 @@ enum GRPC {
         case .originRefused, .denied: 7  // PERMISSION_DENIED
         case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
             .authorizationFailed, .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
-            .retriesExhausted, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
+            .retriesExhausted, .retryBudgetSpent, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

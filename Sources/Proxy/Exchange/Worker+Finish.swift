@@ -170,7 +170,9 @@ extension Worker {
     }
 
     /// A failure that was counted already becomes the client's answer.
-    mutating func answerFailure(_ id: SlotID, _ reason: UpstreamFailure) {
+    mutating func answerFailure(
+        _ id: SlotID, _ reason: UpstreamFailure, isOverBudget: Bool = false
+    ) {
         if exchanges[id].isCarrier {
             carrierFailed(id, reason)
             return
@@ -188,7 +190,8 @@ extension Worker {
         stopWaiting(id)
         let isExhausted =
             reason == .resetBeforeHead && exchanges[id].hasRetryRule && exchanges[id].attempts > 1
-        replyAndFinish(id, downstream, isExhausted ? .retriesExhausted : LocalReply(reason))
+        let reply: LocalReply = isExhausted ? .retriesExhausted : LocalReply(reason)
+        replyAndFinish(id, downstream, isOverBudget ? .retryBudgetSpent : reply)
     }
 
     /// The exchange fails for good before an answer began.

@@ -33,7 +33,7 @@ extension Worker {
         if !decision.flags.isDisjoint(
             with: [
                 .requestFilters, .redirect, .failedFilter, .retries, .sessions, .cors, .mirrors,
-                .authorizes,
+                .authorizes, .retryBudget,
             ])
         {
             if decision.flags.contains(.authorizes),
@@ -153,6 +153,7 @@ extension Worker {
     @inline(never)
     private mutating func applyRequestFilters(_ slot: SlotID) {
         exchanges[slot].hasRetryRule = decision.flags.contains(.retries)
+        if decision.flags.contains(.retryBudget) { countRequest() }
         if decision.sessionEndpoint >= 0 { keepSession(slot) }
         if decision.flags.contains(.cors) {
             meetOrigin(slot)

@@ -4,6 +4,13 @@ import Routing
 import Runtime
 import Telemetry
 
+/// Whether there is another attempt.
+enum RetryVerdict {
+    case made, notMade
+    /// There would be, but for what the backend's policy says of retries (`XBackendTrafficPolicy.spec.retryConstraint`).
+    case overBudget
+}
+
 /// Attempts after the first: whether, when and where (`robustness.md` §7, `HTTPRoute.spec.rules[].retry`).
 extension Worker {
     // MARK: - Whether
@@ -16,8 +23,9 @@ extension Worker {
         let isAsked = exchanges[id].hasRetryRule
         let failure: AttemptFailure =
             reason == .attemptTimeout || reason == .firstByteTimeout ? .timeout : .connection
-        guard !exchanges[id].isMirror, mayRetry(id, after: failure, isAsked: isAsked) else {
-            answerFailure(id, reason)
+        let verdict = exchanges[id].isMirror ? .notMade : mayRetry(id, after: failure, isAsked: isAsked)
+        guard case .made = verdict else {
+            answerFailure(id, reason, isOverBudget: verdict == .overBudget)
             return
         }
         let wait = isAsked ? retryWait(id, after: failure) : 0
@@ -34,10 +42,11 @@ extension Worker {
         }
         exchanges[id].noteFailedAttempt()
         guard let row = nextEndpoint(id), nameEndpoint(id, row) else {
+            giveBackRetry(id)
             answerFailure(id, reason)
             return
         }
-        beginRetry(id)
+        countRetry(id)
         retry(id, endpoint: row)
     }
 
@@ -48,9 +57,15 @@ extension Worker {
         _ id: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, _ headBytes: Int
     ) -> Bool {
         let status = responseHead.status
-        guard let rule = retryRule(id), rule.contains(status),
-            mayRetry(id, after: .status, isAsked: true)
-        else { return false }
+        guard let rule = retryRule(id), rule.contains(status) else { return false }
+        switch mayRetry(id, after: .status, isAsked: true) {
+        case .made: break
+        case .notMade: return false
+        case .overBudget:
+            drop(answerOf: id, upstream, bytes.extracting(headBytes..<bytes.count))
+            answerFailure(id, .resetBeforeHead, isOverBudget: true)
+            return true
+        }
         let wait = retryWait(id, after: .status)
         drop(answerOf: id, upstream, bytes.extracting(headBytes..<bytes.count))
         beginRetry(id)
@@ -86,13 +101,15 @@ extension Worker {
     }
 
     /// Whether a failed attempt may be followed by another; `isAsked`: the rule names this cause.
+    ///
+    /// One that is `made` is taken out of the budget of its backend: `giveBackRetry` where nothing comes of it.
     mutating func mayRetry(
         _ id: SlotID, after failure: AttemptFailure, isAsked: Bool
-    ) -> Bool {
-        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return false }
+    ) -> RetryVerdict {
+        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return .notMade }
         // Bytes of an answer that were passed on, be they a hint, are the answer's first.
-        if exchanges[id].hasPassedInterim { return false }
-        if clusters.row(ofCluster: exchanges[id].decision.clusterID) < 0 { return false }
+        if exchanges[id].hasPassedInterim { return .notMade }
+        if clusters.row(ofCluster: exchanges[id].decision.clusterID) < 0 { return .notMade }
         let limits = limits(of: id)
         let attempt = failedAttempt(id, failure, isAsked: isAsked)
         let most = retryRule(id)?.attempts.map(Int.init)
@@ -100,15 +117,43 @@ extension Worker {
             Retry.isAllowed(
                 attempt, retriesMax: most ?? limits.retriesMax,
                 inferenceRetriesMax: most ?? limits.inferenceRetriesMax)
-        else { return false }
+        else { return .notMade }
+        if let budget = retryBudget(id) {
+            if budget.take(now: now) { return .made }
+            shard.add(.retriesOverBudget)
+            return .overBudget
+        }
         // What reached nobody adds no work to any backend (`robustness.md` §7: «freely»).
-        if !attempt.sentBytes { return true }
+        if !attempt.sentBytes { return .made }
         let fits = Retry.fitsBudget(
             // A retry of its own is over.
             running: retriesRunning - (exchanges[id].isRetry ? 1 : 0), active: exchanges.count,
             percent: limits.retryBudgetPercent, floor: limits.retryBudgetMin)
         if !fits { shard.add(.retriesOverBudget) }
-        return fits
+        return fits ? .made : .notMade
+    }
+
+    // MARK: - Within which budget
+
+    /// Counts the request in `requestHead` with its backend, whose retries are to be a share of all.
+    mutating func countRequest() {
+        guard decision.cluster >= 0 else { return }
+        let row = clusters.clusters[Int(decision.cluster)].retryBudget
+        if row >= 0 { clusters.retryBudgets[Int(row)].note(now: now) }
+    }
+
+    /// What the retries of an exchange are taken from, where its backend has a policy of its own.
+    private func retryBudget(_ id: SlotID) -> RetryBudget? {
+        if exchanges[id].isStream || exchanges[id].isCarrier { return nil }
+        let cluster = clusters.row(ofCluster: exchanges[id].decision.clusterID)
+        if cluster < 0 { return nil }
+        let row = clusters.clusters[Int(cluster)].retryBudget
+        return row < 0 ? nil : clusters.retryBudgets[Int(row)]
+    }
+
+    /// A retry that `mayRetry` allowed is not made.
+    mutating func giveBackRetry(_ id: SlotID) {
+        retryBudget(id)?.giveBack(now: now)
     }
 
     private func failedAttempt(
@@ -131,14 +176,18 @@ extension Worker {
             rule: exchanges[id].decision.rule)
     }
 
-    /// Counts another attempt.
+    /// Counts another attempt, at another endpoint than the last.
     mutating func beginRetry(_ id: SlotID) {
+        countRetry(id)
+        exchanges[id].noteFailedAttempt()
+    }
+
+    private mutating func countRetry(_ id: SlotID) {
         shard.add(.retries, 1)
         if !exchanges[id].isRetry, exchanges[id].sentBytes {
             exchanges[id].isRetry = true
             retriesRunning += 1
         }
-        exchanges[id].noteFailedAttempt()
     }
 
     // MARK: - When

@@ -32,6 +32,7 @@ extension Worker {
     /// Notes with the exchange which session the request belongs to.
     mutating func keepSession(_ slot: SlotID) {
         exchanges[slot].sessionBegan = decision.sessionBegan
+        if decision.sessionKeyIsOld { exchanges[slot].marks.insert(.oldSessionKey) }
         exchanges[slot].sessionEndpoint = clusters.endpoints[Int(decision.sessionEndpoint)].id
     }
 
@@ -54,8 +55,8 @@ extension Worker {
         return true
     }
 
-    /// Tells the answer in `responseHead` the token of its session: of a new one, of one that has moved, and of one that ends
-    /// when it is silent.
+    /// Tells the answer in `responseHead` the token of its session: of a new one, of one that has moved, of one that ends
+    /// when it is silent, and of one whose token was made with a key that signs no more.
     @inline(never)
     mutating func tellSession(_ id: SlotID) {
         let rule = exchanges[id].decision.rule
@@ -66,9 +67,9 @@ extension Worker {
         else { return }
         let now = wallSeconds
         let goesOn = exchanges[id].sessionEndpoint == exchanges[id].endpointID
-        if goesOn, row.idleSeconds == 0 { return }
-        let token = SessionToken(
-            began: goesOn ? exchanges[id].sessionBegan : now, used: now, rule: row.key,
+        if goesOn, row.idleSeconds == 0, !exchanges[id].marks.contains(.oldSessionKey) { return }
+        let token = generations[generation].snapshot.table.token(
+            began: goesOn ? exchanges[id].sessionBegan : now, used: now, row,
             endpoint: clusters.endpoints[Int(endpoint)].key)
         let downstream = exchanges[id].downstream
         let isSecure = downstreams.contains(downstream) && downstreams[downstream].isTLS

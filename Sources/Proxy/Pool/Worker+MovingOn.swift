@@ -13,10 +13,12 @@ extension Worker {
         let pooled = exchanges[id].poolRequest
         let status = responseHead.status
         if status >= 400, let ledger = ledger(ofPool: poolRequests[pooled].pool),
-            Self.isOfThisEndpoint(status, ledger.engine), mayRetry(id, after: .status, isAsked: false)
+            Self.isOfThisEndpoint(status, ledger.engine),
+            mayRetry(id, after: .status, isAsked: false) == .made
         {
             let result = Self.result(ofStatus: status, engine: ledger.engine)
             if goesElsewhere(id, upstream, ledger, result) { return true }
+            giveBackRetry(id)
         }
         noteStart(ofPooled: id)
         return false

@@ -62,6 +62,9 @@ public struct RowFlags: OptionSet, BitwiseCopyable, Sendable {
     /// Somebody is asked first whether a request may pass (`Table.authorization(rule:)`).
     @inlinable
     public static var authorizes: RowFlags { RowFlags(rawValue: 1024) }
+    /// Requests to the backend are counted, because its retries are to be a share of them.
+    @inlinable
+    public static var retryBudget: RowFlags { RowFlags(rawValue: 2048) }
 }
 
 /// What the filters made of a request.

@@ -21,11 +21,15 @@ public struct SessionRule: Equatable, Sendable {
     /// What tells this rule's tokens from another's; known to the gateway only, and the same as long as the rule has its
     /// name.
     public var key: UInt64
+    /// What proofs are made with: the first signs, and all are taken; never empty.
+    public var secrets: [SessionKey]
 
     public init(
         name: String, carrier: Carrier = .cookie(path: "/"), absoluteSeconds: UInt32 = 0,
-        idleSeconds: UInt32 = 0, isPermanent: Bool = false, key: UInt64
+        idleSeconds: UInt32 = 0, isPermanent: Bool = false, key: UInt64,
+        secrets: [SessionKey] = [.ofProcess]
     ) {
+        self.secrets = secrets
         self.name = name
         self.carrier = carrier
         self.absoluteSeconds = absoluteSeconds
@@ -46,6 +50,8 @@ public struct SessionRow: BitwiseCopyable, Sendable {
     public let absoluteSeconds: UInt32
     public let idleSeconds: UInt32
     public let key: UInt64
+    /// In `Table.sessionKeys`.
+    let secrets: StepRange
 
     /// Whether a session with this token goes on at `now`, seconds since 1970.
     public func isValid(_ token: SessionToken, now: UInt32) -> Bool {
@@ -67,6 +73,25 @@ extension Table {
         if rule < 0 { return nil }
         let row = rules[Int(rule)].session
         return row < 0 ? nil : sessions[Int(row)]
+    }
+
+    /// Which of the keys of a rule's sessions a token for an endpoint was made with, 0 for the one that signs now; nil when
+    /// it was not made for this endpoint of the rule.
+    public func key(of token: SessionToken, _ row: SessionRow, endpoint: UInt64) -> Int? {
+        for at in row.secrets.range
+        where token.belongs(toRule: row.key, endpoint: endpoint, under: sessionKeys[at]) {
+            return at - row.secrets.range.lowerBound
+        }
+        return nil
+    }
+
+    /// A token for an endpoint of a rule with sessions.
+    public func token(
+        began: UInt32, used: UInt32, _ row: SessionRow, endpoint: UInt64
+    ) -> SessionToken {
+        SessionToken(
+            began: began, used: used, rule: row.key, endpoint: endpoint,
+            under: sessionKeys[row.secrets.range.lowerBound])
     }
 
     /// The token that a request brings; nil when it brings none that can be read. Of several cookies of the name the first

@@ -2,7 +2,7 @@
 /// to one rule and one endpoint.
 ///
 /// It names nobody: whose it is shows only by trying the endpoints of the rule, so that it leads nowhere else, and a token
-/// that was made up leads nowhere at all. The proof is SipHash-2-4 under a secret of this process: who knows what rule and
+/// that was made up leads nowhere at all. The proof is SipHash-2-4 under a secret key: who knows what rule and
 /// endpoint are called inside can neither make one nor learn from one which endpoint it leads to.
 public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
     /// Seconds since 1970.
@@ -11,10 +11,10 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
     let proof: UInt64
 
     /// A token for an endpoint of a rule.
-    public init(began: UInt32, used: UInt32, rule: UInt64, endpoint: UInt64) {
+    public init(began: UInt32, used: UInt32, rule: UInt64, endpoint: UInt64, under key: SessionKey) {
         self.began = began
         self.used = used
-        proof = Self.proof(began, used, rule, endpoint)
+        proof = Self.proof(began, used, rule, endpoint, key)
     }
 
     /// Characters of its text.
@@ -51,18 +51,15 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
     }
 
     /// Whether it was made for this endpoint of this rule.
-    public func belongs(toRule rule: UInt64, endpoint: UInt64) -> Bool {
-        proof == Self.proof(began, used, rule, endpoint)
+    public func belongs(toRule rule: UInt64, endpoint: UInt64, under key: SessionKey) -> Bool {
+        proof == Self.proof(began, used, rule, endpoint, key)
     }
-
-    /// The key of all proofs; sessions begin anew with the process.
-    private static let secret = (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max))
 
     /// SipHash-2-4 of rule, endpoint and both times.
     private static func proof(
-        _ began: UInt32, _ used: UInt32, _ rule: UInt64, _ endpoint: UInt64
+        _ began: UInt32, _ used: UInt32, _ rule: UInt64, _ endpoint: UInt64, _ key: SessionKey
     ) -> UInt64 {
-        var state = SipState(secret.0, secret.1)
+        var state = SipState(key.first, key.second)
         state.take(rule)
         state.take(endpoint)
         state.take(UInt64(began) << 32 | UInt64(used))
@@ -70,6 +67,21 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
         state.take(24 << 56)
         return state.finish()
     }
+}
+
+/// What proofs of tokens are made with, 128 bits that nobody else knows.
+public struct SessionKey: BitwiseCopyable, Hashable, Sendable {
+    let first: UInt64
+    let second: UInt64
+
+    public init(_ first: UInt64, _ second: UInt64) {
+        self.first = first
+        self.second = second
+    }
+
+    /// A random one of this process: sessions begin anew with another.
+    public static let ofProcess = SessionKey(
+        UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max))
 }
 
 /// The state of SipHash-2-4 (Aumasson and Bernstein, 2012).

@@ -70,6 +70,7 @@ enum TableText {
                     + (blueprint.tls?.subjectNames ?? []).map { " or \($0)" }.joined()
                     + (blueprint.tls?.clientCertificate.map { " showing \($0.secret)" } ?? "")
                     + (blueprint.policy.map { " by policy \($0)" } ?? "")
+                    + (blueprint.retries.map { " retries \(text($0))" } ?? "")
                     + (blueprint.isModelServer ? " model server" : "")
                     + (blueprint.pool.map { " pool \($0.name) \($0.picker)" } ?? ""))
             if let pool = blueprint.pool {
@@ -111,6 +112,13 @@ enum TableText {
     private static func text(_ session: SessionRule) -> String {
         "\(session.carrier) \(session.name) for \(session.absoluteSeconds) s silent "
             + "\(session.idleSeconds) s" + (session.isPermanent ? " permanent" : "")
+            + (session.secrets == [.ofProcess] ? "" : " under \(session.secrets.count) keys")
+    }
+
+    private static func text(_ retries: ClusterBlueprint.Retries) -> String {
+        let allowance = retries.allowance
+        return "\(allowance.percent)% of \(allowance.milliseconds) ms or \(allowance.least) of "
+            + "\(allowance.leastMilliseconds) ms by \(retries.policy)"
     }
 
     private static func text(_ retry: RetryRule) -> String {

@@ -8,8 +8,10 @@ enum Documents {
     /// What the text says, as read; broken text fails the test.
     static func read(_ yaml: String, file: String = "test.yaml") -> DocumentSet {
         let manifest = ManifestReader.read(Array(yaml.utf8), file: file, kinds: .all)
-        return DocumentSet(
+        var documents = DocumentSet(
             objects: manifest.objects.sorted { $0.key < $1.key }, problems: manifest.problems)
+        documents.refusedPolicies = manifest.unreadPolicies
+        return documents
     }
 
     /// What the text says, after admission; refused objects fail the test.

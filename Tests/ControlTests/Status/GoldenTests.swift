@@ -270,7 +270,15 @@ import Testing
         ("Backend", "Accepted", "False", ["UnsupportedValue"]),
         ("Backend", "ResolvedRefs", "False", ["InvalidCACertificateRef", "InvalidKind"]),
         ("GatewayParameters", "Accepted", "False", ["UnsupportedValue"]),
-        ("GatewayParameters", "PartiallyInvalid", "True", ["UnsupportedValue"]),
+        (
+            "GatewayParameters", "PartiallyInvalid", "True",
+            ["UnsupportedValue", "InvalidSealingKeyRef"]
+        ),
+        ("XBackendTrafficPolicy", "Accepted", "True", ["Accepted"]),
+        (
+            "XBackendTrafficPolicy", "Accepted", "False",
+            ["Conflicted", "Invalid"]
+        ),
         ("TrafficPolicy", "Accepted", "False", ["UnsupportedValue"]),
     ]
 
