@@ -9,6 +9,8 @@ import BasicContainers
 /// What is held as a whole, as content is until it is known where it goes, has a budget of its own
 /// (`robustness.md` §6): its buffers come from `takeHeld`. Such a buffer is a byte shorter than its
 /// memory, which is how it is known when it comes back.
+///
+/// Bytes on their way that nobody looks at may be in a pipe instead, out of `pipes`.
 public struct BufferPool: ~Copyable {
     /// Bytes of each size that stay allocated while nobody uses them.
     @inlinable
@@ -26,11 +28,14 @@ public struct BufferPool: ~Copyable {
     @usableFromInline var inUse = 0
     /// What `bytesHeld` says.
     private var held = 0
+    /// What holds bytes inside the system.
+    public var pipes: PipePool
 
-    /// An empty pool; without a budget it never refuses.
-    public init(budget: Budget?, heldBudget: Budget? = nil) {
+    /// An empty pool, with at most so many pipes; without a budget it never refuses.
+    public init(budget: Budget?, heldBudget: Budget? = nil, pipesMax: Int = 0) {
         lease = Lease(budget)
         heldLease = Lease(heldBudget)
+        pipes = PipePool(budget: budget, countMax: pipesMax)
     }
 
     deinit {

@@ -1,3 +1,4 @@
+import BasicContainers
 import CLinux
 import Glibc
 
@@ -54,6 +55,26 @@ public struct Pipe: ~Copyable, Sendable {
         let result = SystemCall.run { splice(source, nil, target, nil, limit, flags) }
         if result > 0 { count -= result }
         return SystemCall.writing(result)
+    }
+
+    /// Reads bytes out of the pipe into the free capacity, of which there must be some.
+    public mutating func read(into array: inout RigidArray<UInt8>) -> IOResult {
+        precondition(count > 0 && !array.isFull, "Only a pipe with bytes can be read, into room.")
+        let source = output.raw
+        let result: Int = array.edit { bytes in
+            // Sound: as inside.
+            unsafe bytes.withUnsafeMutableBufferPointer { buffer, used in
+                let start = used
+                let result = SystemCall.run {
+                    // Sound: the span's own memory behind the bytes in use, with its size.
+                    unsafe Glibc.read(source, buffer.baseAddress! + start, buffer.count - start)
+                }
+                if result > 0 { used = start + result }
+                return result
+            }
+        }
+        if result > 0 { count -= result }
+        return SystemCall.reading(result)
     }
 
     private static var flags: UInt32 { UInt32(SPLICE_F_MOVE) | UInt32(SPLICE_F_NONBLOCK) }

@@ -28,9 +28,9 @@ struct CipherBuffers: ~Copyable {
     var multiplexers = Multiplexers()
     /// Ciphertext as read from a socket.
     var input = RigidArray<UInt8>(capacity: Scratch.readBytes)
-    /// Ciphertext to be sent.
+    /// Ciphertext to be sent: all that one read of a plain link brings leaves in one call.
     var output = RigidArray<UInt8>(
-        capacity: TLSSession.ciphertextCapacity(forPlaintext: Scratch.readBytes))
+        capacity: TLSSession.ciphertextCapacity(forPlaintext: Scratch.plaintextBytes))
     /// A head and a small content side by side, so that they leave in one record.
     var joined = RigidArray<UInt8>(capacity: TLSSession.recordBytesMax)
 }
@@ -51,8 +51,8 @@ enum Scratch {
 
 /// One connection's bytes, plain, TLS or a stream of HTTP/2, with what the last edges said about it.
 ///
-/// A link owns a buffer only while bytes are stuck: plaintext for a plain link, ciphertext for TLS. While it does,
-/// it is congested, and whoever feeds it stops reading its own source. A stream reads and writes like a connection of
+/// A link owns a buffer, or a pipe, only while bytes are stuck: plaintext for a plain link, ciphertext for TLS. While it
+/// does, it is congested, and whoever feeds it stops reading its own source. A stream reads and writes like a connection of
 /// HTTP/1.1; its bytes are with its session.
 struct Link: ~Copyable {
     /// `Socket.none` for a stream.
@@ -62,11 +62,13 @@ struct Link: ~Copyable {
     let stream: StreamReference?
     private(set) var session: TLSSession?
     /// Bytes go to the socket as they are.
-    private var isPlain = true
+    private(set) var isPlain = true
     /// More waits than should: stop reading what would be sent here.
     private(set) var isCongested = false
     /// Bytes that the socket did not take.
     private(set) var output = Buffer()
+    /// The pipe with bytes behind them that the socket did not take either; `.max`: none.
+    private(set) var pipe = UInt32.max
     /// An edge announced input that no short read has exhausted yet.
     var isReadable = false
     /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
@@ -304,7 +306,40 @@ struct Link: ~Copyable {
             }
         }
         pool.reclaim(&output)
+        if pipe != .max { return flushPipe(&pool) }
         isCongested = false
+        return .taken
+    }
+
+    @inline(never)
+    private mutating func flushPipe(_ pool: inout BufferPool) -> LinkWrite {
+        let waiting = pipe
+        pipe = .max
+        isCongested = false
+        return drain(waiting, &pool)
+    }
+
+    /// Sends what is in a pipe, behind what is stuck; what the socket does not take waits there, else the pipe goes back.
+    @inline(always)
+    mutating func drain(_ waiting: UInt32, _ pool: inout BufferPool) -> LinkWrite {
+        if isCongested {
+            pipe = waiting
+            return .taken
+        }
+        // Until all is taken or the socket has refused: what is left after a short write, no event would announce.
+        while !pool.pipes.isEmpty(waiting) {
+            switch pool.pipes.drain(waiting, to: socket) {
+            case .bytes(let count) where count > 0: continue
+            case .wouldBlock:
+                pipe = waiting
+                isCongested = true
+                return .taken
+            case .bytes, .end, .failed:
+                pool.pipes.give(waiting)
+                return .failed
+            }
+        }
+        pool.pipes.give(waiting)
         return .taken
     }
 
@@ -314,6 +349,8 @@ struct Link: ~Copyable {
     /// Gives the stuck bytes up, before the link goes.
     mutating func discardOutput(_ pool: inout BufferPool) {
         pool.reclaim(&output)
+        if pipe != .max { pool.pipes.give(pipe) }
+        pipe = .max
         isCongested = false
     }
 
@@ -392,6 +429,11 @@ struct Link: ~Copyable {
     }
 
     private mutating func stash(_ bytes: Span<UInt8>, _ pool: inout BufferPool) -> LinkWrite {
+        if pipe != .max {
+            let waiting = pipe
+            pipe = .max
+            if !pool.pour(pipe: waiting, into: &output) { return .failed }
+        }
         guard pool.append(bytes, to: &output) else { return .failed }
         isCongested = !output.isEmpty
         return .taken

@@ -18,6 +18,7 @@ enum TokenKind {
     static let datagrams: UInt8 = 8
     static let session: UInt8 = 9
     static let leases: UInt8 = 10
+    static let pipes: UInt8 = 11
 }
 
 /// What a worker is made with.
@@ -30,6 +31,8 @@ public struct WorkerOptions: Sendable {
     public var upstreamsMax: Int
     /// Sessions of UDP clients of this worker, at most, whatever the documents say: each has a descriptor.
     public var sessionsMax: Int
+    /// Pipes of this worker, at most: each has two descriptors, and what it can hold comes out of `budget`.
+    public var pipesMax: Int
     /// Access records go to the exporter through this ring; nil: no access log.
     public var log: ByteRing?
     /// All buffers of the process come out of this.
@@ -41,7 +44,7 @@ public struct WorkerOptions: Sendable {
 
     public init(
         number: Int, connectionsMax: Int = 100_000, upstreamsMax: Int = 65_536,
-        sessionsMax: Int = 65_536,
+        sessionsMax: Int = 65_536, pipesMax: Int = 128,
         log: ByteRing? = nil, budget: Budget? = nil, heldBudget: Budget? = nil,
         connections: Budget? = nil
     ) {
@@ -49,6 +52,7 @@ public struct WorkerOptions: Sendable {
         self.connectionsMax = connectionsMax
         self.upstreamsMax = upstreamsMax
         self.sessionsMax = sessionsMax
+        self.pipesMax = pipesMax
         self.log = log
         self.budget = budget
         self.heldBudget = heldBudget
@@ -124,6 +128,8 @@ public struct Worker: ~Copyable {
     var ledgers = UniqueArray<PoolLedger?>()
     /// A moment is set at which leases are renewed.
     var renewsLeases = false
+    /// A moment is set at which idle pipes are freed.
+    var tendsPipes = false
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
@@ -207,7 +213,8 @@ public struct Worker: ~Copyable {
         exchanges = Slab(capacity: 2 * options.connectionsMax + Mirror.countMax)
         calls = Slab(capacity: options.connectionsMax)
         authorizations = Slab(capacity: options.connectionsMax)
-        buffers = BufferPool(budget: options.budget, heldBudget: options.heldBudget)
+        buffers = BufferPool(
+            budget: options.budget, heldBudget: options.heldBudget, pipesMax: options.pipesMax)
         self.shard = shard
     }
 
@@ -252,7 +259,7 @@ public struct Worker: ~Copyable {
         wallOffset = Clock.wallNanoseconds() &- nowNanoseconds
         countPatternLimits()
         // Between connections that come and go, which tell it too.
-        shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+        shard.set(.bufferBytes, UInt64(buffers.bytesInUse + buffers.pipes.bytesInUse))
         shard.set(.heldBytes, UInt64(buffers.bytesHeld))
     }
 

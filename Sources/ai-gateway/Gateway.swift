@@ -9,6 +9,11 @@ import Telemetry
 struct Gateway {
     /// Share of the descriptors that sessions of UDP clients may have, of all workers together.
     private static let sessionShare = 4
+    /// Pipes of all workers together: 64 MiB, which is also what a user without privileges may have, and no more than a
+    /// sixteenth of the descriptors and a quarter of the memory for buffers.
+    private static let pipesMax = 256
+    private static let pipeDescriptorShare = 32
+    private static let pipeMemoryShare = 4
     /// Descriptors kept for files, backends and ourselves before client connections take all.
     private static let descriptorReserve = 512
     private static let mailboxCapacity = 1024
@@ -53,6 +58,10 @@ struct Gateway {
         var workers: [Thread] = []
         let connections = min(100_000, max(256, (descriptors - Self.descriptorReserve) * 9 / 10))
         let sessions = max(16, descriptors / Self.sessionShare / options.workers)
+        let pipes =
+            min(
+                Self.pipesMax, descriptors / Self.pipeDescriptorShare,
+                budget.limit / Self.pipeMemoryShare / PipePool.pipeBytes) / options.workers
         for number in 0..<options.workers {
             let mailbox = try Mailbox<WorkerMessage>(capacity: Self.mailboxCapacity)
             let ring = options.accessLog == .off ? nil : ByteRing(capacity: Self.ringBytes)
@@ -61,8 +70,8 @@ struct Gateway {
             if let ring { rings.append(ring) }
             mailboxes.append(mailbox)
             let settings = WorkerOptions(
-                number: number, connectionsMax: connections, sessionsMax: sessions, log: ring,
-                budget: budget, heldBudget: held, connections: counted)
+                number: number, connectionsMax: connections, sessionsMax: sessions,
+                pipesMax: pipes, log: ring, budget: budget, heldBudget: held, connections: counted)
             workers.append(
                 try WorkerThread.start(
                     options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))

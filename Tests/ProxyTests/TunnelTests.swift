@@ -85,7 +85,8 @@ private struct Stage: ~Copyable {
     var to: Link
     var input = Buffer(capacity: Scratch.plaintextBytes)
     var cipher = CipherBuffers()
-    var pool = BufferPool(budget: nil)
+    var pool = BufferPool(budget: nil, pipesMax: 4)
+    var splices = false
 
     init() throws {
         var first = try Ends()
@@ -129,7 +130,7 @@ private struct Stage: ~Copyable {
     }
 
     mutating func moveOnce() -> (count: Int, stop: Tunnel.Stop) {
-        Tunnel.move(from: &from, to: &to, &input, &cipher, &pool)
+        Tunnel.move(from: &from, to: &to, splices: &splices, &input, &cipher, &pool)
     }
 
     mutating func tell(_ way: Tunnel.Way) -> Tunnel.Way {

@@ -152,6 +152,8 @@ extension Worker {
             loop.remove(listeners[index].raw)
         }
         shard.add(.acceptPauses, 1)
+        buffers.pipes.yieldDescriptors()
+        tendPipes()
         resumeLater()
     }
 

@@ -370,7 +370,7 @@ extension Worker {
     /// Tells how many connections clients have, streams being none, and what buffers hold.
     mutating func countConnections() {
         shard.set(.downstreamConnections, UInt64(downstreams.count - downstreamStreams))
-        shard.set(.bufferBytes, UInt64(buffers.bytesInUse))
+        shard.set(.bufferBytes, UInt64(buffers.bytesInUse + buffers.pipes.bytesInUse))
         shard.set(.heldBytes, UInt64(buffers.bytesHeld))
     }
 

@@ -73,6 +73,16 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     static var authorizing: ExchangeMarks { ExchangeMarks(rawValue: 1024) }
     /// The token of its session was made with a key that signs no more.
     static var oldSessionKey: ExchangeMarks { ExchangeMarks(rawValue: 2048) }
+    /// What is left of the answer's content, or of what the backend says in a tunnel, is moved without being seen.
+    static var splicesAnswer: ExchangeMarks { ExchangeMarks(rawValue: 1 << 15) }
+    /// The same for the request's content, or what the client says.
+    static var splicesRequest: ExchangeMarks { ExchangeMarks(rawValue: 1 << 14) }
+    /// The request's content came in small pieces the last time, which are cheaper to copy.
+    static var copiesRequest: ExchangeMarks { ExchangeMarks(rawValue: 1 << 13) }
+    /// What was moved of the answer is a chunk whose line end is still to be sent.
+    static var owesLineEnd: ExchangeMarks { ExchangeMarks(rawValue: 1 << 12) }
+    /// Somebody looks at the answer's content, or it is nobody's.
+    static var watched: ExchangeMarks { [.pooled, .called, .processed, .carrier, .mirror, .asking] }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {

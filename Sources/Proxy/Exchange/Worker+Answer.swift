@@ -20,10 +20,13 @@ extension Worker {
         _ upstream: SlotID, _ input: inout Buffer, _ left: Int
     ) -> Int? {
         let exchange = upstreams[upstream].exchange
-        if !exchanges[exchange].marks.isDisjoint(with: [.carrier, .processed, .mirror, .asking]) {
+        if !exchanges[exchange].marks.isDisjoint(with: Self.otherwiseRead) {
             if exchanges[exchange].isMirror { return dropAnswer(upstream, &input, left) }
             if exchanges[exchange].isCarrier { return hearPicker(upstream, &input, left) }
             if exchanges[exchange].isAsking { return hearLeave(upstream, &input, left) }
+            if exchanges[exchange].marks.contains(.splicesAnswer) {
+                return spliceAnswer(exchange, upstream, left)
+            }
             if !mayReadPicked(exchange) { return nil }
         }
         // A client that does not take the answer stops its being read.
@@ -50,6 +53,12 @@ extension Worker {
         case .failed: answerEnded(upstream, clean: false)
         }
         return isReadable && isAnswering(upstream) ? left &- count : nil
+    }
+
+    /// Marks of exchanges whose answer is read in another way than most.
+    @inline(always)
+    private static var otherwiseRead: ExchangeMarks {
+        [.carrier, .processed, .mirror, .asking, .splicesAnswer]
     }
 
     /// Reads once; says also whether there may be more.
@@ -287,7 +296,8 @@ extension Worker {
             end: end, &cipher, &buffers)
         release(generation: released)
         if plan.holdsMuch { forgetReplay(exchange) }
-        return passed(exchange, upstream, downstream, part, result, bytes.count &- headBytes)
+        return passed(
+            exchange, upstream, downstream, part, result, bytes.count &- headBytes, isFirst: true)
     }
 
     /// The same for a head that has to be written.
@@ -310,7 +320,7 @@ extension Worker {
         let (part, result) = Self.pass(
             &exchanges[exchange], to: &downstreams[downstream].link, output, rest, &cipher,
             &buffers)
-        return passed(exchange, upstream, downstream, part, result, rest.count)
+        return passed(exchange, upstream, downstream, part, result, rest.count, isFirst: true)
     }
 
     /// Sends an answer from where it was read: its head up to `end`, then its empty line with what of the content may
@@ -443,11 +453,12 @@ extension Worker {
         return (part, link.send(head.span, then: content, &cipher, &buffers))
     }
 
-    /// After a part of the answer was given to the client's link: what comes next; returns the bytes used of `count`.
+    /// After a part of the answer, the `isFirst` with its head, was given to the client's link: what comes next; returns the
+    /// bytes used of `count`.
     @inline(always)
     private mutating func passed(
         _ id: SlotID, _ upstream: SlotID, _ downstream: SlotID, _ part: Relay.Part,
-        _ result: LinkWrite, _ count: Int
+        _ result: LinkWrite, _ count: Int, isFirst: Bool = false
     ) -> Int {
         if result == .failed {
             clientIsGone(downstream)
@@ -462,6 +473,9 @@ extension Worker {
             answerComplete(id, leftover: part.upTo < count)
         } else {
             relayed(id, upstream, downstream)
+            if isFirst || count >= Relay.bulkBytesMin {
+                planAnswer(id, upstream, downstream, isFirst: isFirst)
+            }
         }
         return part.upTo
     }
@@ -517,6 +531,9 @@ extension Worker {
             return step.used
         }
         relayed(id, upstream, downstream)
+        if step.used >= Relay.bulkBytesMin {
+            planAnswer(id, upstream, downstream, isFirst: false)
+        }
         return step.used
     }
 
@@ -533,7 +550,7 @@ extension Worker {
 
     /// After a part of the answer: the backend's time begins anew, a client that is behind gets its own.
     @inline(always)
-    private mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
+    mutating func relayed(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID) {
         setDeadline(upstream: upstream, in: exchanges[id].times.streamIdle)
         if downstreams[downstream].link.isCongested {
             setDeadline(downstream: downstream, in: exchanges[id].times.clientWriteStall)

@@ -431,7 +431,7 @@ extension Worker {
 
     /// Counts a part of the request's content that was read and that the link did not take; it may be held.
     @inline(never)
-    private mutating func tookUnsent(_ id: SlotID, _ part: Relay.Part) {
+    mutating func tookUnsent(_ id: SlotID, _ part: Relay.Part) {
         if exchanges[id].took(part) == .ended { endClientDeadline(id) }
     }
 
@@ -453,7 +453,7 @@ extension Worker {
     }
 
     /// After a part of the request's content was given to the link: what comes next.
-    private mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
+    mutating func sentRequestPart(_ id: SlotID, _ part: Relay.Part) {
         switch exchanges[id].took(part) {
         case .goesOn: break
         case .ended: endClientDeadline(id)
@@ -488,9 +488,15 @@ extension Worker {
                 enqueue(downstream: downstream)
                 break
             }
+            if splicesRequest(id) {
+                guard let some = spliceRequest(id, left) else { break }
+                left = some
+                continue
+            }
             input.removeAll()
             let result = downstreams[downstream].link.read(into: &input, &cipher, &buffers)
             left -= input.count
+            if input.count >= Relay.bulkBytesMin { exchanges[id].marks.remove(.copiesRequest) }
             switch result {
             case .bytes: receivedContent(id, input.span)
             case .wouldBlock: break

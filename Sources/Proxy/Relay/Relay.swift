@@ -4,8 +4,19 @@ import Kernel
 /// How one direction's content is moved; chosen per message by what both ends speak.
 ///
 /// Where both sides share a framing the bytes go on exactly as they came, chunk headers checked. Otherwise the
-/// content is decoded and framed anew.
+/// content is decoded and framed anew. Content that goes on as it came and that nobody looks at need not be seen at all:
+/// between plain connections a pipe moves it (`Link.splice`), as long as so much is coming that it is worth the calls.
 enum Relay {
+    /// So much of a content's length must be left.
+    static let spliceBytesMin = 64 * 1024
+    /// A read that brought so many bytes says that many more are likely to come.
+    static let bulkBytesMin = 32 * 1024
+    /// Moves that brought less until there was nothing more cost more than a copy would have.
+    static let trickleBytesMax = 16 * 1024
+
+    /// Whether what was moved before the source had nothing more is too little to be moved so again.
+    static func isTrickle(_ count: Int) -> Bool { count > 0 && count < trickleBytesMax }
+
     /// What of some bytes may be sent as it stands.
     struct Part {
         /// Offset after the last byte that may go.

@@ -56,8 +56,10 @@ extension Tunnel {
     }
 
     /// Moves bytes by way of `input`, which is the worker's, until there is a reason to stop.
+    ///
+    /// `splices`: so many came the last time that a pipe between two plain links is cheaper; noted for the next time.
     static func move(
-        from source: inout Link, to target: inout Link, _ input: inout Buffer,
+        from source: inout Link, to target: inout Link, splices: inout Bool, _ input: inout Buffer,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> (count: Int, stop: Stop) {
         var count = 0
@@ -68,11 +70,29 @@ extension Tunnel {
             if source.heardClose { return (count, .ended(clean: true)) }
             if !source.isReadable { break }
             if left == 0 { return (count, .turn) }
+            if splices {
+                let step = Link.splice(
+                    from: &source, to: &target, atMost: left * Scratch.readBytes, &pool)
+                count += step.count
+                left -= (step.count + Scratch.readBytes - 1) / Scratch.readBytes
+                switch step.stop {
+                case .moved: continue
+                case .dry: splices = !Relay.isTrickle(count)
+                case .noPipe: splices = false
+                case .ended: return (count, .ended(clean: true))
+                case .sourceBroke: return (count, .sourceBroke)
+                case .targetBroke: return (count, .targetBroke)
+                }
+                if !source.isReadable { break }
+            }
             left -= 1
             input.removeAll()
             switch source.read(into: &input, &cipher, &pool) {
             case .bytes:
                 count += input.count
+                if input.count >= Relay.bulkBytesMin, source.isPlain, target.isPlain {
+                    splices = true
+                }
                 if target.send(input.span, &cipher, &pool) == .failed {
                     return (count, .targetBroke)
                 }

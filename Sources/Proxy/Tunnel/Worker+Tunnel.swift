@@ -92,13 +92,19 @@ extension Worker {
     ) -> (count: Int, stop: Tunnel.Stop) {
         let downstream = exchanges[id].downstream
         let upstream = exchanges[id].upstream
-        return side == .client
+        let mark: ExchangeMarks = side == .client ? .splicesRequest : .splicesAnswer
+        var splices = exchanges[id].marks.contains(mark)
+        let moved =
+            side == .client
             ? Tunnel.move(
-                from: &downstreams[downstream].link, to: &upstreams[upstream].link, &input,
-                &cipher, &buffers)
+                from: &downstreams[downstream].link, to: &upstreams[upstream].link,
+                splices: &splices, &input, &cipher, &buffers)
             : Tunnel.move(
-                from: &upstreams[upstream].link, to: &downstreams[downstream].link, &input,
-                &cipher, &buffers)
+                from: &upstreams[upstream].link, to: &downstreams[downstream].link,
+                splices: &splices, &input, &cipher, &buffers)
+        exchanges[id].marks.set(mark, splices)
+        tendPipes()
+        return moved
     }
 
     /// Counts bytes that a side has said.
