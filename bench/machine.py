@@ -181,10 +181,11 @@ def how_to_get(names):
     packages = [name for name in names if name not in WHEELS]
     if packages:
         yield f"apt-get update && apt-get install -y {' '.join(packages)}     (as root)"
-    for name in names:
-        if name in WHEELS:
-            package, folder, _ = WHEELS[name]
-            yield f"python3 -m venv {CACHE}/{folder} && {CACHE}/{folder}/bin/pip install {package}"
+    folders = {}
+    for package, folder, _ in (WHEELS[name] for name in names if name in WHEELS):
+        folders.setdefault(folder, []).append(package)
+    for folder, packages in folders.items():
+        yield f"python3 -m venv {CACHE}/{folder} && {CACHE}/{folder}/bin/pip install {' '.join(packages)}"
 
 
 def versions_of_wheels():

@@ -15,6 +15,8 @@ import scenarios
 ROUNDS_MIN = 5
 # How often a run that others disturbed is made before it is kept as it is.
 TRIES = 3
+# After so many runs in a row that could not be had undisturbed, the machine is not the place to measure.
+GIVE_UP = 12
 QUICK_ROUNDS, QUICK_SECONDS = 3, 0.4
 FIGURES = ("cpu_us", "per_second", "p50_us", "p99_us", "core", "resident_mib", "anonymous_mib", "kib")
 
@@ -53,7 +55,7 @@ class Fleet:
     """The processes that a measurement has started, each when it is first needed."""
 
     def __init__(self, bench):
-        self.bench, self.parts, self.sent, self.commands = bench, {}, {}, {}
+        self.bench, self.parts, self.sent, self.commands, self.disturbed = bench, {}, {}, {}, 0
         bench.contents("files/10mb", scenarios.file_answer)
         bench.origin()
 
@@ -98,7 +100,7 @@ def load(fleet, scenario, way, seconds):
     if figures["errors"]:
         raise scenarios.Failure(f"answered with errors: {figures}")
     if not figures["requests"]:
-        raise scenarios.Failure(f"answered nothing within {seconds:g} s")
+        raise scenarios.Nothing(f"answered nothing within {seconds:g} s")
     if scenario.answer is not None:
         fleet.sent[way.part] += figures["requests"]
     resident, anonymous = figures.get("memory") or machine.memory(part.pids())
@@ -113,14 +115,28 @@ def load(fleet, scenario, way, seconds):
 
 
 def undisturbed(fleet, scenario, way, options):
-    """A run that others did not disturb, within some tries; else the last one."""
-    for number in range(1 if options.force else TRIES):
-        row = load(fleet, scenario, way, max(options.seconds, scenario.seconds_min))
-        if not is_disturbed(row):
-            break
-        if scenario.is_fresh:
+    """A run that others did not disturb, within some tries; else the last one in which there was an answer."""
+    row = None
+    for number in range(TRIES):
+        if number and scenario.is_fresh:
             fleet.end(way.part)
+        try:
+            row = load(fleet, scenario, way, max(options.seconds, scenario.seconds_min))
+        except scenarios.Nothing:
+            if number == TRIES - 1 and not row:
+                raise
+            continue
+        if options.force or not is_disturbed(row):
+            break
     return row
+
+
+def warm(fleet, scenario, way, options):
+    """A run that does not count."""
+    try:
+        load(fleet, scenario, way, max(min(options.seconds / 2, 1), scenario.seconds_min / 2))
+    except scenarios.Nothing:
+        pass
 
 
 def is_disturbed(row):
@@ -147,7 +163,7 @@ def rounds(fleet, scenario, options):
         attempt(way, lambda: scenarios.check(fleet.bench, scenario, way, fleet.part(way)))
     if not scenario.is_fresh:
         for way in list(taking):
-            attempt(way, lambda: load(fleet, scenario, way, max(min(options.seconds / 2, 1), scenario.seconds_min / 2)))
+            attempt(way, lambda: warm(fleet, scenario, way, options))
     count = min(options.rounds, 1 if options.quick and scenario.is_fresh else scenario.rounds_at_most)
     for number in range(count):
         turn = number % len(taking)
@@ -158,6 +174,10 @@ def rounds(fleet, scenario, options):
             if row:
                 rows.append(row | {"round": number})
                 told(scenario, row, number + 1, count)
+                fleet.disturbed = fleet.disturbed + 1 if is_disturbed(row) else 0
+                if fleet.disturbed == GIVE_UP and not options.force:
+                    raise machine.stop(f"Others used the machine in {GIVE_UP} runs in a row, each made {TRIES} times: it is too busy to go on. "
+                                       "Scenarios that were whole are in bench/out.")
     return rows, out
 
 

@@ -32,6 +32,10 @@ class Failure(Exception):
     """Why a contestant is out of a scenario."""
 
 
+class Nothing(Failure):
+    """Not one answer came within the time: on a machine that others use, that may be theirs."""
+
+
 @dataclass(frozen=True)
 class Way:
     """How a contestant takes part: the process, and what is asked of it at which of its ports."""
