@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-import origin
+from messages import ASKED, REPLY
 
 HEAD = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\n{more}\r\n"
 IDLE_AT_ONCE = 100
@@ -183,8 +183,7 @@ def messages(port, path, seconds, count):
     key = base64.b64encode(b"0123456789abcdef").decode()
     upgrade = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
     poll, peers, times = select.epoll(), {}, []
-    message = bytes((0x82, 0x80 | origin.MESSAGE_BYTES, 0, 0, 0, 0)) + b"m" * origin.MESSAGE_BYTES
-    whole = len(origin.REPLY)
+    whole = len(REPLY)
     for _ in range(count):
         sock, _ = asked(port, path, 101, upgrade)
         poll.register(sock, select.EPOLLIN)
@@ -194,7 +193,7 @@ def messages(port, path, seconds, count):
     end = begin + seconds
     for entry in peers.values():
         entry[1] = time.monotonic_ns()
-        entry[0].send(message)
+        entry[0].send(ASKED)
     clock = time.monotonic_ns
     while time.monotonic() < end:
         for descriptor, _ in poll.poll(0.1):
@@ -210,7 +209,7 @@ def messages(port, path, seconds, count):
             now = clock()
             times.append(now - entry[1])
             entry[1], entry[2] = now, 0
-            entry[0].send(message)
+            entry[0].send(ASKED)
     return figures(times, time.monotonic() - begin)
 
 

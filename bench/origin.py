@@ -15,16 +15,13 @@ import sys
 import threading
 import time
 
+import messages
 import parts
 
 EVENTS_PER_SECOND = 40          # of each stream
 EVENT_BYTES = 240
-MESSAGE_BYTES = 100
 ROOM = 1 << 20
 UUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# The answer to a message of MESSAGE_BYTES, as it comes from a client: a head of six bytes, and a mask of noughts.
-ASKED = 6 + MESSAGE_BYTES
-REPLY = bytes((0x82, MESSAGE_BYTES)) + b"m" * MESSAGE_BYTES
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(parts.ANSWER), parts.ANSWER.encode())
 REFUSAL = b"HTTP/1.1 411 Length Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -132,9 +129,9 @@ class Origin:
         data = connection.socket.recv(65536)
         if connection.kind == "socket":
             connection.missing += len(data)
-            while connection.missing >= ASKED:
-                connection.missing -= ASKED
-                connection.socket.send(REPLY)
+            while connection.missing >= len(messages.ASKED):
+                connection.missing -= len(messages.ASKED)
+                connection.socket.send(messages.REPLY)
         elif connection.kind == "head":
             connection.head += data
             return bool(data) and self.look(connection)

@@ -168,7 +168,7 @@ def client(kind, count):
     """A load of clients.py, whose connections stand before it begins."""
     def load(bench, scenario, way, part, seconds):
         port = port_of(scenario, way, part)
-        command = on_load_cores(bench, sys.executable, os.path.join(parts.HERE, "clients.py"), kind, str(port), way.path, str(seconds), str(count),
+        command = on_load_cores(bench, sys.executable, "-S", os.path.join(parts.HERE, "clients.py"), kind, str(port), way.path, str(seconds), str(count),
                                 *(["--tls"] if scenario.scheme == TLS else []), *(["--content", sent(bench, scenario)] if scenario.content else []))
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    env=environment(bench))
