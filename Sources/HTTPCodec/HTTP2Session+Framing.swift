@@ -62,7 +62,7 @@ extension HTTP2Session {
         _ slot: Int, _ text: Span<UInt8>, contentCount: Int
     ) -> Bool {
         let role = library.core.role
-        guard let head = OutgoingHead(text, from: role) else { return false }
+        let head = library.core.streams[slot].head
         let flags = library.core.streams[slot].flags
         let hasContent = contentCount > 0 || !flags.contains(.outputEnded)
         let hasTrailers = library.core.streams[slot].trailerCount > 0
@@ -73,7 +73,7 @@ extension HTTP2Session {
         if role == .client && kind == .withTrailers { kind = .withContent }
         let fields = OutgoingFields(fieldKind(head, flags), head)
         let number = role == .client ? -1 : library.core.streams[slot].number
-        let result = library.submit(number, fields, text, kind)
+        let result = library.submit(number, fields, of: head, text, kind)
         if result < 0 { return false }
         if role == .client {
             library.core.streams.setNumber(slot, result)
@@ -106,7 +106,8 @@ extension HTTP2Session {
         let fields = OutgoingFields(trailers: library.core.streams[slot].trailerCount)
         library.core.streams[slot].trailerCount = 0
         library.core.streams[slot].flags.remove(.trailersDue)
-        let result = library.submit(stream, fields, trailers.span, .trailers)
+        let result = library.submit(
+            stream, fields, of: OutgoingHead(), trailers.span, .trailers)
         trailers.removeAll()
         pool.give(trailers)
         if result < 0 { reset(slot, HTTP2Code.internalError) }

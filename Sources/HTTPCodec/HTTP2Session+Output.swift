@@ -207,6 +207,7 @@ extension HTTP2Session {
         // by then, both leave in one frame, as gRPC wants it for an answer of trailers only.
         if !library.core.streams[slot].output.append(text, &pool) { return false }
         library.core.streams[slot].outputHead = .waiting(text.count)
+        library.core.streams[slot].head = head
         library.core.streams[slot].flags.insert(.headGiven)
         library.core.streams.markDirty(slot)
         switch role {
@@ -219,7 +220,8 @@ extension HTTP2Session {
         _ slot: Int, _ head: OutgoingHead, _ text: Span<UInt8>
     ) -> Bool {
         let number = library.core.streams[slot].number
-        return library.submit(number, OutgoingFields(.answer, head), text, .interim) >= 0
+        return library.submit(
+            number, OutgoingFields(.answer, head), of: head, text, .interim) >= 0
     }
 
     private mutating func beginAnswer(

@@ -21,6 +21,10 @@ struct OutgoingHead: BitwiseCopyable {
     var linesStart = 0
     /// Lines, dropped ones included.
     var lineCount = 0
+    /// Those of a usual head.
+    var lines = LineTable()
+
+    init() {}
 
     /// Offset behind the head that begins at `start`; nil while it is incomplete.
     static func end(_ text: Span<UInt8>, from start: Int) -> Int? {
@@ -81,6 +85,7 @@ struct OutgoingHead: BitwiseCopyable {
         var isChunked = false
         while let line = walker.next(text) {
             lineCount += 1
+            lines.append(line)
             let value = text.extracting(line.value.range)
             switch line.id {
             case .transferEncoding:
@@ -135,73 +140,94 @@ struct OutgoingFields: BitwiseCopyable {
     }
 
     private let kind: Kind
-    private let head: OutgoingHead?
     private var step = 0
     private var walker: LineWalker
+    /// The next line of the head's table, where that has all of them.
+    private var index = 0
+    private let hasTable: Bool
     /// At most so many fields come.
     let countMax: Int
 
-    init(_ kind: Kind, _ head: OutgoingHead) {
+    init(_ kind: Kind, _ head: borrowing OutgoingHead) {
         self.kind = kind
-        self.head = head
         walker = LineWalker(at: head.linesStart)
+        hasTable = head.lines.isWhole
         countMax = head.lineCount + 5
     }
 
     /// Trailer lines from the beginning of the text on.
     init(trailers count: Int) {
         kind = .trailers
-        head = nil
         walker = LineWalker(at: 0)
+        hasTable = false
         countMax = count
     }
 
-    /// The next field; ranges are of `text`.
-    mutating func next(_ text: Span<UInt8>) -> Field? {
-        if let head, let field = nextPseudo(text, head) { return field }
-        while let line = walker.next(text) {
-            if isDropped(line, text) { continue }
+    /// The next field; ranges are of `text`, whose head it is, if it has one.
+    mutating func next(_ text: Span<UInt8>, of head: borrowing OutgoingHead) -> Field? {
+        if step < Self.stepMax, let field = nextPseudo(head) { return field }
+        while true {
+            let line: LineWalker.Line
+            if hasTable {
+                if index == head.lines.count { return nil }
+                line = head.lines[index]
+                index &+= 1
+            } else {
+                guard let walked = walker.next(text) else { return nil }
+                line = walked
+            }
+            if isDropped(line, text, head.status) { continue }
             return Field(
                 name: .text(line.name), value: .text(line.value),
                 isSensitive: OutgoingFields.isSensitive(line.id))
         }
-        return nil
     }
 
-    private mutating func nextPseudo(_ text: Span<UInt8>, _ head: OutgoingHead) -> Field? {
+    /// After so many steps there are no more pseudo-fields.
+    private static var stepMax: Int { 6 }
+
+    private mutating func nextPseudo(_ head: borrowing OutgoingHead) -> Field? {
         step += 1
         switch kind {
         case .answer:
-            if step > 1 { return nil }
+            if step > 1 { break }
             return Field(
                 name: .literal(":status"), value: .text(ByteRange(start: 9, count: 3)))
         case .answerInstead(let status):
-            return step > 1 ? nil : Field(name: .literal(":status"), value: .literal(status))
-        case .trailers: return nil
+            if step > 1 { break }
+            return Field(name: .literal(":status"), value: .literal(status))
+        case .trailers: break
         case .request(let isSecure):
             return requestPseudo(head, isSecure, .text(head.method), hasProtocol: false)
         case .connect(let isSecure):
             return requestPseudo(head, isSecure, .literal("CONNECT"), hasProtocol: true)
         }
+        step = Self.stepMax
+        return nil
     }
 
     private mutating func requestPseudo(
-        _ head: OutgoingHead, _ isSecure: Bool, _ method: Part, hasProtocol: Bool
+        _ head: borrowing OutgoingHead, _ isSecure: Bool, _ method: Part, hasProtocol: Bool
     ) -> Field? {
-        if step == 4 && (head.host.isNone || head.host.isEmpty) { step = 5 }
-        return switch step {
-        case 1: Field(name: .literal(":method"), value: method)
-        case 2: Field(name: .literal(":scheme"), value: .literal(isSecure ? "https" : "http"))
-        case 3: Field(name: .literal(":path"), value: .text(head.target))
-        case 4: Field(name: .literal(":authority"), value: .text(head.host))
+        let host = head.host
+        if step == 4 && (host.isNone || host.isEmpty) { step = 5 }
+        switch step {
+        case 1: return Field(name: .literal(":method"), value: method)
+        case 2: return Field(name: .literal(":scheme"), value: .literal(isSecure ? "https" : "http"))
+        case 3: return Field(name: .literal(":path"), value: .text(head.target))
+        case 4: return Field(name: .literal(":authority"), value: .text(host))
         case 5 where hasProtocol:
-            Field(name: .literal(":protocol"), value: .literal("websocket"))
-        default: nil
+            return Field(name: .literal(":protocol"), value: .literal("websocket"))
+        default:
+            step = Self.stepMax
+            return nil
         }
     }
 
     /// Whether the line belongs to HTTP/1.1's connection or was said as a pseudo-field.
-    private func isDropped(_ line: LineWalker.Line, _ text: Span<UInt8>) -> Bool {
+    private func isDropped(
+        _ line: LineWalker.Line, _ text: Span<UInt8>, _ status: Int
+    ) -> Bool {
         switch line.id {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade,
             .http2Settings:
@@ -210,10 +236,9 @@ struct OutgoingFields: BitwiseCopyable {
             let value = text.extracting(line.value.range)
             return !isRequest || !ByteScan.equalFolding(value, ByteScan.bytes("trailers"))
         case .host: return isRequest
-        case .secWebSocketKey: return isTunnel
-        case .secWebSocketAccept: return isTunnel
+        case .secWebSocketKey, .secWebSocketAccept: return isTunnel(status)
         // RFC 9110 §8.6: neither interim answers nor 204 have one.
-        case .contentLength: return isTunnel || isWithoutLength
+        case .contentLength: return isTunnel(status) || isWithoutLength(status)
         default: return false
         }
     }
@@ -225,17 +250,17 @@ struct OutgoingFields: BitwiseCopyable {
         }
     }
 
-    private var isTunnel: Bool {
+    private func isTunnel(_ status: Int) -> Bool {
         switch kind {
         case .connect: true
-        case .answerInstead: head?.status == 101
+        case .answerInstead: status == 101
         case .request, .answer, .trailers: false
         }
     }
 
-    private var isWithoutLength: Bool {
-        guard case .answer = kind, let head else { return false }
-        return head.status < 200 || head.status == 204
+    private func isWithoutLength(_ status: Int) -> Bool {
+        guard case .answer = kind else { return false }
+        return status < 200 || status == 204
     }
 
     private static func isSensitive(_ id: FieldName) -> Bool {

@@ -92,6 +92,8 @@ struct Stream: ~Copyable {
     var output = Buffer()
     /// Bytes of the head's text in front of the content, until it is framed.
     var outputHead = OutgoingHeadState.none
+    /// What that text says.
+    var head = OutgoingHead()
     /// Trailer lines.
     var trailers = Buffer()
     var trailerCount = 0

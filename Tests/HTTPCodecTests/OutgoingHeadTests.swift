@@ -39,6 +39,35 @@ import Testing
     ])
     func `requests that are none`(text: String) { #expect(head(text, .client) == nil) }
 
+    @Test func `lines are what a walk finds, in the table or beside it`() throws {
+        func fields(_ lines: [String]) throws -> [String] {
+            let bytes = Array(("HTTP/1.1 200 OK\r\n" + lines.map { $0 + "\r\n" }.joined() + "\r\n").utf8)
+            let parsed = OutgoingHead(bytes.span, from: .server)
+            let head = try #require(parsed)
+            var fields = OutgoingFields(.answer, head)
+            var found: [String] = []
+            while let field = fields.next(bytes.span, of: head) {
+                guard case .text(let name) = field.name, case .text(let value) = field.value else {
+                    continue
+                }
+                found.append(
+                    String(decoding: bytes[name.range], as: UTF8.self) + "="
+                        + String(decoding: bytes[value.range], as: UTF8.self))
+            }
+            return found
+        }
+        let usual = ["a: 1", "x_y!:  2 \t", "connection: close", "content-length: 0", "e:"]
+        #expect(try fields(usual) == ["a=1", "x_y!=2", "content-length=0", "e="])
+        // More lines than have a place, a long name and a long value.
+        let many = (0..<40).map { "n\($0): \($0)" }
+        #expect(try fields(many) == (0..<40).map { "n\($0)=\($0)" })
+        let name = String(repeating: "n", count: 300)
+        let value = String(repeating: "v", count: 70_000)
+        #expect(try fields(["\(name): 1", "b: \(value)", "c: 3"]) == ["\(name)=1", "b=\(value)", "c=3"])
+        let sixteen = (0..<16).map { "n\($0): \($0)" }
+        #expect(try fields(sixteen).count == 16)
+    }
+
     @Test func `the end of a head is found only when it is there`() {
         let text = Array("a: b\r\n\r\nrest".utf8)
         for count in 0..<8 {

@@ -13,6 +13,19 @@ public enum Token {
         return (bits &>> UInt64(byte & 0x3F)) & 1 != 0
     }
 
+    /// Offset of the first byte from `start` on that may not be part of a token; the count of bytes when all may.
+    @inline(never)
+    public static func end(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        var at = start
+        repeat {
+            at = ByteScan.plainNameEnd(bytes, from: at, to: bytes.count)
+            // The other token bytes are rare.
+            if at >= bytes.count || !isTokenByte(bytes[at]) { return at }
+            at &+= 1
+        } while at < bytes.count
+        return at
+    }
+
     /// Whether all bytes may be part of a token; true for no bytes.
     @inlinable public static func isToken(_ bytes: Span<UInt8>) -> Bool {
         for i in bytes.indices where !isTokenByte(bytes[i]) { return false }

@@ -229,7 +229,8 @@ import Kernel
 
     /// Frames a head or trailers; a request's number, else 0; negative when the library refuses.
     mutating func submit(
-        _ number: Int32, _ fields: OutgoingFields, _ text: Span<UInt8>, _ kind: HeadKind
+        _ number: Int32, _ fields: OutgoingFields, of head: OutgoingHead,
+        _ text: Span<UInt8>, _ kind: HeadKind
     ) -> Int32 {
         // Sound: names and values are in the text and in literals, which outlive the call; the
         // library copies them, and writes to none although its type would allow it.
@@ -239,7 +240,7 @@ import Kernel
             unsafe text.withUnsafeBufferPointer { source in
                 var fields = fields
                 var count = 0
-                while count < list.count, let field = fields.next(text) {
+                while count < list.count, let field = fields.next(text, of: head) {
                     let value = unsafe Library.pair(field, source)
                     // Sound: as above.
                     unsafe list.initializeElement(at: count, to: value)
