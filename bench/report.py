@@ -11,10 +11,13 @@ import parts
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(os.path.join(HERE, "picking"))
 
+import bars  # noqa: E402
 import contestants  # noqa: E402
 import figures as picking  # noqa: E402
+import scenarios  # noqa: E402
 
 OUT = os.path.join(HERE, "out")
+PLOTS = os.path.join(HERE, "plots")
 README = os.path.join(HERE, "README.md")
 RENDER = {}
 
@@ -24,10 +27,11 @@ def thresholds():
         return json.load(file)
 
 
-def save(results, raw):
-    """Writes environment.json, raw.json, results.json and table.md of one run; returns their folder."""
+def save(results, raw, folder=None):
+    """Writes environment.json, raw.json, results.json, table.md and plots of one run; returns their folder, which is a new one
+    unless it is given."""
     stamp = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
-    folder = os.path.join(OUT, f"{stamp}-{results['kind']}")
+    folder = folder or os.path.join(OUT, f"{stamp}-{results['kind']}")
     os.makedirs(folder, exist_ok=True)
     for name, content in (("environment", results["environment"]), ("raw", raw), ("results", results)):
         with open(os.path.join(folder, f"{name}.json"), "w") as file:
@@ -35,6 +39,8 @@ def save(results, raw):
             file.write("\n")
     with open(os.path.join(folder, "table.md"), "w") as file:
         file.write(RENDER[results["kind"]](results) + "\n")
+    if results["kind"] == "measure":
+        plotted(results, folder)
     return folder
 
 
@@ -68,25 +74,82 @@ def span(figure, form="{:.1f}", scale=1):
 
 # ---- CPU a request ------------------------------------------------------------
 
+def what(name):
+    """A scenario; one of its name alone, where older results have one that is none any more."""
+    return scenarios.SCENARIOS.get(name) or scenarios.Scenario(name, parts.TITLES.get(name, name), None, ())
+
+
+def was_busy(results):
+    """Whether others used the machine before it began, or in a run of the scenarios that are shown."""
+    facts = results["environment"]
+    return facts.get("busy_before", facts["busy"]) or any(
+        figures.get("disturbed") for proxies in results["summary"].values() for figures in proxies.values())
+
+
 def measured(results):
+    """A row for each proxy in each scenario."""
     facts, out = results["environment"], []
-    if facts["busy"]:
-        out.append(f"**Not to be judged by: the machine was busy** (others used it in {facts['disturbed_runs']} of {facts['runs']} runs; `--force`).\n")
-    head = ["scenario", "proxy", "CPU µs a request", "gateway ÷ proxy", "requests/s", "p50 ms", "p99 ms", "share of its core",
-            "resident MiB", "anonymous MiB"]
+    if was_busy(results):
+        out.append("**Not to be judged by: the machine was busy.**\n")
+    head = ["scenario", "proxy", "CPU µs each", "gateway ÷ proxy", "a second", "p50 ms", "p99 ms", "share of its cores", "resident MiB", "anonymous MiB"]
     rows = []
-    for scenario, proxies in results["summary"].items():
-        for name, figures in proxies.items():
-            ratio = figures.get("gateway_ratio")
+    for name, proxies in results["summary"].items():
+        scenario = what(name)
+        for proxy, figures in proxies.items():
+            ratio, core = figures.get("gateway_ratio"), figures["core"]["median"] / scenario.workers
+            anonymous = f"{figures['anonymous_mib']['max']:.1f}"
+            if figures.get("kib"):
+                anonymous += f" ({figures['kib']['median']:.1f} KiB each)"
             rows.append([
-                parts.TITLES[scenario], name, span(figures["cpu_us"]), span(ratio, "{:.2f}") if ratio else "",
+                scenario.title, proxy + (" (disturbed)" if figures.get("disturbed") else ""), span(figures["cpu_us"]), span(ratio, "{:.2f}") if ratio else "",
                 span(figures["per_second"], "{:.0f}"), span(figures["p50_us"], "{:.2f}", 1000),
-                span(figures["p99_us"], "{:.2f}", 1000), f"{figures['core']['median']:.0%}",
-                f"{figures['resident_mib']['max']:.1f}", f"{figures['anonymous_mib']['max']:.1f}"])
+                span(figures["p99_us"], "{:.2f}", 1000), f"{core:.0%}", f"{figures['resident_mib']['max']:.1f}", anonymous])
+        for proxy, reason in facts.get("left_out", {}).get(name, {}).items():
+            rows.append([scenario.title, proxy, f"left out: {reason}".replace("|", "/").replace("\n", " ")[:200], *[""] * 7])
     out.append(table(head, rows))
-    out.append(f"\n`{facts['command']}`: medians (and least–most) of {facts['rounds']} interleaved rounds of {facts['seconds']:g} s, "
-               f"{facts['connections']} connections. {machine.summary(facts, ('nginx', 'haproxy', 'envoy', 'wrk', 'swift'))}")
+    notes = [f"{what(name).title}: for each {what(name).unit}" + (f", p50 and p99 of the {what(name).timed}" if what(name).timed else "")
+             for name in results["summary"] if what(name).unit != "request"]
+    if notes:
+        out.append(f"\n{'; '.join(notes)}.")
+    out.append(f"\n`{facts['command']}`: medians (and least–most) of {facts['rounds']} interleaved rounds of {facts['seconds']:g} s. "
+               + machine.summary(facts, ('nginx', 'haproxy', 'envoy', 'caddy', 'vllm-router', 'sglang-router', 'wrk', 'h2load', 'swift')))
     return "\n".join(out)
+
+
+def newest(kind, is_whole):
+    """[(results, the names in it that are not in a newer one)], since each scenario may be made again alone."""
+    seen, out = set(), []
+    for results in kept(kind):
+        names = [name for name, entry in results["summary"].items() if name not in seen and is_whole(results, entry)]
+        seen.update(names)
+        if names:
+            out.append(results | {"summary": {name: results["summary"][name] for name in names}})
+    return out
+
+
+def measured_latest():
+    """Of each scenario the newest run with all peers that nobody disturbed and that was no quick one, and its plots; None when
+    there is none."""
+    found = newest("measure", lambda results, proxies: not results["environment"].get("quick") and "--peers" not in results["environment"]["command"]
+                   and not was_busy(results | {"summary": {"": proxies}}))
+    if found:
+        os.makedirs(PLOTS, exist_ok=True)
+    for results in found:
+        plotted(results, PLOTS)
+    return "\n\n".join(map(measured, found)) or None
+
+
+def plotted(results, folder):
+    """Writes an SVG for each scenario."""
+    for name, proxies in results["summary"].items():
+        with open(os.path.join(folder, f"{name}.svg"), "w") as file:
+            file.write(bars.plot(what(name), proxies))
+
+
+def plots_listed():
+    """Links to the plots that are kept beside the README, in the order of the scenarios."""
+    links = [f"[{name}](plots/{name}.svg)" for name in scenarios.SCENARIOS if os.path.exists(os.path.join(PLOTS, f"{name}.svg"))]
+    return f"Plots: {', '.join(links)}." if links else None
 
 
 # ---- instructions and system calls --------------------------------------------
@@ -164,17 +227,9 @@ def picked(results):
 
 
 def picked_latest():
-    """Of each workload the newest whole run, since each may be made again alone; None when there is none."""
-    newest = {}
-    for results in kept("picking"):
-        for name, routers in results["summary"].items():
-            if not results["environment"]["quick"] and set(routers) == set(contestants.ROUTERS):
-                newest.setdefault(name, results)
-    tables = []
-    for results in [results for number, results in enumerate(newest.values()) if results not in list(newest.values())[:number]]:
-        own = {name: routers for name, routers in results["summary"].items() if newest.get(name) is results}
-        tables.append(picked(results | {"summary": own}))
-    return "\n\n".join(tables) or None
+    """Of each workload the newest whole run; None when there is none."""
+    found = newest("picking", lambda results, routers: not results["environment"]["quick"] and set(routers) == set(contestants.ROUTERS))
+    return "\n\n".join(map(picked, found)) or None
 
 
 def told(figure, form, rounds):
@@ -200,7 +255,9 @@ def scaled(results):
             f"request every 5 ms meanwhile; gateway with one worker and its control thread on one core. {machine.summary(facts, ('nginx', 'swift'))}")
 
 
-RENDER.update(measure=measured, instructions=counted, latency=added, picking=picked, scale=scaled)
+# What the README shows of several runs together.
+LATEST = {"measure": measured_latest, "picking": picked_latest, "plots": plots_listed}
+RENDER.update(measure=measured, plots=None, instructions=counted, latency=added, picking=picked, scale=scaled)
 
 
 def main():
@@ -208,7 +265,7 @@ def main():
         text = file.read()
     found = False
     for kind, render in RENDER.items():
-        shown = picked_latest() if kind == "picking" else render(latest(kind)) if latest(kind) else None
+        shown = LATEST[kind]() if kind in LATEST else render(latest(kind)) if latest(kind) else None
         if not shown:
             print(f"no results of `{kind}` in {os.path.relpath(OUT)}", file=sys.stderr)
             continue

@@ -33,9 +33,13 @@ private func description(routes: Int) -> TableDescription {
 
 /// A request to one of the routes: of five, three meet the first rule and two the second.
 private func head(_ route: Int, _ kind: Int) -> RequestHead {
-    let target =
-        ["/a\(route)/v1/chat/completions", "/a\(route)/v2/x", "/a\(route)/models", "/b\(route)/x", "/b\(route)"][kind]
-    let text = "POST \(target) HTTP/1.1\r\nHost: h\(route / 2).example.com\r\nx-tenant: t\r\naccept: */*\r\n\r\n"
+    let targets = [
+        "/a\(route)/v1/chat/completions", "/a\(route)/v2/x", "/a\(route)/models", "/b\(route)/x",
+        "/b\(route)",
+    ]
+    let text =
+        "POST \(targets[kind]) HTTP/1.1\r\nHost: h\(route / 2).example.com\r\n"
+        + "x-tenant: t\r\naccept: */*\r\n\r\n"
     var head = RequestHead(limits: .request)
     guard case .complete = head.parse(Array(text.utf8).span) else { fatalError("a valid request") }
     return head
@@ -85,8 +89,11 @@ private func spread(rounds: Int, _ batch: () -> Void) -> [Double] {
                 }
             }
             precondition(found > 0)
-            func milliseconds(_ duration: Duration) -> Double { Double(duration.components.attoseconds) / 1e15 }
-            let row = (one + many).map { String(Int($0.rounded())) } + [built, copied].map { "\((milliseconds($0) * 10).rounded() / 10)" }
+            func milliseconds(_ duration: Duration) -> String {
+                "\((Double(duration.components.attoseconds) / 1e14).rounded() / 10)"
+            }
+            let row =
+                (one + many).map { String(Int($0.rounded())) } + [built, copied].map(milliseconds)
             print("\(routes)\t" + row.joined(separator: "\t"))
         }
     }

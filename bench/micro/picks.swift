@@ -32,7 +32,9 @@ private struct Kind {
     static let all = [
         Kind(name: "no prompt", engine: .vllm, blocks: 0, prompts: 1),
         Kind(name: "one prompt", engine: .vllm, blocks: 256, prompts: 1),
-        Kind(name: "one prompt, held by all", engine: .vllm, blocks: 256, prompts: 1, isEverywhere: true),
+        Kind(
+            name: "one prompt, held by all", engine: .vllm, blocks: 256, prompts: 1,
+            isEverywhere: true),
         Kind(name: "100 prompts in turn", engine: .vllm, blocks: 256, prompts: 100),
         Kind(name: "always a new prompt", engine: .vllm, blocks: 256, prompts: 20_000),
         Kind(name: "Ollama, no prompt", engine: .ollama, blocks: 0, prompts: 1),

@@ -1,0 +1,5 @@
+"""The WebSocket message that clients.py sends, and what origin.py sends back."""
+BYTES = 100
+# A mask of noughts leaves the content as it is.
+ASKED = bytes((0x82, 0x80 | BYTES, 0, 0, 0, 0)) + b"m" * BYTES
+REPLY = bytes((0x82, BYTES)) + b"m" * BYTES
