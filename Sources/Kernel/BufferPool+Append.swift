@@ -43,7 +43,7 @@ extension BufferPool {
     @usableFromInline
     @inline(never)
     mutating func grow(_ buffer: inout Buffer, by count: Int, isHeld: Bool) -> Bool {
-        if isHeld, buffer.capacity > Self.movedBytesMin {
+        if isHeld, Self.isHeld(buffer), buffer.capacity > Self.movedBytesMin {
             let quarter = buffer.capacity / 4
             return growHeld(
                 &buffer, to: max(buffer.count + count, buffer.capacity + quarter))

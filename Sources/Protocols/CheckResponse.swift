@@ -20,7 +20,6 @@ public struct CheckResponse: Sendable {
         var fields = WireFields(range)
         while let field = fields.next(bytes) {
             if field.isBytes(1) {
-                code = 0
                 var status = WireFields(field.range)
                 while let inner = status.next(bytes) { if inner.isNumber(1) { code = inner.value } }
                 if status.isMalformed { return nil }

@@ -112,13 +112,13 @@ def test_a_model_that_no_node_has():
 
 
 def test_a_node_that_dies_costs_no_request_that_had_not_begun():
-    """One of two nodes goes, while requests run: all are answered by the other."""
+    """One of two nodes goes, while requests run: all are answered by the other. Three at once, as many as may always be tried again."""
     with contextlib.ExitStack() as first, nodes(1, "--load-time", "10ms", "--answer-tokens", "5") as other:
         one = first.enter_context(nodes(1, "--load-time", "10ms", "--answer-tokens", "5"))
         with pool(one + other) as gateway:
             assert chat(gateway, "llama3").status == 200
-            calls = [lambda n=n: [chat(gateway, "llama3", f"{n} {k}").status for k in range(10)] for n in range(4)]
+            calls = [lambda n=n: [chat(gateway, "llama3", f"{n} {k}").status for k in range(10)] for n in range(3)]
             timer = threading.Timer(0.4, first.close)
             timer.start()
-            assert at_once(*calls) == [[200] * 10] * 4
+            assert at_once(*calls) == [[200] * 10] * 3
             timer.join()

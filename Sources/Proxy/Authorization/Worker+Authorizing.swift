@@ -128,6 +128,14 @@ extension Worker {
             && authorizations[authorization].request == downstreams[id].requestCount &+ 1
     }
 
+    /// Whether the time of a request that is read before it is asked about is over itself.
+    func isPastLeave(_ id: SlotID) -> Bool {
+        let authorization = downstreams[id].authorization
+        guard authorization != .none else { return false }
+        let deadline = authorizations[authorization].deadline
+        return deadline != 0 && deadline <= now
+    }
+
     // MARK: - The question
 
     /// Begins the exchange that asks.

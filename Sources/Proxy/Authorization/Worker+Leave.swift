@@ -155,12 +155,14 @@ extension Worker {
         let generation = UInt32(exchanges[id].generation)
         let rule = exchanges[downstreamExchange(authorization)].decision.rule
         guard let row = generations[generation].snapshot.table.authorization(rule: rule),
-            var lines = buffers.take(capacity: responseHead.bytes.count + 8192)
+            // A name is written twice where it is taken over.
+            var lines = buffers.take(capacity: 2 * responseHead.bytes.count + 24_576)
         else { return false }
         let fits =
             responseHead.status == 200
             ? Self.writeEdits(responseHead, row, generations, generation, into: &lines)
             : Self.writeDenial(responseHead, into: &lines)
+                && lines.count <= Authorization.answerBytesMax
         swap(&lines, &authorizations[authorization].lines)
         buffers.reclaim(&lines)
         return fits
@@ -332,8 +334,10 @@ extension Worker {
         if !response.isAllowed {
             authorizations[authorization].status = UInt16(response.status)
             let fits = lines.withFree { response.appendLines(bytes.span, into: &$0) }
+            // More would not fit into an answer's head.
+            let isHead = lines.count <= Authorization.answerBytesMax
             swap(&lines, &authorizations[authorization].lines)
-            return fits
+            return fits && isHead
                 && buffers.append(
                     bytes.span.extracting(response.content),
                     to: &authorizations[authorization].content)

@@ -40,7 +40,10 @@ extension Worker {
         case .exchanging: clientSpokeDuringExchange(id, &input)
         case .discarding, .lingering: discardInput(id, &input)
         case .closing:
-            if downstreams[id].link.peerEnded { close(downstream: id) }
+            // Who has only ended its sending gets what is left.
+            if downstreams[id].link.peerEnded, !downstreams[id].halfClosed {
+                close(downstream: id)
+            }
         case .multiplexing: readFrames(downstream: id, &input)
         case .tunnel: pumpTunnel(downstreams[id].exchange, from: .client, &input)
         }
@@ -64,7 +67,11 @@ extension Worker {
                 downstream: id, in: stalled ? exchanges[exchange].times.clientWriteStall : 0)
             if !stalled { resumeAnswer(exchange, &input) }
         case .closing:
-            if !stalled { endNow(id) }
+            if stalled {
+                setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+            } else {
+                endNow(id)
+            }
         case .reading:
             if !stalled { enqueue(downstream: id) }
         case .multiplexing:
@@ -384,7 +391,8 @@ extension Worker {
             close(downstream: id)
         case .reading:
             if downstreams[id].naming != .none || isReadForLeave(id) {
-                answerLocally(id, .requestContentTimeout)
+                answerLocally(
+                    id, isPastLeave(id) ? .requestTimeout : .requestContentTimeout)
             } else if downstreams[id].headTried > 0 {
                 answerLocally(id, .requestHeaderTimeout)
             } else {

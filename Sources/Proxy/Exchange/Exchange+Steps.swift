@@ -54,12 +54,16 @@ extension Exchange {
         return true
     }
 
+    /// Whether content may have to be sent again.
+    @inline(always)
+    var mayResend: Bool {
+        isInference || isOverStream || (usedPooled && method.isIdempotent) || hasRetryRule
+    }
+
     /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
     mutating func judgeHolding() -> Bool {
-        if !isInference, !isOverStream, !(usedPooled && method.isIdempotent), !hasRetryRule {
-            holdsContent = false
-        }
+        if !mayResend { holdsContent = false }
         return holdsContent
     }
 

@@ -439,7 +439,10 @@ extension Worker {
     @inline(never)
     private mutating func endClientDeadline(_ id: SlotID) {
         let downstream = exchanges[id].downstream
-        if downstreams.contains(downstream) { setDeadline(downstream: downstream, in: 0) }
+        guard downstreams.contains(downstream) else { return }
+        // The time for an answer that it does not take goes on.
+        if !downstreams[downstream].link.isCongested { setDeadline(downstream: downstream, in: 0) }
+        if downstreams[downstream].link.peerEnded { enqueue(downstream: downstream) }
     }
 
     /// Refuses content that is broken or more than the listener takes.
@@ -470,7 +473,11 @@ extension Worker {
     mutating func pumpRequest(_ id: SlotID, _ input: inout Buffer) {
         if !exchanges[id].marks.isDisjoint(with: [.carrier, .mirror, .asking]) { return }
         let downstream = exchanges[id].downstream
-        if !exchanges[id].requestDone, exchanges[id].expectsContinue { sayContinue(id) }
+        if !exchanges[id].requestDone, exchanges[id].expectsContinue,
+            exchanges[id].phase != .answering
+        {
+            sayContinue(id)
+        }
         let isMirrored = exchanges[id].isMirrored
         var left = isMirrored ? Mirror.sliceBytes : Scratch.tickBytes
         while exchanges.contains(id), mayPumpRequest(id) {
@@ -504,7 +511,9 @@ extension Worker {
             }
             if result != .bytes { break }
         }
-        guard exchanges.contains(id), !exchanges[id].requestDone else { return }
+        guard exchanges.contains(id), !exchanges[id].requestDone,
+            !downstreams[downstream].link.isCongested
+        else { return }
         // A client is waited for only while the backend would take more.
         let waits = mayPumpRequest(id)
         setDeadline(

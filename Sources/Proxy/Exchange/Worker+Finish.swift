@@ -84,7 +84,9 @@ extension Worker {
             return
         }
         if exchanges[id].phase == .answering {
-            if clean, exchanges[id].response.inputEnded() {
+            // A write that failed may have taken a reset with it: an end that is read behind it proves nothing.
+            let isProven = !exchanges[id].requestBroken || exchanges[id].response.remaining != nil
+            if clean, isProven, exchanges[id].response.inputEnded() {
                 answerUntilCloseEnded(id)
             } else {
                 letGo(upstream)

@@ -173,18 +173,19 @@ extension Exchange {
     }
 
     /// Whether the rest of the request's content can go on unseen, and enough of it is to come.
-    fileprivate mutating func maySpliceRequest() -> Bool {
+    fileprivate func maySpliceRequest() -> Bool {
         guard let remaining = request.remaining, phase != .holding,
             marks.isDisjoint(with: [.copiesRequest, .mirrored, .processed])
         else { return false }
         let isEnough =
             remaining >= UInt64(Relay.spliceBytesMin) || marks.contains(.splicesRequest)
-        return isEnough && !judgeHolding()
+        return isEnough && !(holdsContent && mayResend)
     }
 
     /// Content of the request that was moved, as the part that it is.
     fileprivate mutating func requestPart(spliced count: Int) -> Relay.Part {
         request.skip(count)
+        holdsContent = false
         return Relay.Part(upTo: count, finished: request.isFinished)
     }
 
