@@ -49,8 +49,9 @@ extension BodyPeek {
         lastByte = 0
         (role, state) = (.model, .collected)
         let stop = ByteScan.firstOfText(bytes, from: at &+ 1, to: bytes.count)
-        if stop == bytes.count || bytes[stop] != 0x22 { return at &+ 1 }
-        for place in (at &+ 1)..<stop { try keepModel(bytes[place]) }
+        let isWhole = stop < bytes.count && bytes[stop] == 0x22
+        if !isWhole || stop &- at > ModelName.capacity { return at &+ 1 }
+        try keepModel(plain: ByteScan.part(bytes, at &+ 1, stop))
         return try endString(at: stop)
     }
 
