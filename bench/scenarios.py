@@ -230,6 +230,7 @@ def more_cores():
 
 ALL = (
     Scenario("get", parts.TITLES["get"], wrk, GETTERS),
+    Scenario("get-1", "GET → 200 B, one connection", wrk, ways(PROXIES, PAGE, COPY), connections=1),
     Scenario("chat", parts.TITLES["chat"], wrk, ways((*PROXIES, *parts.ROUTERS), CHAT, COPY), content=QUESTION, answer=parts.ANSWER),
     Scenario("pool", "POST 2 KB → 1 KB by InferencePool", wrk,
              (Way(GATEWAY, MODELS, CHAT, "pool_port"), Way(BY_ROUTE, MODELS, CHAT), *ways(parts.ROUTERS, CHAT)),

@@ -329,8 +329,9 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Where the usual host at `start` ends, at the last before `start + count`; `start` when it is
-    /// another one. `count` is 1...16, and 17 bytes from `start` on are in the span.
+    /// Where the usual host at `start` ends, at the last before `start + count`.
+    ///
+    /// That is `start` when it is another one. `count` is from 1 to 16, and 17 bytes from `start` on are in the span.
     ///
     /// A usual host has small letters, digits, `-`, and dots that are not at its ends and that no
     /// other dot follows.

@@ -29,8 +29,10 @@ extension Worker {
     /// The field that names the model.
     static var modelField: StaticString { "x-gateway-model-name" }
 
-    /// Whether the request in `requestHead`, which stands in front of `count` bytes of `padded`, has to be read to its end
-    /// first; if not, its head says which model it names. True as well when it was answered.
+    /// Whether the request in `requestHead`, which stands in front of `count` bytes of `padded`, has to be read to
+    /// its end first; if not, its head says which model it names.
+    ///
+    /// True as well when it was answered.
     @inline(never)
     mutating func awaitsModel(
         _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
