@@ -109,6 +109,11 @@ struct Downstream: ~Copyable {
             portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID, tlsTerms: tlsTerms)
     }
 
+    /// It is to end with a reset, or would end before the client has all of an answer that ends with it.
+    var losesEnd: Bool {
+        phase == .closing && (ending == .reset || (ending != .cut && link.isCongested))
+    }
+
     /// Whether it is from this address, over TLS or not.
     @inline(always)
     func isClient(_ address: SocketAddress, isSecure: Bool) -> Bool {

@@ -333,11 +333,13 @@ extension Worker {
         switch downstreams[id].ending {
         case .plain:
             downstreams[id].link.sayClose(&cipher, &buffers)
-            close(downstream: id)
-        case .cut: close(downstream: id)
-        case .reset:
-            downstreams[id].link.socket.resetOnClose()
-            close(downstream: id)
+            if downstreams[id].link.isCongested {
+                // All that the farewell has to wait for is what is stuck.
+                end(downstream: id, .cut)
+            } else {
+                close(downstream: id)
+            }
+        case .cut, .reset: close(downstream: id)
         case .linger:
             downstreams[id].link.sayClose(&cipher, &buffers)
             downstreams[id].link.socket.shutdownWrite()
@@ -349,7 +351,8 @@ extension Worker {
         }
     }
 
-    /// Frees a client connection; its exchange must have ended before.
+    /// Frees a client connection; an exchange that still runs is abandoned. What is lost of an answer shows as a reset where
+    /// its framing does not show it.
     @inline(never)
     mutating func close(downstream id: SlotID) {
         let exchange = downstreams[id].exchange
@@ -382,8 +385,10 @@ extension Worker {
     }
 
     // MARK: - Time
+        var losesEnd = downstreams[id].losesEnd
 
     mutating func downstreamTimedOut(_ id: SlotID) {
+            losesEnd = losesEnd || exchanges[exchange].answersUntilClose
         switch downstreams[id].phase {
         case .introduction: refuseIntroduction(id)
         case .hello, .handshaking:
@@ -396,6 +401,7 @@ extension Worker {
             } else if downstreams[id].headTried > 0 {
                 answerLocally(id, .requestHeaderTimeout)
             } else {
+        if losesEnd { downstreams[id].link.socket.resetOnClose() }
                 downstreams[id].link.sayClose(&cipher, &buffers)
                 close(downstream: id)
             }
