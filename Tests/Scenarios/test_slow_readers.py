@@ -1,4 +1,5 @@
 """A client that takes its answer slowly gets all of it, or sees that it did not: no end of ours looks like the answer's own."""
+import concurrent.futures
 import random
 import threading
 import time
@@ -7,7 +8,8 @@ import pytest
 
 from Fixtures import documents as docs
 from Fixtures.gateway import sealed, serving
-from Fixtures.http1 import request_bytes, tls_client
+from Fixtures.http1 import Ended, request_bytes, tls_client
+from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -68,3 +70,59 @@ def test_an_answer_that_ends_with_the_connection_and_is_cut_never_ends_cleanly(h
             act(client)
             assert sum(map(len, client.pieces(head))) < MUCH
             assert head.ended in (("cut", "reset") if secure else ("reset",)) and not head.complete
+
+
+def sized(peer):
+    """Answers `/N` with N bytes."""
+    while (request := peer.read_head()) is not None:
+        peer.respond(200, body=content(int(request.target[1:])))
+
+
+SIZES = [256 * KIB + at * 64 * KIB for at in range(96)]      # in some of them the tail is stuck in the gateway
+
+
+def test_the_tail_of_an_answer_waits_for_a_slow_reader():
+    """Between requests a connection has time without end of the reader's to take what is left: the next request's time begins behind it."""
+    def take(size):
+        with gateway.client(receive_buffer=16 * KIB, timeout=20) as client:
+            client.send(request_bytes("GET", f"/{size}"))
+            time.sleep(2.5)
+            first = client.read()
+            assert first.complete and first.body == content(size), size
+            try:
+                return client.request("GET", "/7").body == content(7)
+            except (Ended, ConnectionError):
+                return False                                  # nothing was stuck: it has been idle for too long
+    with Origin(sized) as origin, serving(origin, timeouts={"keepAliveIdle": "1s", "clientWriteStall": "20s"}) as gateway, \
+            concurrent.futures.ThreadPoolExecutor(len(SIZES)) as pool:
+        assert any(list(pool.map(take, SIZES)))
+
+
+def test_the_tail_of_an_early_answer_waits_for_a_slow_reader():
+    """The rest of the request is dropped for a while only, and what is stuck of the answer is sent all the same."""
+    def early(peer):
+        request = peer.read_head()
+        peer.respond(200, body=content(int(request.target[1:])))
+        peer.wait_end(20)
+
+    def take(size):
+        with gateway.client(receive_buffer=16 * KIB, timeout=20) as client:
+            client.send(request_bytes("POST", f"/{size}", [("Content-Length", str(100 * KIB))]) + b"x" * KIB)
+            time.sleep(2.5)
+            first = client.read()
+            return 0 if first.complete and first.body == content(size) else size
+    with Origin(early) as origin, serving(origin, timeouts={"linger": "1s", "clientWriteStall": "20s"}) as gateway, \
+            concurrent.futures.ThreadPoolExecutor(len(SIZES)) as pool:
+        assert [size for size in pool.map(take, SIZES) if size] == []
+
+
+def test_a_tail_that_nobody_takes_is_given_up():
+    """A reader that takes nothing more has as long as for any write."""
+    with Origin(sized) as origin, serving(origin, timeouts={"keepAliveIdle": "20s", "clientWriteStall": "1s"}, workers=1) as gateway:
+        clients = [gateway.client(receive_buffer=16 * KIB) for _ in SIZES]
+        for client, size in zip(clients, SIZES):
+            client.send(request_bytes("GET", f"/{size}"))
+        wait_until(lambda: gateway.total("ai_gateway_buffer_bytes") > 0, 5, what="tails that are stuck")
+        wait_until(lambda: gateway.total("ai_gateway_buffer_bytes") == 0, 8, what="tails that are given up")
+        for client in clients:
+            client.close()

@@ -72,14 +72,24 @@ extension Worker {
             } else {
                 endNow(id)
             }
-        case .reading:
-            if !stalled { enqueue(downstream: id) }
+        case .reading: flushedBetweenRequests(id)
         case .multiplexing:
             if !stalled { cipher.multiplexers.noteOutput(downstreams[id].multiplexer) }
             armMultiplexing(downstream: id)
         case .tunnel:
             if !stalled { tunnelFlushed(downstreams[id].exchange, to: .client, &input) }
         case .introduction, .hello, .handshaking, .discarding, .lingering: break
+        }
+    }
+
+    /// A client has taken some of what was stuck of its answer, or all: the time that it has for the rest, or for its next
+    /// request, begins.
+    private mutating func flushedBetweenRequests(_ id: SlotID) {
+        if downstreams[id].naming != .none || isReadForLeave(id) {
+            // It was told to go on with content that is read before its route is chosen, whose time runs.
+            if !downstreams[id].link.isCongested { enqueue(downstream: id) }
+        } else {
+            awaitRequest(id)
         }
     }
 
@@ -256,7 +266,7 @@ extension Worker {
                     }
                 }
                 if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
-                    close(downstream: id)
+                    endDiscarding(id)
                     goesOn = false
                 }
             } else if result != .wouldBlock {
@@ -286,7 +296,7 @@ extension Worker {
                 if from < bytes.count { keep(downstream: id, bytes.extracting(from..<bytes.count)) }
                 return !downstreams.contains(id)
             case .malformed:
-                close(downstream: id)
+                endDiscarding(id)
                 return true
             }
         }
@@ -294,6 +304,15 @@ extension Worker {
         guard downstreams.contains(id) else { return true }
         awaitRequest(id)
         return true
+    }
+
+    /// No more is dropped of what an answered request still sends: the connection ends, behind what is stuck of the answer.
+    private mutating func endDiscarding(_ id: SlotID) {
+        if downstreams[id].phase == .discarding, downstreams[id].link.isCongested {
+            end(downstream: id, .linger)
+        } else {
+            close(downstream: id)
+        }
     }
 
     /// The connection waits for its next request.
@@ -309,7 +328,18 @@ extension Worker {
         if next.mustArm {
             timers.schedule(Token(kind: TokenKind.downstream, id), at: downstreams[id].timer.at)
         }
-        if next.isHere { enqueue(downstream: id) }
+        if next.hasMore { goOnBehindAnswer(id) }
+    }
+
+    /// Something of the next request may be here; what is stuck of the last answer goes first, for as long as the client
+    /// takes some of it.
+    @inline(never)
+    private mutating func goOnBehindAnswer(_ id: SlotID) {
+        if downstreams[id].link.isCongested {
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+        } else {
+            enqueue(downstream: id)
+        }
     }
 
     // MARK: - Ending
@@ -355,8 +385,10 @@ extension Worker {
     /// its framing does not show it.
     @inline(never)
     mutating func close(downstream id: SlotID) {
+        var losesEnd = downstreams[id].losesEnd
         let exchange = downstreams[id].exchange
         if exchange != .none, exchanges.contains(exchange) {
+            losesEnd = losesEnd || exchanges[exchange].answersUntilClose
             downstreams[id].exchange = .none
             abandon(exchange)
         }
@@ -369,6 +401,7 @@ extension Worker {
             forget(downstreamStream: id, isAnswered ? .finished : .cancel)
             return
         }
+        if losesEnd { downstreams[id].link.socket.resetOnClose() }
         if downstreams[id].phase == .multiplexing { closeStreams(ofDownstream: id) }
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
@@ -385,10 +418,8 @@ extension Worker {
     }
 
     // MARK: - Time
-        var losesEnd = downstreams[id].losesEnd
 
     mutating func downstreamTimedOut(_ id: SlotID) {
-            losesEnd = losesEnd || exchanges[exchange].answersUntilClose
         switch downstreams[id].phase {
         case .introduction: refuseIntroduction(id)
         case .hello, .handshaking:
@@ -401,12 +432,12 @@ extension Worker {
             } else if downstreams[id].headTried > 0 {
                 answerLocally(id, .requestHeaderTimeout)
             } else {
-        if losesEnd { downstreams[id].link.socket.resetOnClose() }
                 downstreams[id].link.sayClose(&cipher, &buffers)
                 close(downstream: id)
             }
         case .exchanging: exchangeClientStalled(id)
-        case .discarding, .lingering, .closing: close(downstream: id)
+        case .discarding: endDiscarding(id)
+        case .lingering, .closing: close(downstream: id)
         case .multiplexing: multiplexingTimedOut(downstream: id)
         case .tunnel: tunnelTimedOut(downstreams[id].exchange)
         }
