@@ -13,6 +13,9 @@ public struct Readiness: OptionSet, BitwiseCopyable, Hashable, Sendable {
     /// Bytes, a connection or an end can be read (EPOLLIN).
     @inlinable
     public static var readable: Readiness { Readiness(rawValue: 0x001) }
+    /// An urgent byte of TCP has come and stands in the way of what is read by `splice` (EPOLLPRI).
+    @inlinable
+    public static var urgent: Readiness { Readiness(rawValue: 0x002) }
     /// Bytes can be written, or a connect has finished (EPOLLOUT).
     @inlinable
     public static var writable: Readiness { Readiness(rawValue: 0x004) }
@@ -29,6 +32,9 @@ public struct Readiness: OptionSet, BitwiseCopyable, Hashable, Sendable {
     /// Any of these means that a short read does not end reading: read on to the end.
     @inlinable
     public static var anyEnd: Readiness { [.peerClosed, .hangUp, .error] }
+    /// What few reports say.
+    @inlinable
+    public static var unusual: Readiness { [.anyEnd, .urgent] }
 }
 
 /// One readiness report.
@@ -69,7 +75,7 @@ public struct Loop: ~Copyable {
 
     /// Watches a descriptor; closing it ends the watch.
     ///
-    /// Edge-triggered: once for its life, for reading, writing and the peer's end; each report
+    /// Edge-triggered: once for its life, for reading, urgent bytes, writing and the peer's end; each report
     /// means a change, so read and write until would-block. Level-triggered (listeners, mailboxes):
     /// for reading, and for writing only when asked.
     public func register(
@@ -81,7 +87,7 @@ public struct Loop: ~Copyable {
     ) throws(SystemError) {
         let mask: Readiness
         if edgeTriggered {
-            mask = [.readable, .writable, .peerClosed]
+            mask = [.readable, .urgent, .writable, .peerClosed]
         } else {
             mask = Loop.mask(readable: readable, writable: writable)
         }

@@ -96,6 +96,7 @@ public enum CheckRequest {
         let method: Range<Int>
         let path: Range<Int>
         let isText: Bool
+        let named: NamedLines
         /// Bytes of the message.
         private(set) var count = 0
 
@@ -116,6 +117,7 @@ public enum CheckRequest {
             let from = min(space + 1, end)
             path = from..<ByteScan.first(0x20, head, from: from, to: end)
             isText = Text.isValid(content)
+            named = NamedLines(head)
             count = measured()
         }
 
@@ -146,9 +148,8 @@ public enum CheckRequest {
                 count += entry(7, method.count) + entry(5, path.count) + entry(10, host.count)
                 count += entry(7, scheme.count)
             }
-            var lines = HeadText(head)
-            while let line = lines.next(head) {
-                if let value = joined(line, lines) { count += entry(line.name.count, value) }
+            for line in named.lines where line.isFirst {
+                count += entry(line.text.name.count, joined(line))
             }
             return count
         }
@@ -159,19 +160,14 @@ public enum CheckRequest {
                 ofField: WireWriter.count(ofField: name) + WireWriter.count(ofField: value))
         }
 
-        /// Bytes of the values of all lines of a name, joined; nil where an earlier line stands for them.
-        private func joined(_ line: HeadText.Line, _ rest: HeadText) -> Int? {
-            let name = head.extracting(line.name)
-            var before = HeadText(head)
-            while let other = before.next(head), other.all.lowerBound < line.all.lowerBound {
-                if Text.isSame(head.extracting(other.name), name) { return nil }
-            }
-            var count = line.value.count
-            var after = rest
-            while let other = after.next(head) {
-                if Text.isSame(head.extracting(other.name), name) {
-                    count += other.value.count + separator(of: name).count
-                }
+        /// Bytes of the values of all lines of a name, of which this is the first, joined.
+        private func joined(_ first: NamedLines.Line) -> Int {
+            let between = separator(of: head.extracting(first.text.name)).count
+            var count = first.text.value.count
+            var next = first.next
+            while next >= 0 {
+                count += between + named.lines[next].text.value.count
+                next = named.lines[next].next
             }
             return count
         }
@@ -179,7 +175,7 @@ public enum CheckRequest {
         /// What stands between values of equal names (RFC 9110 §5.2, RFC 6265 §5.4).
         @_lifetime(immortal)
         private func separator(of name: Span<UInt8>) -> Span<UInt8> {
-            ByteScan.bytes(Text.isSame(name, ByteScan.bytes("cookie")) ? "; " : ",")
+            ByteScan.bytes(ByteScan.equalFolding(name, ByteScan.bytes("cookie")) ? "; " : ",")
         }
 
         func append(into output: inout OutputSpan<UInt8>) -> Bool {
@@ -192,10 +188,8 @@ public enum CheckRequest {
                     append(ByteScan.bytes(":scheme"), scheme, into: &output)
                 else { return false }
             }
-            var lines = HeadText(head)
-            while let line = lines.next(head) {
-                guard let count = joined(line, lines) else { continue }
-                if !append(line, lines, count, into: &output) { return false }
+            for line in named.lines where line.isFirst {
+                if !append(line, into: &output) { return false }
             }
             return Text.append(4, head.extracting(path), into: &output)
                 && Text.append(5, host, into: &output) && Text.append(6, scheme, into: &output)
@@ -215,12 +209,12 @@ public enum CheckRequest {
                 && Text.append(2, value, into: &output)
         }
 
-        /// Appends the entry of all lines of a name, whose values are `count` bytes together.
+        /// Appends the entry of all lines of a name, of which this is the first.
         private func append(
-            _ line: HeadText.Line, _ rest: HeadText, _ count: Int,
-            into output: inout OutputSpan<UInt8>
+            _ first: NamedLines.Line, into output: inout OutputSpan<UInt8>
         ) -> Bool {
-            let name = head.extracting(line.name)
+            let name = head.extracting(first.text.name)
+            let count = joined(first)
             let entry = WireWriter.count(ofField: name.count) + WireWriter.count(ofField: count)
             guard WireWriter.begin(3, entry, into: &output),
                 WireWriter.begin(1, name.count, into: &output),
@@ -228,14 +222,15 @@ public enum CheckRequest {
             else { return false }
             for at in 0..<name.count { output.append(ByteScan.lowered(name[at])) }
             guard WireWriter.begin(2, count, into: &output),
-                Text.append(head.extracting(line.value), into: &output)
+                Text.append(head.extracting(first.text.value), into: &output)
             else { return false }
-            var after = rest
-            while let other = after.next(head) {
-                if !Text.isSame(head.extracting(other.name), name) { continue }
+            var next = first.next
+            while next >= 0 {
+                let line = named.lines[next]
                 guard ByteScan.append(separator(of: name), to: &output),
-                    Text.append(head.extracting(other.value), into: &output)
+                    Text.append(head.extracting(line.text.value), into: &output)
                 else { return false }
+                next = line.next
             }
             return true
         }
@@ -245,14 +240,6 @@ public enum CheckRequest {
     private enum Text {
         static func isValid(_ bytes: Span<UInt8>) -> Bool {
             (try? UTF8Span(validating: bytes)) != nil
-        }
-
-        static func isSame(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
-            if a.count != b.count { return false }
-            for at in 0..<a.count where ByteScan.lowered(a[at]) != ByteScan.lowered(b[at]) {
-                return false
-            }
-            return true
         }
 
         static func append(

@@ -80,6 +80,8 @@ struct Link: ~Copyable {
     var isReadable = false
     /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
     var peerEnded = false
+    /// The peer has sent an urgent byte of TCP, at which `splice` stops: from then on what comes is read.
+    private(set) var wasUrgent = false
 
     init(_ socket: consuming Socket) {
         self.socket = socket
@@ -116,13 +118,19 @@ struct Link: ~Copyable {
     /// Notes what an event said.
     @inline(always)
     mutating func note(_ readiness: Readiness) -> Noted {
-        if !readiness.isDisjoint(with: .anyEnd) {
-            peerEnded = true
-            isReadable = true
+        if !readiness.isDisjoint(with: .unusual) {
+            noteUnusual(readiness)
         } else if readiness.contains(.readable) {
             isReadable = true
         }
         return isReadable && !isCongested ? .readable : .other
+    }
+
+    @inline(never)
+    private mutating func noteUnusual(_ readiness: Readiness) {
+        if !readiness.isDisjoint(with: .anyEnd) { peerEnded = true }
+        if readiness.contains(.urgent) { wasUrgent = true }
+        isReadable = true
     }
 
     /// Reads once into an empty `bytes` of `Scratch.plaintextBytes`.

@@ -6,10 +6,10 @@
 """
 import threading
 import time
-from concurrent import futures
 
 import grpc
 
+from .grpc import Listening
 from .grpc_echo import field
 from .picker import fields, first, number
 
@@ -74,31 +74,12 @@ def deny(status=None, headers=(), body=b"", code=7):
     return field(1, number(1, code)) + field(2, denied)
 
 
-class Authorizer:
-    """A grpcio server on a free port if none is given."""
+class Authorizer(Listening):
+    """Answers each Check as `decide` does."""
 
     def __init__(self, decide=lambda check: allow(), certificate=None, port=0, workers=256):
         self.decide, self.checks, self.errors, self.lock = decide, [], [], threading.Lock()
-        self.server = grpc.server(futures.ThreadPoolExecutor(workers))
-        self.server.add_generic_rpc_handlers((_Handlers(self),))
-        if certificate:
-            credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-            self.port = self.server.add_secure_port(f"127.0.0.1:{port}", credentials)
-        else:
-            self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
-        self.server.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self, grace=None):
-        self.server.stop(grace).wait(10)
-
-    def endpoint(self, **more):
-        return {"address": "127.0.0.1", "port": self.port, **more}
+        self.listen(_Handlers(self), certificate, port, workers=workers)
 
     def last(self):
         return self.checks[-1]

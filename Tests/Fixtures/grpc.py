@@ -31,25 +31,18 @@ class Call:
         return next((v for k, v in self.metadata if k == name), None)
 
 
-class Server:
-    """A grpcio server, on a free port if none is given.
+class Listening:
+    """A grpcio server that serves, on a free port if none is given, until it is stopped."""
 
-    Unary: answers the message back; the metadata `x-status` and `x-details` make it end so instead, `x-delay` waits first
-    (seconds), `x-size` answers that many bytes. Metadata whose names begin with `x-echo-` come back as initial metadata, and as
-    trailing metadata with `x-trail-` in place. Collect: the sum of lengths. Count: N messages for the number N, `x-pause` apart.
-    Chat: every message back at once. `/test.Plain/Any` does as Unary does.
-    """
-
-    def __init__(self, certificate=None, workers=64, streams_max=None, port=0):
-        options = OPTIONS + ([("grpc.max_concurrent_streams", streams_max)] if streams_max else [])
-        self.calls, self.lock = [], threading.Lock()
+    def listen(self, handlers, certificate=None, port=0, host="127.0.0.1", workers=64, options=OPTIONS):
+        self.host = host
         self.server = grpc.server(futures.ThreadPoolExecutor(workers), options=options)
-        self.server.add_generic_rpc_handlers((_Handlers(self),))
+        self.server.add_generic_rpc_handlers((handlers,))
         if certificate:
             credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-            self.port = self.server.add_secure_port(f"127.0.0.1:{port}", credentials)
+            self.port = self.server.add_secure_port(f"{host}:{port}", credentials)
         else:
-            self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
+            self.port = self.server.add_insecure_port(f"{host}:{port}")
         self.server.start()
 
     def __enter__(self):
@@ -62,7 +55,22 @@ class Server:
         self.server.stop(grace).wait(10)
 
     def endpoint(self, **more):
-        return {"address": "127.0.0.1", "port": self.port, **more}
+        return {"address": self.host, "port": self.port, **more}
+
+
+class Server(Listening):
+    """Has a method of each kind.
+
+    Unary: answers the message back; the metadata `x-status` and `x-details` make it end so instead, `x-delay` waits first
+    (seconds), `x-size` answers that many bytes. Metadata whose names begin with `x-echo-` come back as initial metadata, and as
+    trailing metadata with `x-trail-` in place. Collect: the sum of lengths. Count: N messages for the number N, `x-pause` apart.
+    Chat: every message back at once. `/test.Plain/Any` does as Unary does.
+    """
+
+    def __init__(self, certificate=None, workers=64, streams_max=None, port=0):
+        options = OPTIONS + ([("grpc.max_concurrent_streams", streams_max)] if streams_max else [])
+        self.calls, self.lock = [], threading.Lock()
+        self.listen(_Handlers(self), certificate, port, workers=workers, options=options)
 
     def last(self):
         return self.calls[-1]

@@ -17,16 +17,15 @@ Styles:
 import json
 import threading
 import time
-from concurrent import futures
 
 import grpc
 
+from .grpc import OPTIONS, Listening
 from .grpc_echo import _varint, field
 
 METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 PIECE = 62_000
 DESTINATION = "x-gateway-destination-endpoint"
-OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 REQUEST_KINDS = {2: "request_headers", 3: "response_headers", 4: "request_body", 5: "response_body",
                  6: "request_trailers", 7: "response_trailers"}
 
@@ -174,7 +173,7 @@ class Call:
         return next((v for n, v in self.request if n == name), default)
 
 
-class Picker:
+class Picker(Listening):
     """A picker on a free port if none is given; `endpoints`: ports of this machine, or texts `ip:port`."""
 
     def __init__(self, endpoints=(), style="lwepp", certificate=None, port=0, delay=0.0, status=503, host="127.0.0.1",
@@ -183,24 +182,11 @@ class Picker:
         self.style, self.delay, self.status, self.limit, self.metadata = style, delay, status, limit, metadata
         self.headers, self.removed, self.actions = list(headers), list(removed), actions
         self.calls, self.errors, self.lock, self.turn, self.go = [], [], threading.Lock(), 0, threading.Event()
-        self.server = grpc.server(futures.ThreadPoolExecutor(workers), options=OPTIONS)
-        self.server.add_generic_rpc_handlers((_Handlers(self),))
-        if certificate:
-            credentials = grpc.ssl_server_credentials([(certificate.key_pem, certificate.pem)])
-            self.port = self.server.add_secure_port(f"{host}:{port}", credentials)
-        else:
-            self.port = self.server.add_insecure_port(f"{host}:{port}")
-        self.server.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+        self.listen(_Handlers(self), certificate, port, host, workers)
 
     def stop(self, grace=None):
         self.go.set()
-        self.server.stop(grace).wait(10)
+        super().stop(grace)
 
     def last(self):
         return self.calls[-1]

@@ -91,6 +91,31 @@ import Testing
         }
     }
 
+    @Test func `lines of one name are joined in the place of the first, however many there are`() {
+        // As many steps as lines: in their square, so many would take minutes.
+        let count = 20_000
+        var head = Array("GET / HTTP/1.1\r\n".utf8)
+        for at in 0..<count {
+            head += "X-\(at % 2 == 0 ? "a" : "n\(at)"): \(at % 10)\r\n".utf8
+            head += "x-\(at % 2 == 0 ? "N\(at)" : "A"): \(at % 10)\r\n".utf8
+        }
+        head += "\r\n".utf8
+        let facts = CheckFacts(
+            isSecure: true, version: .http11, size: 0, milliseconds: 0, clientPort: 1, ownPort: 2)
+        var out = RigidArray<UInt8>(capacity: 2 * head.count)
+        let fits = out.edit {
+            CheckRequest.append(
+                head.span, host: Span(), id: Span(), client: Span(), own: Span(), content: Span(),
+                facts, isWhole: false, into: &$0)
+        }
+        #expect(fits)
+        let joined = (0..<count).map { "\($0 % 10)" }.joined(separator: ",")
+        let text = String(decoding: (0..<out.count).map { out[$0] }, as: UTF8.self)
+        let first = text.firstRange(of: joined)
+        #expect(first != nil && text.ranges(of: joined).count == 1)
+        #expect(text.firstRange(of: "x-n0\u{12}")!.lowerBound > first!.upperBound)
+    }
+
     @Test func `a question needs room, and fits where it was measured`() {
         let head = Array("GET /a?b HTTP/1.1\r\nX-A: 1\r\nx-a: 2\r\nCookie: a\r\ncookie: b\r\n\r\n".utf8)
         let latin: [UInt8] = [0x63, 0xE9]

@@ -20,7 +20,7 @@ import Testing
         check(rest.count == 5)
     }
 
-    @Test func `a source without bytes is dry, one that has ended has ended`() throws {
+    @Test func `a source without bytes is dry, the end of one only a read proves`() throws {
         var stage = try SpliceStage()
         stage.from.isReadable = true
         check(stage.splice().stop == .dry && !stage.from.isReadable)
@@ -28,16 +28,25 @@ import Testing
         while true {
             let stop = stage.splice().stop
             if stop == .dry { continue }
-            check(stop == .ended)
+            check(stop == .unseen)
             break
         }
+        var rest = Buffer(capacity: 100)
+        check(stage.from.read(into: &rest, &stage.cipher, &stage.pool) == .end(clean: true))
         check(stage.pool.pipes.bytesInUse == 0)
     }
 
     @Test func `without a pipe nothing is taken`() throws {
         var stage = try SpliceStage(pipesMax: 0)
         stage.say([1, 2, 3])
-        check(stage.splice().stop == .noPipe)
+        check(stage.splice().stop == .unseen)
+    }
+
+    @Test func `behind an urgent byte nothing is moved unseen`() throws {
+        var stage = try SpliceStage()
+        stage.say([1, 2, 3])
+        check(stage.from.note([.readable, .urgent]) == .readable)
+        check(stage.splice().stop == .unseen && stage.from.isReadable)
     }
 
     @Test func `a target that takes no more is congested until all has gone, in order`() throws {

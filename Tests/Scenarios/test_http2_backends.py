@@ -1,5 +1,6 @@
 """Backends that speak HTTP/2: few connections, shared; what they refuse goes elsewhere; what they break is not hidden."""
 import json
+import struct
 import threading
 import time
 
@@ -8,7 +9,7 @@ import pytest
 from Fixtures import documents as docs
 from Fixtures.certificates import Certificate
 from Fixtures.gateway import serving
-from Fixtures.http2_frames import Code
+from Fixtures.http2_frames import SETTINGS, Code, frame
 from Fixtures.limits import short
 from Fixtures.net import free_port, wait_until
 from Fixtures.origin import Origin
@@ -159,6 +160,62 @@ def test_streams_refused_before_the_limit_was_known_are_tried_again():
     with Origin2(script, streams_max=2) as origin, serving(origin, backend=H2C, workers=1) as gateway:
         results = together(10, lambda n: gateway.get(f"/{n}", method="POST", body=b"x", timeout=20))
         assert [getattr(r, "status", r) for r in results] == [200] * 10
+
+
+def test_a_backend_that_takes_no_streams_gets_no_connection_for_each_request():
+    """One connection is waited on as long as one that is being made, then it is 503, and it says why."""
+    with Origin2(streams_max=0) as origin, serving(origin, backend=H2C, timeouts=short(connect=500), workers=1) as gateway:
+        began = time.monotonic()
+        results = together(40, lambda n: gateway.get(f"/{n}", timeout=20))
+        assert [(r.status, r.get("x-gateway-error"), r.get("retry-after")) for r in results] == [(503, "overloaded", "1")] * 40
+        assert 0.4 < time.monotonic() - began < 5
+        assert len(origin.connections) <= 4, "a new connection allows as little"
+        assert gateway.get("/more", timeout=20).status == 503
+        wait_until(lambda: not origin.open_connections(), 5, what="the connection's end")
+        assert not origin.requests and not origin.errors
+
+
+def test_a_backend_that_takes_streams_later_gets_them_on_the_connection_that_stands():
+    """Who waits goes on when the backend's settings allow it, and the connection stays."""
+    with Origin2(streams_max=0) as origin, serving(origin, backend=H2C, timeouts=short(connect=3000), workers=1) as gateway:
+        def allow():
+            wait_until(lambda: origin.connections, 5)
+            time.sleep(0.3)
+            origin.streams_max = 100
+            origin.connections[0].raw(frame(SETTINGS, 0, 0, struct.pack(">HI", 3, 100)))
+        threading.Thread(target=allow, daemon=True).start()
+        results = together(20, lambda n: gateway.get(f"/{n}", timeout=20))
+        # But for the one that came before anything was known, and was refused.
+        assert sorted(getattr(r, "status", 0) for r in results) in ([200] * 20, [200] * 19 + [503])
+        time.sleep(3.2)
+        assert gateway.get("/later").status == 200 and len(origin.connections) == 1 and not origin.errors
+
+
+def test_a_backend_that_takes_no_streams_and_ends_its_connections_is_not_asked_without_end():
+    """Each connection that ends so is an attempt of those that wait for it."""
+    with Origin2(streams_max=0) as origin, serving(origin, backend=H2C, timeouts=short(connect=3000), workers=1) as gateway:
+        done = threading.Event()
+
+        def end():
+            while not done.wait(0.05):
+                [c.close() for c in origin.open_connections()]
+        threading.Thread(target=end, daemon=True).start()
+        results = together(10, lambda n: gateway.get(f"/{n}", timeout=20))
+        done.set()
+        assert all(getattr(r, "status", r) in (502, 503) for r in results), results
+        assert len(origin.connections) < 40
+
+
+def test_a_backend_that_never_says_its_settings_fails_all_that_wait_for_them():
+    """All at once, and not one after the other with a connection for each."""
+    def silent(peer):
+        while peer.fill():
+            pass
+    with Origin(silent) as origin, serving(origin, backend=H2C, timeouts=short(connect=500), workers=1) as gateway:
+        began = time.monotonic()
+        results = together(10, lambda n: gateway.get(f"/{n}", timeout=20))
+        assert {r.status for r in results} <= {502, 503} and time.monotonic() - began < 3
+        assert origin.connections <= 3
 
 
 def test_an_idle_connection_is_closed(origin2):

@@ -61,6 +61,37 @@ def lines(gateway, count=1):
 
 # -- statuses
 
+def test_a_backend_that_says_when_to_come_again_is_not_asked_before():
+    """`retry-after` of the one endpoint there is; where it asks for too much, the answer that says so is the client's."""
+    def script(peer):
+        while (request := peer.read_request()) is not None:
+            first = sum(r.target == request.target for r in peer.origin.requests) == 1
+            peer.respond(503 if first else 200, [("Retry-After", request.target[1:])] if first else [], body=b"fine")
+    with Origin(script) as origin, retrying(
+            origin, {"codes": [503], "attempts": 2, "backoff": "1ms"}, timeouts={"request": "5s"}) as gateway:
+        for asked, least, status in [("1", 1, 200), ("0", 0, 200), ("soon", 0, 200), ("6", 0, 503)]:
+            began = time.monotonic()
+            answer = gateway.get("/" + asked)
+            took = time.monotonic() - began
+            assert answer.status == status and least <= took < least + 0.8, (asked, took)
+            assert answer.get("retry-after") == (asked if status == 503 else None)
+    with Origin(script) as origin, retrying(origin, {"codes": [503], "attempts": 2, "backoff": "1ms"}) as gateway:
+        assert gateway.get("/11").status == 503
+
+
+def test_another_endpoint_is_asked_at_once():
+    """What one endpoint says of itself says nothing of the others."""
+    def busy(peer):
+        while peer.read_request() is not None:
+            peer.respond(503, [("Retry-After", "5")])
+    with Origin(busy, name="a") as a, Origin(name="b") as b, serving(
+            {"a": a}, rules=[docs.rule(["both"], retry={"codes": [503], "attempts": 2, "backoff": "1ms"})],
+            extra=[docs.backend([a, b], "both")], workers=1) as gateway:
+        began = time.monotonic()
+        assert [gateway.get("/").status for _ in range(10)] == [200] * 10
+        assert time.monotonic() - began < 3 and a.requests
+
+
 @pytest.mark.parametrize("status", [400, 429, 500, 502, 503, 504, 599])
 def test_an_answer_whose_status_is_named_is_dropped_for_another_attempt(status):
     """Two answers are dropped, the third is the client's: in the metric, the log and the field that tells of attempts."""

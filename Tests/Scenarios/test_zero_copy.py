@@ -218,6 +218,79 @@ def test_small_pieces_of_large_content_are_not_late():
             assert max(b - a for a, b in zip(times, times[1:])) < 0.15, "a byte waited for more"
 
 
+
+# -- urgent bytes, at which the system's own move stops as if there were no more
+
+def say_urgently(sock, before, after, pause=0.2):
+    """Bytes, an urgent byte that is none of them, and bytes; the first are on their way before the urgent one comes."""
+    sock.sendall(before)
+    time.sleep(pause)
+    sock.send(b"!", socket.MSG_OOB)
+    sock.sendall(after)
+
+
+@pytest.mark.parametrize("head", [b"Connection: close", b"Content-Length: %d" % (3 * MIB)], ids=["until close", "length"])
+@pytest.mark.parametrize("ends", ["at once", "later"])
+def test_an_urgent_byte_of_a_backend_ends_nothing(head, ends):
+    """What follows it is neither lost, with the end of the connection behind it, nor late, without."""
+    def script(peer):
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n" % head)
+        say_urgently(peer.sock, content(2 * MIB, 8), content(MIB, 9))
+        if ends == "later":
+            peer.wait_end(1.5)
+    with Origin(script) as origin, serving(origin, workers=1) as gateway:
+        for version in ("1.0", "1.1"):
+            with gateway.client() as client:
+                client.send(request_bytes("GET", "/", version=version))
+                response, got, began = client.read_response(), bytearray(), time.monotonic()
+                for piece in client.pieces(response):
+                    got += piece
+                    if len(got) == 3 * MIB:
+                        assert time.monotonic() - began < 1.2, "what follows an urgent byte waited for more"
+                assert response.complete and got == content(2 * MIB, 8) + content(MIB, 9)
+
+
+def test_an_urgent_byte_of_a_client_ends_nothing():
+    """An upload arrives whole, and is answered."""
+    body = content(2 * MIB, 8) + content(MIB, 9)
+    with Origin(server) as origin, serving(origin, workers=1) as gateway, gateway.client() as client:
+        client.send(request_bytes("POST", "/", [("Content-Length", str(len(body)))]))
+        say_urgently(client.sock, body[:2 * MIB], body[2 * MIB:])
+        assert client.read().body == hashlib.sha256(body).hexdigest().encode()
+
+
+@pytest.mark.parametrize("ends", ["at once", "later"])
+@pytest.mark.parametrize("who", ["client", "backend"])
+def test_an_urgent_byte_in_a_tunnel_ends_nothing(who, ends):
+    """All bytes but the urgent one arrive, in either direction, before or with the end behind them."""
+    before, after = content(2 * MIB, 8), content(MIB, 9)
+    heard, done = bytearray(), threading.Event()
+
+    def script(peer):
+        if who == "backend":
+            say_urgently(peer.sock, before, after, pause=0)
+            if ends == "later":
+                peer.wait_end(5)
+            return
+        while data := peer.sock.recv(65536):
+            heard.extend(data)
+            if len(heard) == 3 * MIB:
+                done.set()
+    with Origin(script) as origin, streaming(origin, workers=1) as gateway, gateway.client() as client:
+        if who == "client":
+            say_urgently(client.sock, before, after, pause=0)
+            if ends == "at once":
+                client.half_close()
+            assert done.wait(5), "not all arrived"
+        else:
+            while len(heard) < 3 * MIB:
+                data = client.sock.recv(65536)
+                assert data, "not all arrived"
+                heard.extend(data)
+        assert heard == before + after
+
+
 # -- who is slow
 
 @pytest.mark.seconds(170)

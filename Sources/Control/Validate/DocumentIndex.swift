@@ -48,11 +48,18 @@ struct DocumentIndex: Sendable {
     private var namesByKind: [KindInNamespace: [String]] = [:]
     private var declaredNamespaces: [String: [String: String]] = [:]
     private let unreadNamespaces: Set<String>
+    /// What keeps documents from being used, by what they declare.
+    private let refusals: [ObjectReference: [Finding]]
     /// Namespaces that some object is in.
     private(set) var namespaces: Set<String> = []
 
     init(_ documents: DocumentSet) {
         unreadNamespaces = documents.unreadNamespaces
+        refusals = documents.problems.reduce(into: [:]) { refusals, problem in
+            guard let object = problem.object, problem.severity == .error else { return }
+            refusals[object, default: []].append(
+                Finding(problem.reason, at: problem.fieldPath, problem.message))
+        }
         for object in documents.objects { add(object) }
         tlsPolicies = TLSPolicies(documents, self)
         backendTrafficPolicies = TrafficPolicies(traffic, self)
@@ -139,6 +146,15 @@ struct DocumentIndex: Sendable {
         var labels = declaredNamespaces[name] ?? [:]
         labels[Namespace.nameLabel] = name
         return labels
+    }
+
+    /// Why an object is not here, as the end of a sentence: nobody declares it, or its document was refused.
+    func absence(of kind: String, _ name: NamespacedName) -> String {
+        let object = ObjectReference(kind: kind, namespace: name.namespace, name: name.name)
+        if let findings = refusals[object] {
+            return "is there, but refused as it is written: \(Finding.text(findings))"
+        }
+        return "does not exist" + didYouMean(name.name, among: names(of: kind, in: name.namespace))
     }
 
     /// The names of a kind's objects in one namespace, for suggestions; some hundred at most.

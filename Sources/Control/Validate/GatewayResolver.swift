@@ -164,10 +164,9 @@ struct GatewayResolver {
         }
         let name = ref.gatewayName(in: set.name.namespace)
         if foreign.contains(where: { $0.name == name }) { return nil }
-        let names = index.names(of: Gateway.kind, in: name.namespace)
         return Finding(
             "ParentNotAccepted", at: "spec.parentRef.name",
-            "Gateway \(name) does not exist" + didYouMean(ref.name, among: names))
+            "Gateway \(name) \(index.absence(of: Gateway.kind, name))")
     }
 
     // MARK: - Addresses

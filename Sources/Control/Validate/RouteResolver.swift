@@ -319,8 +319,7 @@ struct RouteResolver {
         default: return nil
         }
         guard let listeners else {
-            let names = index.names(of: ref.effectiveKind, in: name.namespace)
-            return refuse(".name", "does not exist" + didYouMean(ref.name, among: names))
+            return refuse(".name", index.absence(of: ref.effectiveKind, name))
         }
         return .success(Target(title: title, listeners: listeners))
     }

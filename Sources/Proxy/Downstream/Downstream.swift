@@ -109,6 +109,11 @@ struct Downstream: ~Copyable {
             portID: portID, isTLS: isTLS, tlsListenerID: tlsListenerID, tlsTerms: tlsTerms)
     }
 
+    /// It is to end with a reset, or would end before the client has all of an answer that ends with it.
+    var losesEnd: Bool {
+        phase == .closing && (ending == .reset || (ending != .cut && link.isCongested))
+    }
+
     /// Whether it is from this address, over TLS or not.
     @inline(always)
     func isClient(_ address: SocketAddress, isSecure: Bool) -> Bool {
@@ -124,13 +129,13 @@ struct Downstream: ~Copyable {
         return origin
     }
 
-    /// The next request is waited for until a deadline, 0 for none; says whether something of it may be here, and whether
-    /// the wheel must get an entry.
+    /// The next request is waited for until a deadline, 0 for none; says whether something of it may be here, or something
+    /// of the last answer is stuck, and whether the wheel must get an entry.
     @inline(always)
-    mutating func awaitRequest(until deadline: UInt64) -> (isHere: Bool, mustArm: Bool) {
+    mutating func awaitRequest(until deadline: UInt64) -> (hasMore: Bool, mustArm: Bool) {
         phase = .reading
         headScanned = 0
-        return (!input.isEmpty || link.isReadable, timer.move(to: deadline))
+        return (!input.isEmpty || link.isReadable || link.isCongested, timer.move(to: deadline))
     }
 
     /// An exchange begins; what the client does meanwhile has no deadline yet.

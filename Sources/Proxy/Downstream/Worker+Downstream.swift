@@ -72,14 +72,24 @@ extension Worker {
             } else {
                 endNow(id)
             }
-        case .reading:
-            if !stalled { enqueue(downstream: id) }
+        case .reading: flushedBetweenRequests(id)
         case .multiplexing:
             if !stalled { cipher.multiplexers.noteOutput(downstreams[id].multiplexer) }
             armMultiplexing(downstream: id)
         case .tunnel:
             if !stalled { tunnelFlushed(downstreams[id].exchange, to: .client, &input) }
         case .introduction, .hello, .handshaking, .discarding, .lingering: break
+        }
+    }
+
+    /// A client has taken some of what was stuck of its answer, or all: the time that it has for the rest, or for its next
+    /// request, begins.
+    private mutating func flushedBetweenRequests(_ id: SlotID) {
+        if downstreams[id].naming != .none || isReadForLeave(id) {
+            // It was told to go on with content that is read before its route is chosen, whose time runs.
+            if !downstreams[id].link.isCongested { enqueue(downstream: id) }
+        } else {
+            awaitRequest(id)
         }
     }
 
@@ -256,7 +266,7 @@ extension Worker {
                     }
                 }
                 if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
-                    close(downstream: id)
+                    endDiscarding(id)
                     goesOn = false
                 }
             } else if result != .wouldBlock {
@@ -286,7 +296,7 @@ extension Worker {
                 if from < bytes.count { keep(downstream: id, bytes.extracting(from..<bytes.count)) }
                 return !downstreams.contains(id)
             case .malformed:
-                close(downstream: id)
+                endDiscarding(id)
                 return true
             }
         }
@@ -294,6 +304,15 @@ extension Worker {
         guard downstreams.contains(id) else { return true }
         awaitRequest(id)
         return true
+    }
+
+    /// No more is dropped of what an answered request still sends: the connection ends, behind what is stuck of the answer.
+    private mutating func endDiscarding(_ id: SlotID) {
+        if downstreams[id].phase == .discarding, downstreams[id].link.isCongested {
+            end(downstream: id, .linger)
+        } else {
+            close(downstream: id)
+        }
     }
 
     /// The connection waits for its next request.
@@ -309,7 +328,18 @@ extension Worker {
         if next.mustArm {
             timers.schedule(Token(kind: TokenKind.downstream, id), at: downstreams[id].timer.at)
         }
-        if next.isHere { enqueue(downstream: id) }
+        if next.hasMore { goOnBehindAnswer(id) }
+    }
+
+    /// Something of the next request may be here; what is stuck of the last answer goes first, for as long as the client
+    /// takes some of it.
+    @inline(never)
+    private mutating func goOnBehindAnswer(_ id: SlotID) {
+        if downstreams[id].link.isCongested {
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+        } else {
+            enqueue(downstream: id)
+        }
     }
 
     // MARK: - Ending
@@ -333,11 +363,13 @@ extension Worker {
         switch downstreams[id].ending {
         case .plain:
             downstreams[id].link.sayClose(&cipher, &buffers)
-            close(downstream: id)
-        case .cut: close(downstream: id)
-        case .reset:
-            downstreams[id].link.socket.resetOnClose()
-            close(downstream: id)
+            if downstreams[id].link.isCongested {
+                // All that the farewell has to wait for is what is stuck.
+                end(downstream: id, .cut)
+            } else {
+                close(downstream: id)
+            }
+        case .cut, .reset: close(downstream: id)
         case .linger:
             downstreams[id].link.sayClose(&cipher, &buffers)
             downstreams[id].link.socket.shutdownWrite()
@@ -349,11 +381,14 @@ extension Worker {
         }
     }
 
-    /// Frees a client connection; its exchange must have ended before.
+    /// Frees a client connection; an exchange that still runs is abandoned. What is lost of an answer shows as a reset where
+    /// its framing does not show it.
     @inline(never)
     mutating func close(downstream id: SlotID) {
+        var losesEnd = downstreams[id].losesEnd
         let exchange = downstreams[id].exchange
         if exchange != .none, exchanges.contains(exchange) {
+            losesEnd = losesEnd || exchanges[exchange].answersUntilClose
             downstreams[id].exchange = .none
             abandon(exchange)
         }
@@ -366,6 +401,7 @@ extension Worker {
             forget(downstreamStream: id, isAnswered ? .finished : .cancel)
             return
         }
+        if losesEnd { downstreams[id].link.socket.resetOnClose() }
         if downstreams[id].phase == .multiplexing { closeStreams(ofDownstream: id) }
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
@@ -400,7 +436,8 @@ extension Worker {
                 close(downstream: id)
             }
         case .exchanging: exchangeClientStalled(id)
-        case .discarding, .lingering, .closing: close(downstream: id)
+        case .discarding: endDiscarding(id)
+        case .lingering, .closing: close(downstream: id)
         case .multiplexing: multiplexingTimedOut(downstream: id)
         case .tunnel: tunnelTimedOut(downstreams[id].exchange)
         }

@@ -334,6 +334,11 @@ struct Exchange: ~Copyable {
     @inline(always)
     var takesContent: Bool { phase != .connecting && !requestDone }
 
+    /// The answer is under way, and only the end of the client's connection ends it.
+    var answersUntilClose: Bool {
+        phase == .answering && answerFraming == .untilClose
+    }
+
     /// Kept content has not all been given to the backend's connection.
     @inline(always)
     var isReplaying: Bool { Int(replayed) < buffer.count }

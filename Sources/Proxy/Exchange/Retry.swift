@@ -52,6 +52,10 @@ enum Retry {
     /// The least wait of a rule that asks for retries and names none.
     static var backoffMilliseconds: UInt32 { 25 }
 
+    /// The longest wait that a backend asks for and gets, milliseconds: with a longer one the answer is the client's, who
+    /// can wait by itself.
+    static var askedWaitMax: UInt64 { 10_000 }
+
     /// Milliseconds to wait after so many attempts: the least wait, doubled with each attempt up to ten times itself, and
     /// up to a quarter more by a random number, so that those who failed together do not come back together.
     static func wait(after attempts: Int, least: UInt64, random: UInt64) -> UInt64 {

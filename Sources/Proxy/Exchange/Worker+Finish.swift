@@ -94,12 +94,14 @@ extension Worker {
             }
             return
         }
+        var reason = UpstreamFailure.resetBeforeHead
         if let stream = upstreams[upstream].link.stream, cipher.multiplexers.wasRefused(stream) {
             // As if nothing had been sent.
             exchanges[id].sentBytes = false
+            if cipher.multiplexers[stream.connection].session.isShut { reason = .overloaded }
         }
         letGo(upstream)
-        attemptFailed(id, .resetBeforeHead)
+        attemptFailed(id, reason)
     }
 
     /// Content that ends with the connection has ended: the client is told as its framing tells it.

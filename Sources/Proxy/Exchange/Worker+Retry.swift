@@ -58,6 +58,9 @@ extension Worker {
     ) -> Bool {
         let status = responseHead.status
         guard let rule = retryRule(id), rule.contains(status) else { return false }
+        responseHead.keepBytes(of: bytes, upTo: headBytes)
+        let asked = askedWait(id)
+        if asked > Retry.askedWaitMax || isPast(id, after: asked) { return false }
         switch mayRetry(id, after: .status, isAsked: true) {
         case .made: break
         case .notMade: return false
@@ -66,7 +69,7 @@ extension Worker {
             answerFailure(id, .resetBeforeHead, isOverBudget: true)
             return true
         }
-        let wait = retryWait(id, after: .status)
+        let wait = max(retryWait(id, after: .status), asked)
         drop(answerOf: id, upstream, bytes.extracting(headBytes..<bytes.count))
         beginRetry(id)
         let pooled = exchanges[id].poolRequest
@@ -208,6 +211,23 @@ extension Worker {
         return Retry.wait(
             after: Int(exchanges[id].attempts), least: UInt64(own ?? Retry.backoffMilliseconds),
             random: random.next())
+    }
+
+    /// Milliseconds that the answer in `responseHead` asks to be waited (`Retry-After`), where the next attempt can be at no
+    /// other endpoint: for as long nothing better comes of it.
+    private func askedWait(_ id: SlotID) -> UInt64 {
+        guard exchanges[id].poolRequest == .none,
+            failedAttempt(id, .status, isAsked: true).endpoints == 1,
+            let field = responseHead.first(named: ByteScan.bytes("retry-after")),
+            let seconds = FieldValue.decimal(responseHead.span(field))
+        else { return 0 }
+        return min(seconds, UInt64(UInt32.max)) * 1_000
+    }
+
+    /// Whether a request's time is over after so many milliseconds.
+    private func isPast(_ id: SlotID, after milliseconds: UInt64) -> Bool {
+        milliseconds > 0 && exchanges[id].requestDeadline != 0
+            && now &+ milliseconds >= exchanges[id].requestDeadline
     }
 
     /// Lets an exchange that has no connection wait before it is tried again; `timeouts.request` goes on meanwhile.

@@ -22,6 +22,8 @@ struct Multiplexer: ~Copyable {
     var awaitsPing = false
     /// No new streams: the final GOAWAY is said, or the peer's has come.
     var isEnding = false
+    /// Its backend takes no streams, and the time until it may take some runs.
+    var isAwaited = false
     /// Its connection has ended: what of the streams' answers has come can still be read.
     var isLost = false
     /// First of its streams' slots, which are in the owner's slab; `.max`: none.

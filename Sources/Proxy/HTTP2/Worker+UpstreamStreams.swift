@@ -126,11 +126,13 @@ extension Worker {
         if upstreams.contains(upstream) { upstreams[upstream].wasReused = true }
     }
 
-    /// An upgrade needs to know what the backend's settings allow.
+    /// An upgrade needs to know what the backend's settings allow, and where they allow nothing others are waited for.
     private mutating func waitForSettings(_ id: SlotID, _ connection: SlotID) {
         let owner = cipher.multiplexers[connection].owner
-        if exchanges[id].upgrades, !cipher.multiplexers[connection].session.hasPeerSettings,
-            !upstreams[owner].isIntroduced
+        let isUnknown =
+            exchanges[id].upgrades && !cipher.multiplexers[connection].session.hasPeerSettings
+        if isUnknown || cipher.multiplexers[connection].session.isShut,
+            !upstreams[owner].isIntroduced, !exchanges[id].isMirror
         {
             exchanges[id].beginConnecting()
             if !wait(id) { fail(id, .overloaded) }
@@ -215,6 +217,15 @@ extension Worker {
             cipher.multiplexers.noteOutput(connection)
             return
         case .capacity:
+            if cipher.multiplexers[connection].session.isShut {
+                // It is waited for, as if it were still being made: another one would be shut as well.
+                armMultiplexing(upstream: owner)
+                return
+            }
+            if cipher.multiplexers[connection].isAwaited {
+                cipher.multiplexers[connection].isAwaited = false
+                armMultiplexing(upstream: owner)
+            }
             _ = keepPromise(owner)
             serveAllWaiting(cluster: upstreams[owner].clusterID)
             return
@@ -300,11 +311,19 @@ extension Worker {
         unlinkMultiplexed(id)
         let connection = upstreams[id].multiplexer
         guard cipher.multiplexers.contains(connection) else { return }
+        if cipher.multiplexers[connection].session.isShut { breakPromise(id, .overloaded) }
         while cipher.multiplexers[connection].firstStream != .max {
             answerEnded(upstreams.id(of: cipher.multiplexers[connection].firstStream), clean: false)
         }
         endSession(connection)
         upstreams[id].multiplexer = .none
+    }
+
+    /// A connection will not take in time what others wait to send over it: their attempts are over.
+    private mutating func breakPromise(_ id: SlotID, _ reason: UpstreamFailure) {
+        if !keepPromise(id) { return }
+        failWaiting(
+            cluster: upstreams[id].clusterID, endpoint: upstreams[id].endpointID, reason)
     }
 
     // MARK: - Time
@@ -318,6 +337,12 @@ extension Worker {
             if upstreams[id].timer.at == 0 {
                 setDeadline(upstream: id, in: timeouts.connectMilliseconds)
             }
+        } else if isAwaited(id) {
+            // Once: settings that come again and again give it no more time.
+            if !cipher.multiplexers[connection].isAwaited {
+                cipher.multiplexers[connection].isAwaited = true
+                setDeadline(upstream: id, in: timeouts.connectMilliseconds)
+            }
         } else if cipher.multiplexers[connection].session.openStreams == 0 {
             setDeadline(upstream: id, in: timeouts.upstreamIdleMilliseconds)
         } else if let milliseconds = untilProbe(connection) {
@@ -325,13 +350,18 @@ extension Worker {
         }
     }
 
+    /// A connection takes no streams, and others wait until it does.
+    private func isAwaited(_ id: SlotID) -> Bool {
+        upstreams[id].isPromised
+            && cipher.multiplexers[upstreams[id].multiplexer].session.isShut
+    }
+
     /// A backend took the connection and never said its settings: as if it had not taken it.
     private mutating func neverSpoke(_ id: SlotID) {
-        let endpoint = upstreams[id].endpointID
-        let cluster = upstreams[id].clusterID
-        note(endpoint: endpoint, reached: false)
+        note(endpoint: upstreams[id].endpointID, reached: false)
+        unlinkMultiplexed(id)
+        breakPromise(id, .connectTimeout)
         close(upstream: id)
-        failWaiting(cluster: cluster, endpoint: endpoint, .connectTimeout)
     }
 
     mutating func multiplexingTimedOut(upstream id: SlotID) {
@@ -340,6 +370,7 @@ extension Worker {
             neverSpoke(id)
             return
         }
+        if isAwaited(id) { breakPromise(id, .overloaded) }
         if cipher.multiplexers[connection].session.openStreams == 0 {
             unlinkMultiplexed(id)
             sayGoAway(connection)

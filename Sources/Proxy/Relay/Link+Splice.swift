@@ -8,10 +8,9 @@ extension Link {
         case moved
         /// The source has nothing now.
         case dry
-        /// There is no pipe: what comes must be copied.
-        case noPipe
-        /// The source has ended.
-        case ended
+        /// What comes must be copied: there is no pipe, or `splice` cannot tell what there is. It says at an urgent byte
+        /// of TCP that there is nothing, or that the source has ended; only a read proves an end.
+        case unseen
         case sourceBroke
         /// Bytes were taken from the source, and the target takes no more.
         case targetBroke
@@ -34,7 +33,7 @@ extension Link {
     mutating func fillPipe(
         atMost limit: Int, _ pool: inout BufferPool
     ) -> (pipe: UInt32, count: Int, stop: SpliceStop) {
-        guard let pipe = pool.pipes.take() else { return (.max, 0, .noPipe) }
+        guard !wasUrgent, let pipe = pool.pipes.take() else { return (.max, 0, .unseen) }
         let result = pool.pipes.fill(pipe, from: socket, atMost: limit)
         if case .bytes(let count) = result { return (pipe, count, .moved) }
         pool.pipes.give(pipe)
@@ -43,7 +42,7 @@ extension Link {
             // The pipe was empty, so it is the source that has nothing; a short fill does not say so.
             isReadable = false
             return (.max, 0, .dry)
-        case .bytes, .end: return (.max, 0, .ended)
+        case .bytes, .end: return (.max, 0, .unseen)
         case .failed: return (.max, 0, .sourceBroke)
         }
     }

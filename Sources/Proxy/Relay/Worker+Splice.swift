@@ -53,10 +53,9 @@ extension Worker {
                 exchanges[id].marks.remove(.splicesAnswer)
             }
             return nil
-        case .noPipe:
+        case .unseen:
             exchanges[id].marks.remove(.splicesAnswer)
             return left
-        case .ended: answerEnded(upstream, clean: true)
         case .sourceBroke: answerEnded(upstream, clean: false)
         case .targetBroke: clientIsGone(downstream)
         }
@@ -134,10 +133,10 @@ extension Worker {
             if Relay.isTrickle(Scratch.tickBytes - left) {
                 exchanges[id].marks.insert(.copiesRequest)
             }
-        case .noPipe:
+        case .unseen:
             exchanges[id].marks.insert(.copiesRequest)
             return left
-        case .ended, .sourceBroke: clientIsGone(downstream)
+        case .sourceBroke: clientIsGone(downstream)
         }
         return nil
     }

@@ -78,8 +78,7 @@ extension Tunnel {
                 switch step.stop {
                 case .moved: continue
                 case .dry: splices = !Relay.isTrickle(count)
-                case .noPipe: splices = false
-                case .ended: return (count, .ended(clean: true))
+                case .unseen: splices = false
                 case .sourceBroke: return (count, .sourceBroke)
                 case .targetBroke: return (count, .targetBroke)
                 }

@@ -50,6 +50,21 @@ import Testing
         #expect(changed["Accepted"]?.lastTransitionTime == "1970-01-01T00:00:00Z")
     }
 
+    @Test(arguments: ["port: 80000", "port: 80, hostnam: a.example"])
+    func `a gateway that is refused as a whole is not called missing by its routes`(
+        fault: String
+    ) throws {
+        let text = Self.text(section: "web").replacing("port: 80, protocol", with: "\(fault), protocol")
+        let documents = Admission.admit(Documents.read(text))
+        let problem = try #require(documents.problems.first { $0.severity == .error })
+        #expect(problem.object?.description == "Gateway default/gw")
+        let accepted = Self.conditions(status(documents))["Accepted"]
+        #expect(accepted?.reason == "NoMatchingParent")
+        #expect(
+            accepted?.message == "spec.parentRefs[0].name: Gateway default/gw is there, but refused as it is "
+                + "written: \(problem.fieldPath): \(problem.message)")
+    }
+
     @Test func `without a clock no time is told`() {
         let report = status(Documents.admitted(Self.text(section: "web")))
         #expect(Self.conditions(report).allSatisfy { $0.lastTransitionTime == nil })
