@@ -14,10 +14,15 @@ struct Naming: ~Copyable {
     var read = 0
     /// Bytes of content in them.
     var contentBytes = 0
+    let headBytes: Int
+    /// Bytes of head and content; 0 where nobody knows.
+    let wholeBytes: Int
 
-    init(_ peek: consuming RequestPeek, _ framing: BodyFraming) {
+    init(_ peek: consuming RequestPeek, _ framing: BodyFraming, headBytes: Int) {
         self.peek = peek
         reader = ContentReader(framing)
+        self.headBytes = headBytes
+        wholeBytes = reader.remaining.map { headBytes + Int(clamping: $0) } ?? 0
     }
 }
 
@@ -46,7 +51,7 @@ extension Worker {
         let path = InferencePath(requestHead.method, path: requestHead.span(requestHead.path))
         guard path.readsModel, !requestHead.framing.isEmpty else { return false }
         if downstreams[id].naming == .none,
-            !beginNaming(id, path, table.parameters, isWhole: headBytes < count)
+            !beginNaming(id, path, table.parameters, headBytes, isWhole: headBytes < count)
         {
             return true
         }
@@ -66,7 +71,7 @@ extension Worker {
 
     /// Makes ready to read; false when the request was answered.
     private mutating func beginNaming(
-        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, isWhole: Bool
+        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, _ headBytes: Int, isWhole: Bool
     ) -> Bool {
         let limit = limits(parameters).heldContentBytesMax
         if case .length(let count) = requestHead.framing, count > UInt64(limit) {
@@ -75,7 +80,10 @@ extension Worker {
         }
         do throws(BodyRefusal) {
             let peek = try Self.makePeek(requestHead, path, decodedMax: limit)
-            guard let naming = namings.insert(Naming(peek, requestHead.framing)) else {
+            guard
+                let naming = namings.insert(
+                    Naming(peek, requestHead.framing, headBytes: headBytes))
+            else {
                 answerUnnamed(id, .overloaded)
                 return false
             }
@@ -112,18 +120,66 @@ extension Worker {
         }
     }
 
-    /// Answers a request whose content cannot be kept any more.
-    mutating func refuseUnheld(_ id: SlotID) {
+    // MARK: - In place
+
+    /// Bytes that are likely to stand in a connection's input in the end, with room for readers of whole vectors; 0 where
+    /// nobody knows.
+    func expectedBytes(_ id: SlotID) -> Int {
+        let naming = downstreams[id].naming
+        if naming == .none || namings[naming].wholeBytes == 0 { return 0 }
+        return namings[naming].wholeBytes + 48
+    }
+
+    /// Whether more of a request can be read right behind what stands there of it.
+    func readsInPlace(_ id: SlotID) -> Bool {
+        let naming = downstreams[id].naming
+        guard naming != .none, downstreams[id].link.isPlain else { return false }
+        let missing = namings[naming].wholeBytes - downstreams[id].input.count
+        return missing > 0 && downstreams[id].input.roomBehind >= min(missing, Scratch.readBytes)
+    }
+
+    /// Reads more of a request, and of that what it names while it is not whole; how many bytes came, nil when none will
+    /// for now.
+    mutating func readInPlace(_ id: SlotID, atMost limit: Int) -> Int? {
+        let (result, count) = downstreams[id].readBehind(atMost: limit)
+        switch result {
+        case .bytes: readNameInPlace(id)
+        case .wouldBlock: return nil
+        case .end, .failed: close(downstream: id)
+        }
+        return count
+    }
+
+    /// Reads on where the request is not whole, for which its head need not be known.
+    private mutating func readNameInPlace(_ id: SlotID) {
+        let (naming, count) = (downstreams[id].naming, downstreams[id].input.count)
+        if count >= namings[naming].wholeBytes { return }
+        var stash = Buffer()
+        swap(&stash, &downstreams[id].input)
+        let step = namings[naming].readMore(stash.span)
+        swap(&stash, &downstreams[id].input)
+        downstreams[id].headTried = Int32(clamping: count)
+        if case .refused(let reply) = step {
+            refuseUnheld(id, reply)
+        } else {
+            setDeadline(downstream: id, in: timeouts.requestBodyIdleMilliseconds)
+        }
+    }
+
+    // MARK: - Refusals
+
+    /// Answers a request whose content cannot be kept any more, or read, when others may have been read since.
+    mutating func refuseUnheld(_ id: SlotID, _ reply: LocalReply) {
         var stash = Buffer()
         swap(&stash, &downstreams[id].input)
         if !stash.isEmpty {
-            // Others may have been read since: the answer is to this one.
+            // The answer is to this one.
             let count = stash.count
             _ = requestHead.parse(stash.padded(), count: count, resumeAt: 0)
             if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
             buffers.reclaim(&stash)
         }
-        answerUnnamed(id, .overloaded)
+        answerUnnamed(id, reply)
     }
 
     /// Answers a request whose route will never be known, and ends its connection: what of its content was read is gone or
@@ -178,6 +234,12 @@ extension Naming {
             case .malformed(let problem): return .refused(.malformed(problem))
             }
         }
+    }
+
+    /// Reads what of `bytes`, the head and what has come behind it, was not read before.
+    mutating func readMore(_ bytes: Span<UInt8>) -> Step {
+        // Of a stated length, so how much it may be was judged when it began.
+        read(ByteScan.part(bytes, headBytes, bytes.count), limit: .max)
     }
 
     private mutating func finish() -> Step {
