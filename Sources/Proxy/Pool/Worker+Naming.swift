@@ -14,12 +14,17 @@ struct Naming: ~Copyable {
     var read = 0
     /// Bytes of content in them.
     var contentBytes = 0
+    /// Which request of the connection it is.
+    let request: UInt32
     let headBytes: Int
     /// Bytes of head and content; 0 where nobody knows.
     let wholeBytes: Int
 
-    init(_ peek: consuming RequestPeek, _ framing: BodyFraming, headBytes: Int) {
+    init(
+        _ peek: consuming RequestPeek, _ framing: BodyFraming, request: UInt32, headBytes: Int
+    ) {
         self.peek = peek
+        self.request = request
         reader = ContentReader(framing)
         self.headBytes = headBytes
         wholeBytes = reader.remaining.map { headBytes + Int(clamping: $0) } ?? 0
@@ -41,6 +46,8 @@ extension Worker {
         _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
     ) -> Bool {
         hasNamedModel = false
+        // A request before this one may have begun, by a newer table, without its model.
+        if !isNamed(id) { endNaming(id) }
         if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
         guard current != .max else { return false }
         let origin = downstreams[id].origin
@@ -82,7 +89,9 @@ extension Worker {
             let peek = try Self.makePeek(requestHead, path, decodedMax: limit)
             guard
                 let naming = namings.insert(
-                    Naming(peek, requestHead.framing, headBytes: headBytes))
+                    Naming(
+                        peek, requestHead.framing, request: downstreams[id].requestCount &+ 1,
+                        headBytes: headBytes))
             else {
                 answerUnnamed(id, .overloaded)
                 return false
@@ -122,19 +131,25 @@ extension Worker {
 
     // MARK: - In place
 
+    /// Whether the request that stands in a connection's input is the one that is read for its model.
+    private func isNamed(_ id: SlotID) -> Bool {
+        let naming = downstreams[id].naming
+        return naming != .none && namings[naming].request == downstreams[id].requestCount &+ 1
+    }
+
     /// Bytes that are likely to stand in a connection's input in the end, with room for readers of whole vectors; 0 where
     /// nobody knows.
     func expectedBytes(_ id: SlotID) -> Int {
-        let naming = downstreams[id].naming
-        if naming == .none || namings[naming].wholeBytes == 0 { return 0 }
-        return namings[naming].wholeBytes + 48
+        if !isNamed(id) { return 0 }
+        let whole = namings[downstreams[id].naming].wholeBytes
+        return whole == 0 ? 0 : whole + 48
     }
 
     /// Whether more of a request can be read right behind what stands there of it.
     func readsInPlace(_ id: SlotID) -> Bool {
-        let naming = downstreams[id].naming
-        guard naming != .none, downstreams[id].link.isPlain else { return false }
-        let missing = namings[naming].wholeBytes - downstreams[id].input.count
+        guard isNamed(id), downstreams[id].link.isPlain else { return false }
+        let whole = namings[downstreams[id].naming].wholeBytes
+        let missing = whole - downstreams[id].input.count
         return missing > 0 && downstreams[id].input.roomBehind >= min(missing, Scratch.readBytes)
     }
 
