@@ -1,7 +1,7 @@
-"""The loads that neither wrk nor h2load can play: long content, ages of events, WebSocket messages, idle connections,
-TLS handshakes.
+"""The loads that neither wrk nor h2load can play: long content, requests that come by the clock and wait, ages of events,
+WebSocket messages, idle connections, TLS handshakes.
 
-    clients.py bulk|events|socket|idle|full|resumed PORT PATH SECONDS COUNT [--tls] [--content FILE]
+    clients.py bulk|waiting|events|socket|idle|full|resumed PORT PATH SECONDS COUNT [--tls] [--content FILE]
 
 Says `ready` when all connections stand, waits for a line, loads for so long, and prints its figures as a line of JSON;
 then it waits for another line before it lets go of its connections.
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 
-from messages import ASKED, REPLY
+from messages import ASKED, REPLY, WAIT_FIELD, WAIT_SECONDS
 
 HEAD = "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\n{more}\r\n"
 IDLE_AT_ONCE = 100
@@ -112,14 +112,16 @@ class Exchange:
             self.missing = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head).group(1)) - len(rest)
 
 
+def posted(port, path, content, more=""):
+    with open(content, "rb") as file:
+        body = file.read()
+    more += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return HEAD.replace("GET", "POST").format(path=path, port=port, more=more).encode() + body
+
+
 def bulk(port, path, seconds, count, is_tls, content):
     """Requests and answers that take long. What was begun is brought to its end, so that all that was spent is counted."""
-    request = HEAD.format(path=path, port=port, more="").encode()
-    if content:
-        with open(content, "rb") as file:
-            body = file.read()
-        more = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        request = HEAD.replace("GET", "POST").format(path=path, port=port, more=more).encode() + body
+    request = posted(port, path, content) if content else HEAD.format(path=path, port=port, more="").encode()
     poll, exchanges, times = select.epoll(), {}, []
     for _ in range(count):
         sock = connected(port)
@@ -140,6 +142,42 @@ def bulk(port, path, seconds, count, is_tls, content):
                 if time.monotonic() >= end:
                     running.discard(exchange)
     return figures(times, time.monotonic() - begin)
+
+
+# ---- requests by the clock --------------------------------------------------------
+
+def waiting(port, path, seconds, count, content):
+    """A request whenever one is due, whatever became of those before, each answered after a while, so that `count` of them
+    are in flight: what came on top of that while, from when the request was due."""
+    request = posted(port, path, content, f"{WAIT_FIELD}: {WAIT_SECONDS}\r\n")
+    poll, every = select.epoll(), WAIT_SECONDS / count
+    # Each is used again as soon as its answer has come; late ones need more.
+    idle = [Exchange(connected(port), request, False) for _ in range(count + count // 2)]
+    busy, times = {exchange.socket.fileno(): exchange for exchange in idle}, []
+    for descriptor in busy:
+        poll.register(descriptor, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+    poll.poll(0, len(busy))
+    busy.clear()
+    ready()
+    begin, sent, total = time.monotonic_ns(), 0, int(seconds / every)
+    while len(times) < total:
+        due = begin + int(sent * every * 1e9)
+        left = (due - time.monotonic_ns()) / 1e9 if sent < total else 1
+        if left <= 0:
+            if not idle:
+                raise SystemExit(f"{len(busy)} requests are in flight: the answers are far too late")
+            exchange = idle.pop()
+            exchange.restart()
+            exchange.begin, sent = due, sent + 1
+            busy[exchange.socket.fileno()] = exchange
+            exchange.step()
+            continue
+        for descriptor, _ in poll.poll(left):
+            exchange = busy.get(descriptor)
+            if exchange and exchange.step():
+                times.append(time.monotonic_ns() - exchange.begin - int(WAIT_SECONDS * 1e9))
+                idle.append(busy.pop(descriptor))
+    return figures(times, (time.monotonic_ns() - begin) / 1e9)
 
 
 # ---- events ---------------------------------------------------------------------
@@ -312,6 +350,8 @@ def main():
         return idle(port, path, seconds, count)
     if kind == "bulk":
         out = bulk(port, path, seconds, count, options.tls, options.content)
+    elif kind == "waiting":
+        out = waiting(port, path, seconds, count, options.content)
     elif kind in ("full", "resumed"):
         out = handshakes(port, path, seconds, count, kind == "resumed")
     else:

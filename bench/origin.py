@@ -3,12 +3,14 @@
     origin.py PORT
 
 POST /uploads/… and /prompts/… are answered with 1 KB of JSON once all of the content is here; GET /events with a stream of
-events, each of which says when it was sent; GET /socket becomes a WebSocket whose messages come back.
+events, each of which says when it was sent; GET /socket becomes a WebSocket whose messages come back. A request with the
+field X-Wait is answered as many seconds later as that says.
 """
 import base64
 import errno
 import gc
 import hashlib
+import heapq
 import select
 import socket
 import sys
@@ -70,7 +72,7 @@ class Connection:
     """What is known of a connection between two reads."""
 
     def __init__(self, sock):
-        self.socket, self.head, self.missing, self.kind = sock, b"", 0, "head"
+        self.socket, self.head, self.missing, self.kind, self.wait = sock, b"", 0, "head", 0
 
 
 class Origin:
@@ -80,6 +82,8 @@ class Origin:
         self.epoll = select.epoll()
         self.epoll.register(self.listener, select.EPOLLIN)
         self.connections = {}
+        # (when, number, connection) of the answers that wait.
+        self.waiting, self.count = [], 0
         self.room = bytearray(ROOM)
         self.streams = Streams()
         self.streams.start()
@@ -87,7 +91,7 @@ class Origin:
     def run(self):
         own = self.listener.fileno()
         while True:
-            for descriptor, _ in self.epoll.poll():
+            for descriptor, _ in self.epoll.poll(self.answer_due()):
                 if descriptor == own:
                     self.accept()
                     continue
@@ -139,7 +143,23 @@ class Origin:
 
     def answer(self, connection):
         connection.kind = "head"
-        connection.socket.send(ANSWER)
+        if connection.wait:
+            self.count += 1
+            heapq.heappush(self.waiting, (time.monotonic() + connection.wait, self.count, connection))
+        else:
+            connection.socket.send(ANSWER)
+
+    def answer_due(self):
+        """Sends the answers whose time has come; seconds until the next one, None when there is none."""
+        while self.waiting:
+            left = self.waiting[0][0] - time.monotonic()
+            if left > 0:
+                return left
+            try:
+                heapq.heappop(self.waiting)[2].socket.send(ANSWER)
+            except OSError:
+                pass                              # who asked has gone
+        return None
 
     def look(self, connection):
         """What a head asks for, where it is whole."""
@@ -162,6 +182,7 @@ class Origin:
             connection.socket.send(REFUSAL)
             return False
         else:
+            connection.wait = float(fields.get(messages.WAIT_FIELD.lower().encode(), 0))
             connection.missing = int(fields.get(b"content-length", 0)) - len(rest)
             connection.kind = "content"
             if connection.missing <= 0:

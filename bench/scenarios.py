@@ -21,7 +21,7 @@ CONNECTIONS = 64
 CONNECTIONS_H2, STREAMS = 16, 10
 # Of content that takes long.
 CONNECTIONS_BULK = 8
-EVENT_STREAMS, SOCKETS, IDLE, SHAKERS = 50, 64, 5000, 8
+EVENT_STREAMS, SOCKETS, IDLE, SHAKERS, IN_FLIGHT = 50, 64, 5000, 8, 150
 # A router looks at its servers before it lets anybody through.
 READY_SECONDS = 10
 PLAIN, TLS = "http", "https"
@@ -208,13 +208,13 @@ def file_answer():
     return parts.padded("~", parts.FILE_BYTES)
 
 
-def prompts(size, words):
+def prompts(size, words, load=BULK, connections=CONNECTIONS_BULK, more="", **others):
     name = words.lower().replace(" ", "")
     return Scenario(
-        f"prompt-{name}", f"POST {words} by its model → 1 KB", BULK,
+        f"prompt-{name}{more}", f"POST {words} by its model → 1 KB" + (f", {connections} in flight" if more else ""), load,
         (Way(GATEWAY, MODELS, CHAT, "model_port"), Way(BY_PATH, MODELS, "/prompts" + CHAT),
          *ways(("nginx", "haproxy", "envoy", "caddy"), "/prompts" + CHAT)),
-        connections=CONNECTIONS_BULK, content=(f"prompt-{name}.json", lambda: parts.prompt(size)), answer=parts.ANSWER)
+        connections=connections, content=(f"prompt-{name}.json", lambda: parts.prompt(size)), answer=parts.ANSWER, **others)
 
 
 def on_cores(count):
@@ -256,6 +256,8 @@ ALL = (
              connections=SOCKETS, answer=None),
     prompts(220_000, "220 KB"),
     prompts(1_000_000, "1 MB"),
+    prompts(220_000, "220 KB", client("waiting", IN_FLIGHT), IN_FLIGHT, f"-{IN_FLIGHT}", seconds_min=4,
+            timed="what came on top of the model's time"),
     *(on_cores(count) for count in more_cores()),
     Scenario("idle", f"{IDLE:,} idle connections", client("idle", IDLE), ways(PROXIES, PAGE), unit="connection with one GET", connections=IDLE,
              is_fresh=True, rounds_at_most=3),
@@ -267,7 +269,7 @@ GROUPS = {
     "bulk": ("down", "up"),
     "sealed": ("tls", "tls-bulk", "handshake", "resumed"),
     "http2": ("h2", "h2-chat", "h2-h2"),
-    "prompts": ("prompt-220kb", "prompt-1mb"),
+    "prompts": ("prompt-220kb", "prompt-1mb", f"prompt-220kb-{IN_FLIGHT}"),
     "cores": ("get", *(f"get-{count}-cores" for count in more_cores())),
 }
 

@@ -87,6 +87,10 @@ public struct Buffer: ~Copyable {
     @inlinable
     public var freeCapacity: Int { capacity &- count }
 
+    /// How many bytes can be appended without moving the unread ones.
+    @inlinable @inline(always)
+    public var roomBehind: Int { Int(room &- end) }
+
     /// The unread bytes.
     @inlinable
     public var span: Span<UInt8> {

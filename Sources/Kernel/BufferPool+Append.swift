@@ -13,9 +13,17 @@ extension BufferPool {
     }
 
     /// The same for content that is held as a whole, whose memory is counted apart; false when the budget for that is spent.
-    public mutating func hold(_ bytes: Span<UInt8>, in buffer: inout Buffer) -> Bool {
-        if buffer.freeCapacity < bytes.count, !grow(&buffer, by: bytes.count, isHeld: true) {
-            return false
+    ///
+    /// Where so many bytes are `expected` in the end, there is room for them at once, but for no more than four times what
+    /// has come: nobody gets memory for a promise alone.
+    public mutating func hold(
+        _ bytes: Span<UInt8>, in buffer: inout Buffer, expected: Int = 0
+    ) -> Bool {
+        if buffer.freeCapacity < bytes.count {
+            let come = buffer.count + bytes.count
+            let ahead = min(expected, 4 * come) - come
+            let more = bytes.count + max(0, ahead)
+            if !grow(&buffer, by: more, isHeld: true, isExact: ahead >= 0) { return false }
         }
         return buffer.append(bytes) == bytes.count
     }
@@ -39,16 +47,18 @@ extension BufferPool {
     private static var movedBytesMin: Int { 512 << 10 }
 
     /// Makes room for so many bytes more: twice what there was, or a quarter more where a large buffer grows in its
-    /// place; false when the budget is spent.
+    /// place, or just so many where that `isExact`; false when the budget is spent.
     @usableFromInline
     @inline(never)
-    mutating func grow(_ buffer: inout Buffer, by count: Int, isHeld: Bool) -> Bool {
+    mutating func grow(
+        _ buffer: inout Buffer, by count: Int, isHeld: Bool, isExact: Bool = false
+    ) -> Bool {
+        let needed = buffer.count + count
         if isHeld, Self.isHeld(buffer), buffer.capacity > Self.movedBytesMin {
-            let quarter = buffer.capacity / 4
-            return growHeld(
-                &buffer, to: max(buffer.count + count, buffer.capacity + quarter))
+            let quarter = isExact ? 0 : buffer.capacity / 4
+            return growHeld(&buffer, to: max(needed, buffer.capacity + quarter))
         }
-        let wanted = max(buffer.count + count, buffer.capacity * 2)
+        let wanted = isExact ? needed : max(needed, buffer.capacity * 2)
         guard var larger = take(capacity: wanted, isHeld: isHeld) else { return false }
         _ = larger.append(buffer.span)
         swap(&larger, &buffer)

@@ -75,12 +75,13 @@ extension Socket {
         array.edit { output in receive(into: &output, flags: 0) }
     }
 
-    /// Receives behind the unread bytes, where there must be room.
+    /// Receives behind the unread bytes, where there must be room, at most `limit` bytes.
     ///
-    /// They are not moved for more room: into an empty buffer all of its capacity can be read.
+    /// They are not moved for more room (`Buffer.roomBehind`): into an empty buffer all of its
+    /// capacity can be read.
     @inlinable @inline(always)
-    public func read(into buffer: inout Buffer) -> IOResult {
-        let free = Int(buffer.room &- buffer.end)
+    public func read(into buffer: inout Buffer, atMost limit: Int = .max) -> IOResult {
+        let free = min(buffer.roomBehind, limit)
         precondition(free > 0, "Reading into no room would look like the end.")
         // Sound: `end` ..< `room` is the buffer's own memory, and access to it is exclusive.
         let memory = unsafe buffer.base + Int(buffer.end)

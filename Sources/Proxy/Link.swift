@@ -140,11 +140,18 @@ struct Link: ~Copyable {
         _ pool: inout BufferPool
     ) -> LinkRead {
         if !isPlain { return readOtherwise(into: &bytes, &cipher, &pool) }
-        let free = bytes.freeCapacity
-        switch socket.read(into: &bytes) {
+        return read(behind: &bytes, atMost: .max)
+    }
+
+    /// Reads once behind the bytes that stand in a buffer, where there must be room, at most `limit` bytes; the link is
+    /// plain.
+    @inline(always)
+    mutating func read(behind bytes: inout Buffer, atMost limit: Int) -> LinkRead {
+        let most = min(limit, bytes.roomBehind)
+        switch socket.read(into: &bytes, atMost: most) {
         case .bytes(let count):
             // A short read exhausts the socket, unless a FIN came with the bytes: no second edge announces it.
-            if count < free && !peerEnded { isReadable = false }
+            if count < most && !peerEnded { isReadable = false }
             return .bytes
         case .wouldBlock:
             isReadable = false

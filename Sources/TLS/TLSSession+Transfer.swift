@@ -36,7 +36,7 @@ extension TLSSession {
         guard stage == .open else {
             return ReadResult(consumed: 0, produced: 0, state: .failed(TLSError(.notOpen)))
         }
-        ERR_clear_error()
+        TLSError.forgetOthers()
         // Sound: both belong to this value, which is not used otherwise during the call.
         let (ssl, facts) = unsafe (ssl, facts)
         var produced = 0
@@ -125,7 +125,7 @@ extension TLSSession {
     ) -> WriteResult {
         guard stage == .open, !isClosing else { return .failed(TLSError(.notOpen)) }
         guard !plaintext.isEmpty else { return .sealed(0) }
-        ERR_clear_error()
+        TLSError.forgetOthers()
         // Sound: both belong to this value, which is not used otherwise during the call.
         let (ssl, facts) = unsafe (ssl, facts)
         var sealed = 0

@@ -171,6 +171,34 @@ import Testing
         #expect(peek(#"{"name":1,"name":2}"#).refusal == nil)
     }
 
+    /// Members of an object in an array, which are passed over in one go where they are plain texts.
+    static let members: [(String, BodyRefusal?)] = [
+        (#"{}"#, nil), (#"{"role":"user","content":"hi"}"#, nil),
+        (#"{"role": "user", "content": "hi"}"#, nil), (#"{"a" : "b" , "c" : "d" }"#, nil),
+        (#"{"a":  "b",  "c":"d"}"#, nil), ("{\"a\":\n\"b\",\t\"c\":\"d\"\r}", nil),
+        (#"{"a":"b","c":1,"d":"e"}"#, nil), (#"{"a":"b","c":["d",{"e":"f"}],"g":"h"}"#, nil),
+        (#"{"a":"x\ny","b":"\u00e9","c\n":"d","e":"f"}"#, nil), (#"{"a":"é","中":"😀","b":""}"#, nil),
+        (#"{"":"","":""}"#, nil), (#"{"a":"\\","b":"\""}"#, nil),
+        (#"{"a":"b",}"#, .notJSON), (#"{"a":"b", }"#, .notJSON), (#"{"a":"b",,"c":"d"}"#, .notJSON),
+        (#"{"a":"b","c"}"#, .notJSON), (#"{"a":"b","c":}"#, .notJSON), (#"{"a":"b":"c"}"#, .notJSON),
+        (#"{"a","b"}"#, .notJSON), (#"{"a":"b" "c":"d"}"#, .notJSON), (#"{"a":"b""c":"d"}"#, .notJSON),
+        (#"{"a":"b","c":"d"]"#, .notJSON), (#"{"a":"b",{"c":"d"}}"#, .notJSON),
+        (#"{"a":"b","c":"\x"}"#, .notJSON), ("{\"a\":\"b\",\"c\":\"\u{1}\"}", .notJSON),
+        ("{\"a\":\u{1}\"b\"}", .notJSON), ("{\"a\":\"b\",\u{A0}\"c\":\"d\"}", .notJSON),
+    ]
+
+    @Test(arguments: members)
+    func `members that nobody looks at are judged as any, wherever they are cut`(
+        row: (json: String, refusal: BodyRefusal?)
+    ) {
+        let whole = Array((#"{"messages":["# + row.json + #",{"x":"y"}],"model":"m"}"#).utf8)
+        for cut in 0...whole.count {
+            let reading = peek(whole, cuts: [cut])
+            #expect(reading.refusal == row.refusal, "\(row.json), \(cut)")
+            if row.refusal == nil { #expect(reading.model == "m", "\(row.json), \(cut)") }
+        }
+    }
+
     @Test func `neighbours of the model are read`() {
         let json = #"""
             {"system":"be brief","messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":5,

@@ -136,6 +136,32 @@ struct BufferPoolTests {
         #expect(held.used == 0)
     }
 
+    @Test func `room for what is expected is made at once, but not for a promise alone`() throws {
+        var pool = BufferPool(budget: nil)
+        var buffer = Buffer()
+        let piece = (0..<(80 << 10)).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
+        #expect(buffer.capacity >= 220_048 && pool.bytesHeld < 230_000)
+        #expect(buffer.roomBehind == buffer.capacity - piece.count)
+        #expect(buffer.count == piece.count && buffer.span[piece.count - 1] == piece[piece.count - 1])
+        // What was expected is no limit.
+        #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
+        #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
+        #expect(buffer.count == 3 * piece.count && buffer.span[2 * piece.count] == piece[0])
+        pool.reclaim(&buffer)
+        // A few bytes of very many.
+        #expect(pool.hold(piece.span.extracting(0..<1000), in: &buffer, expected: 1 << 30))
+        #expect(pool.bytesHeld <= 4096)
+        #expect(pool.hold(piece.span, in: &buffer, expected: 1 << 30))
+        #expect(pool.bytesHeld <= 4 * (piece.count + 1000) + 4096)
+        // Much more of them, where it grows in its place.
+        for _ in 0..<10 { #expect(pool.hold(piece.span, in: &buffer, expected: 1 << 30)) }
+        #expect(buffer.count == 11 * piece.count + 1000)
+        #expect(pool.bytesHeld <= 4 * buffer.count + 4096)
+        pool.reclaim(&buffer)
+        #expect(pool.bytesHeld == 0)
+    }
+
     @Test func `what is not needed goes back, and all of it at the end`() throws {
         let budget = Budget(limit: 64 << 20)
         do {

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -241,6 +242,32 @@ def test_a_route_by_model_of_cut_content(named):
             for _ in range(2):
                 echo = json.loads(client.read().body)
                 assert (echo["origin"], echo["sha256"]) == ("llama", hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 70_001, 4_099], ids=lambda size: f"pieces of {size}")
+def test_a_route_by_model_of_large_content(named, piece):
+    """Of a stated length, in pieces that end anywhere, and two requests in one breath."""
+    contents = [chat(filler=size) for size in (90_000, 220_000, 3 * MIB)]
+    data = b"".join(request_bytes("POST", CHAT, [("Content-Type", "application/json")], content) for content in contents)
+    with named.client() as client, ThreadPoolExecutor() as sender:
+        sent = sender.submit(lambda: [client.sock.sendall(data[at:at + piece]) for at in range(0, len(data), piece)])
+        for content in contents:
+            echo = json.loads(client.read().body)
+            assert (echo["origin"], echo["sha256"]) == ("llama", hashlib.sha256(content).hexdigest())
+        sent.result()
+
+
+@pytest.mark.parametrize("before", [1_000, 100_000, 300_000], ids=lambda size: f"{size} bytes")
+def test_a_route_by_model_of_content_that_breaks(named, before):
+    """It is refused as soon as it is no JSON, though its client says that more will come."""
+    content = chat(filler=before)[:-40 - len(b'"model": "llama3"}')] + b"\n"
+    seen = posts(named)
+    with named.client() as client:
+        data = request_bytes("POST", CHAT, [("Content-Type", "application/json")], content + b" " * MIB)
+        client.send(data[:-MIB])
+        answer = client.read()
+        assert answer.status == 400 and answer.get("x-gateway-error") == "unreadable_content"
+    assert posts(named) == seen
 
 
 def test_a_route_by_model_that_is_not_told(named):

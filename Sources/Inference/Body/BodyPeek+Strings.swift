@@ -30,6 +30,40 @@ extension BodyPeek {
         return stop
     }
 
+    /// Passes over members at which nobody looks and that are plain texts, as messages have them: the quote of the first
+    /// one's name is at `start`. Spaces may stand where Python's `json` puts them.
+    ///
+    /// Stops behind the last one of them, in the text that is not plain, or at the quote of a member that is none.
+    @inline(__always)
+    mutating func passMembers(_ bytes: Span<UInt8>, _ start: Int) -> Int {
+        var at = start
+        while true {
+            let name = ByteScan.firstOfText(bytes, from: at &+ 1, to: bytes.count)
+            guard name < bytes.count, bytes[name] == 0x22,
+                let value = Self.quote(bytes, behind: 0x3A, at: name &+ 1)
+            else { return at }
+            let end = ByteScan.firstOfText(bytes, from: value &+ 1, to: bytes.count)
+            if end == bytes.count || bytes[end] != 0x22 {
+                (role, state) = (.skippedValue, .text)
+                return end
+            }
+            guard let next = Self.quote(bytes, behind: 0x2C, at: end &+ 1) else {
+                state = .afterValue
+                return end &+ 1
+            }
+            state = .nextKey
+            at = next
+        }
+    }
+
+    /// Where a quote is behind a mark at `at`, with at most a space between them.
+    @inline(__always)
+    private static func quote(_ bytes: Span<UInt8>, behind mark: UInt8, at: Int) -> Int? {
+        if at &+ 3 > bytes.count || bytes[at] != mark { return nil }
+        let quote = bytes[at &+ 1] == 0x20 ? at &+ 2 : at &+ 1
+        return bytes[quote] == 0x22 ? quote : nil
+    }
+
     /// Begins a string that is a value, whose quote is at `at`.
     @inline(__always)
     mutating func beginString(_ bytes: Span<UInt8>, _ at: Int) throws(BodyRefusal) -> Int {

@@ -181,6 +181,11 @@ public struct BodyPeek: Sendable {
                 at &+= 1
             case .firstKey, .nextKey:
                 if byte == 0x22 {
+                    if depth > 2 {
+                        at = passMembers(bytes, at)
+                        if state == .afterValue { continue }
+                        if state == .text { return at }
+                    }
                     at = try beginKey(bytes, at)
                     if state != .colon { return at }
                 } else if byte == 0x7D, state == .firstKey {

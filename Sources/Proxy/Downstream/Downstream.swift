@@ -120,6 +120,13 @@ struct Downstream: ~Copyable {
         isTLS == isSecure && peer.isSameHost(as: address)
     }
 
+    /// Reads once behind the bytes in `input`, at most `limit` bytes, over a plain link; says how many came.
+    mutating func readBehind(atMost limit: Int) -> (result: LinkRead, count: Int) {
+        let before = input.count
+        let result = link.read(behind: &input, atMost: limit)
+        return (result, input.count &- before)
+    }
+
     /// A whole head was read; says where it came in.
     @inline(always)
     mutating func tookHead() -> RequestOrigin {

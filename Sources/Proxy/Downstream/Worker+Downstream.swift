@@ -138,6 +138,10 @@ extension Worker {
             enqueue(downstream: id)
             return nil
         }
+        if readsInPlace(id) {
+            guard let count = readInPlace(id, atMost: left) else { return nil }
+            return goesOn(id) ? left &- count : nil
+        }
         input.removeAll()
         switch downstreams[id].link.read(into: &input, &cipher, &buffers) {
         case .bytes: keep(downstream: id, input.span)
@@ -209,8 +213,8 @@ extension Worker {
     mutating func keep(downstream id: SlotID, _ bytes: Span<UInt8>) {
         if downstreams[id].naming == .none, !isReadForLeave(id) {
             if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
-        } else if !buffers.hold(bytes, in: &downstreams[id].input) {
-            refuseUnheld(id)
+        } else if !buffers.hold(bytes, in: &downstreams[id].input, expected: expectedBytes(id)) {
+            refuseUnheld(id, .overloaded)
         }
     }
 

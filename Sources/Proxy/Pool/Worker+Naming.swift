@@ -14,10 +14,20 @@ struct Naming: ~Copyable {
     var read = 0
     /// Bytes of content in them.
     var contentBytes = 0
+    /// Which request of the connection it is.
+    let request: UInt32
+    let headBytes: Int
+    /// Bytes of head and content; 0 where nobody knows.
+    let wholeBytes: Int
 
-    init(_ peek: consuming RequestPeek, _ framing: BodyFraming) {
+    init(
+        _ peek: consuming RequestPeek, _ framing: BodyFraming, request: UInt32, headBytes: Int
+    ) {
         self.peek = peek
+        self.request = request
         reader = ContentReader(framing)
+        self.headBytes = headBytes
+        wholeBytes = reader.remaining.map { headBytes + Int(clamping: $0) } ?? 0
     }
 }
 
@@ -38,6 +48,8 @@ extension Worker {
         _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
     ) -> Bool {
         hasNamedModel = false
+        // A request before this one may have begun, by a newer table, without its model.
+        if !isNamed(id) { endNaming(id) }
         if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
         guard current != .max else { return false }
         let origin = downstreams[id].origin
@@ -50,7 +62,7 @@ extension Worker {
         let rest = ByteScan.part(padded, headBytes, count)
         if downstreams[id].naming == .none {
             if let isNamed = nameAtOnce(id, path, table.parameters, rest) { return !isNamed }
-            if !beginNaming(id, path, table.parameters, isWhole: headBytes < count) { return true }
+            if !beginNaming(id, path, table.parameters, headBytes, isWhole: headBytes < count) { return true }
         }
         if readName(id, rest, table.parameters) { return false }
         if downstreams.contains(id), downstreams[id].naming != .none {
@@ -100,7 +112,7 @@ extension Worker {
 
     /// Makes ready to read; false when the request was answered.
     private mutating func beginNaming(
-        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, isWhole: Bool
+        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, _ headBytes: Int, isWhole: Bool
     ) -> Bool {
         let limit = heldContentBytesMax(parameters)
         if case .length(let count) = requestHead.framing, count > UInt64(limit) {
@@ -109,7 +121,12 @@ extension Worker {
         }
         do throws(BodyRefusal) {
             let peek = try Self.makePeek(requestHead, path, decodedMax: limit)
-            guard let naming = namings.insert(Naming(peek, requestHead.framing)) else {
+            guard
+                let naming = namings.insert(
+                    Naming(
+                        peek, requestHead.framing, request: downstreams[id].requestCount &+ 1,
+                        headBytes: headBytes))
+            else {
                 answerUnnamed(id, .overloaded)
                 return false
             }
@@ -142,18 +159,72 @@ extension Worker {
         }
     }
 
-    /// Answers a request whose content cannot be kept any more.
-    mutating func refuseUnheld(_ id: SlotID) {
+    // MARK: - In place
+
+    /// Whether the request that stands in a connection's input is the one that is read for its model.
+    private func isNamed(_ id: SlotID) -> Bool {
+        let naming = downstreams[id].naming
+        return naming != .none && namings[naming].request == downstreams[id].requestCount &+ 1
+    }
+
+    /// Bytes that are likely to stand in a connection's input in the end, with room for readers of whole vectors; 0 where
+    /// nobody knows.
+    func expectedBytes(_ id: SlotID) -> Int {
+        if !isNamed(id) { return 0 }
+        let whole = namings[downstreams[id].naming].wholeBytes
+        return whole == 0 ? 0 : whole + 48
+    }
+
+    /// Whether more of a request can be read right behind what stands there of it.
+    func readsInPlace(_ id: SlotID) -> Bool {
+        guard isNamed(id), downstreams[id].link.isPlain else { return false }
+        let whole = namings[downstreams[id].naming].wholeBytes
+        let missing = whole - downstreams[id].input.count
+        return missing > 0 && downstreams[id].input.roomBehind >= min(missing, Scratch.readBytes)
+    }
+
+    /// Reads more of a request, and of that what it names while it is not whole; how many bytes came, nil when none will
+    /// for now.
+    mutating func readInPlace(_ id: SlotID, atMost limit: Int) -> Int? {
+        let (result, count) = downstreams[id].readBehind(atMost: limit)
+        switch result {
+        case .bytes: readNameInPlace(id)
+        case .wouldBlock: return nil
+        case .end, .failed: close(downstream: id)
+        }
+        return count
+    }
+
+    /// Reads on where the request is not whole, for which its head need not be known.
+    private mutating func readNameInPlace(_ id: SlotID) {
+        let (naming, count) = (downstreams[id].naming, downstreams[id].input.count)
+        if count >= namings[naming].wholeBytes { return }
+        var stash = Buffer()
+        swap(&stash, &downstreams[id].input)
+        let step = namings[naming].readMore(stash.span)
+        swap(&stash, &downstreams[id].input)
+        downstreams[id].headTried = Int32(clamping: count)
+        if case .refused(let reply) = step {
+            refuseUnheld(id, reply)
+        } else {
+            setDeadline(downstream: id, in: timeouts.requestBodyIdleMilliseconds)
+        }
+    }
+
+    // MARK: - Refusals
+
+    /// Answers a request whose content cannot be kept any more, or read, when others may have been read since.
+    mutating func refuseUnheld(_ id: SlotID, _ reply: LocalReply) {
         var stash = Buffer()
         swap(&stash, &downstreams[id].input)
         if !stash.isEmpty {
-            // Others may have been read since: the answer is to this one.
+            // The answer is to this one.
             let count = stash.count
             _ = requestHead.parse(stash.padded(), count: count, resumeAt: 0)
             if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
             buffers.reclaim(&stash)
         }
-        answerUnnamed(id, .overloaded)
+        answerUnnamed(id, reply)
     }
 
     /// Answers a request whose route will never be known, and ends its connection: what of its content was read is gone or
@@ -208,6 +279,12 @@ extension Naming {
             case .malformed(let problem): return .refused(.malformed(problem))
             }
         }
+    }
+
+    /// Reads what of `bytes`, the head and what has come behind it, was not read before.
+    mutating func readMore(_ bytes: Span<UInt8>) -> Step {
+        // Of a stated length, so how much it may be was judged when it began.
+        read(ByteScan.part(bytes, headBytes, bytes.count), limit: .max)
     }
 
     private mutating func finish() -> Step {
