@@ -207,6 +207,7 @@ def summarise(rows):
             figures["gateway_ratio"] = spread([mine["cpu_us"] / row["cpu_us"] for mine, row in both])
             if figures["p50_us"]:
                 figures["gateway_later_us"] = spread([mine["p50_us"] - row["p50_us"] for mine, row in both])
+                figures["gateway_p99_later_us"] = spread([mine["p99_us"] - row["p99_us"] for mine, row in both])
     return out
 
 
@@ -214,7 +215,8 @@ def judge(results):
     """Lines that say whether the ceilings of thresholds.json hold, whether all that were judged do, and what was not judged."""
     ceilings, lines, good, open_ = report.thresholds(), [], True, []
     for kind, key, scale, words in (("cpu_ratio", "gateway_ratio", 1, "{:.2f} × {}'s CPU, at most {:.3g}"),
-                                    ("median_later_ms", "gateway_later_us", 1000, "median {:+.3f} ms beside {}'s, at most {:+.3g}")):
+                                    ("median_later_ms", "gateway_later_us", 1000, "median {:+.3f} ms beside {}'s, at most {:+.3g}"),
+                                    ("p99_later_ms", "gateway_p99_later_us", 1000, "p99 {:+.3f} ms beside {}'s, at most {:+.3g}")):
         for scenario, proxies in results["summary"].items():
             for name, ceiling in ceilings[kind].get(scenario, {}).items():
                 figure = proxies.get(name, {}).get(key)

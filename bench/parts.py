@@ -19,10 +19,9 @@ MODELS = "ai-gateway of models"
 ROUTERS = ("vllm-router", "sglang-router")
 PEERS = ("nginx", "haproxy", "envoy", "caddy", *ROUTERS)
 COPY, SPLICE = "copy relay", "splice relay"
-# What one request makes the gateway do is counted for these (instructions.py).
-COUNTED = ("get", "chat")
 PATHS = {"get": "/assets/page?version=3", "chat": "/v1/chat/completions"}
-TITLES = {"get": "GET → 200 B", "chat": "POST 2 KB → 1 KB"}
+TITLES = {"get": "GET → 200 B", "chat": "POST 2 KB → 1 KB", "chat-model": "POST 2 KB by its model", "tls": "GET → 200 B over TLS",
+          "h2": "GET → 200 B over HTTP/2 and TLS"}
 
 
 def padded(text, size, mark="~"):
@@ -32,7 +31,11 @@ def padded(text, size, mark="~"):
     return text.replace(mark, (words * (room // len(words) + 1))[:room])
 
 
-QUESTION = padded('{"model":"llama3","stream":false,"messages":[{"role":"user","content":"~"}]}', 2048)
+def question(model):
+    return padded('{"model":"%s","stream":false,"messages":[{"role":"user","content":"~"}]}' % model, 2048)
+
+
+QUESTION = question("llama3")
 ANSWER = padded('{"id":"chatcmpl-1","object":"chat.completion","model":"llama3","choices":[{"index":0,"message":'
                 '{"role":"assistant","content":"~"},"finish_reason":"stop"}]}', 1024)
 TEXT = padded("~", 200)
@@ -209,8 +212,8 @@ class Bench:
         port = free_port()
         return self.start(kind, [relay_program(), kind.split()[0], str(port), str(self.ports[target])], port, self.proxy_core)
 
-    def gateway_command(self, port, metrics=None, binary=None, tls_port=None):
-        return self.gateway(self.written("peers/ai-gateway.yaml", port, tls_port or free_port()), metrics, binary)
+    def gateway_command(self, port, metrics=None, tls_port=None):
+        return self.gateway(self.written("peers/ai-gateway.yaml", port, tls_port or free_port()), metrics)
 
     def gateway(self, routes, metrics=None, binary=None):
         listen = ["--metrics", f"127.0.0.1:{metrics}"] if metrics else []

@@ -155,22 +155,25 @@ def plots_listed():
 # ---- instructions and system calls --------------------------------------------
 
 def counted(results):
-    facts = results["environment"]
+    facts, targets = results["environment"], {name: entry.get("target", {}) for name, entry in thresholds()["a_request"].items()}
     head = ["a request", *(parts.TITLES[name] for name in results["summary"])]
     rows = []
     for key, title, form in (
             ("instructions", "user instructions", "{:,.0f}"), ("malloc", "`malloc`, `calloc`, `realloc`, …", "{:.2f}"),
             ("alloc_object", "`swift_allocObject`", "{:.2f}"), ("retain", "`swift_retain`", "{:.2f}"),
             ("release", "`swift_release`", "{:.2f}"), ("memcpy", "`memcpy`, `memmove`", "{:.2f}"),
-            ("syscalls", "system calls, 64 connections", "{:.2f}"), ("syscalls_alone", "system calls, 1 connection", "{:.2f}")):
+            ("syscalls", "system calls, many connections", "{:.2f}"), ("syscalls_alone", "system calls, 1 connection", "{:.2f}")):
         rows.append([title, *(form.format(figures[key]) for figures in results["summary"].values())])
+        if any(key in targets.get(name, {}) for name in results["summary"]):
+            rows.append([f"{title}, the target", *(form.format(targets[name][key]) if key in targets.get(name, {}) else ""
+                                                   for name in results["summary"])])
     out = [table(head, rows), ""]
     for name, figures in results["summary"].items():
-        for key, title in (("calls", "64 connections"), ("calls_alone", "1 connection")):
+        for key, title in (("calls", f"{figures.get('connections', 64)} connections"), ("calls_alone", "1 connection")):
             calls = ", ".join(f"`{call}` {count:.2f}" for call, count in figures[key])
             out.append(f"System calls, {parts.TITLES[name]}, {title}: {calls}.\n")
     out.append(f"`{facts['command']}`: {facts['runs'][0]} and {facts['runs'][1]} requests on one connection, subtracted. "
-               f"{machine.summary(facts, ('nginx', 'valgrind', 'strace', 'swift'))}")
+               f"{machine.summary(facts, ('nginx', 'h2load', 'valgrind', 'strace', 'swift'))}")
     return "\n".join(out)
 
 

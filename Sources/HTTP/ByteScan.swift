@@ -339,8 +339,9 @@ public enum ByteScan {
         return max(from, to)
     }
 
-    /// Where the usual host at `start` ends, at the last before `start + count`; `start` when it is
-    /// another one. `count` is 1...16, and 17 bytes from `start` on are in the span.
+    /// Where the usual host at `start` ends, at the last before `start + count`.
+    ///
+    /// That is `start` when it is another one. `count` is from 1 to 16, and 17 bytes from `start` on are in the span.
     ///
     /// A usual host has small letters, digits, `-`, and dots that are not at its ends and that no
     /// other dot follows.
@@ -1292,8 +1293,17 @@ public enum ByteScan {
     /// Whether both hold the same bytes.
     @inlinable
     public static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
-        if a.count != b.count { return false }
-        for i in a.indices where a[i] != b[i] { return false }
+        let count = a.count
+        if count != b.count { return false }
+        var at = 0
+        while at &+ 8 <= count {
+            if load8(a, at) != load8(b, at) { return false }
+            at &+= 8
+        }
+        while at < count {
+            if a[at] != b[at] { return false }
+            at &+= 1
+        }
         return true
     }
 
@@ -1302,8 +1312,17 @@ public enum ByteScan {
     /// `lower` must hold no capital letters.
     @inlinable
     public static func equalFolding(_ text: Span<UInt8>, _ lower: Span<UInt8>) -> Bool {
-        if text.count != lower.count { return false }
-        for i in text.indices where lowered(text[i]) != lower[i] { return false }
+        let count = text.count
+        if count != lower.count { return false }
+        var at = 0
+        while at &+ 8 <= count {
+            if lowered(load8(text, at)) != load8(lower, at) { return false }
+            at &+= 8
+        }
+        while at < count {
+            if lowered(text[at]) != lower[at] { return false }
+            at &+= 1
+        }
         return true
     }
 
@@ -1311,6 +1330,17 @@ public enum ByteScan {
     @inlinable @inline(__always)
     public static func lowered(_ byte: UInt8) -> UInt8 {
         byte &- 0x41 < 26 ? byte | 0x20 : byte
+    }
+
+    /// Eight bytes with small letters for ASCII capitals; no byte carries into the next.
+    @inlinable @inline(__always)
+    public static func lowered(_ word: UInt64) -> UInt64 {
+        let ascii = word & 0x7F7F_7F7F_7F7F_7F7F
+        // The top bit of each byte: from A on, and behind Z.
+        let fromA = ascii &+ 0x3F3F_3F3F_3F3F_3F3F
+        let behindZ = ascii &+ 0x2525_2525_2525_2525
+        let capitals = fromA & ~behindZ & ~word & 0x8080_8080_8080_8080
+        return word | (capitals &>> 2)
     }
 }
 

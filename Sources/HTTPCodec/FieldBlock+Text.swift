@@ -142,8 +142,10 @@ extension FieldBlock {
         }
     }
 
-    /// How content that follows is framed: by its length, unless trailers may follow it, for which only chunks have
-    /// a place. Content is compared with the length in any case.
+    /// How content that follows is framed: by its length, unless trailers may follow it, for which only chunks have a
+    /// place.
+    ///
+    /// Content is compared with the length in any case.
     private var contentKind: ContentKind {
         guard let contentLength, !expectsTrailers else { return .chunked }
         return .length(contentLength)

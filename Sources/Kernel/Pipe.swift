@@ -1,3 +1,6 @@
+// A buffer that has bytes has an address.
+// swift-format-ignore-file: NeverForceUnwrap
+
 import BasicContainers
 import CLinux
 import Glibc

@@ -7,7 +7,9 @@ public struct PickerOptions: Sendable {
     public var connectionsMax: Int
     /// Calls at once, over all connections.
     public var callsMax: Int
-    /// Endpoints that are told of each request, 1 ... 8: the one that it is given, and those to go on to.
+    /// Endpoints that are told of each request, 1 ...
+    ///
+    /// 8: the one that it is given, and those to go on to.
     public var endpointsMax: Int
     /// All buffers come out of this.
     public var budget: Budget?

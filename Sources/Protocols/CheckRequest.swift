@@ -33,10 +33,8 @@ public enum CheckRequest {
 
     /// Appends the message; false when it does not fit.
     ///
-    /// - Parameters:
-    ///   - head: the request's first line and the fields that are told, as lines of HTTP/1.1 with an empty line behind them.
-    ///   - id: `x-request-id`, empty for none.
-    ///   - isWhole: all fields are told, and with them what HTTP/2 has as fields.
+    /// `head` is the request's first line and the fields that are told, as lines of HTTP/1.1 with an empty line behind them.
+    /// `id` is `x-request-id`, empty for none. With `isWhole` all fields are told, and with them what HTTP/2 has as fields.
     public static func append(
         _ head: Span<UInt8>, host: Span<UInt8>, id: Span<UInt8>, client: Span<UInt8>,
         own: Span<UInt8>, content: Span<UInt8>, _ facts: CheckFacts, isWhole: Bool,

@@ -1,7 +1,9 @@
 import HTTP
 
-/// What becomes of a head by somebody's leave: lines of an edit, a name in small letters, a colon and a value, each ended
-/// by CRLF. A name stands on its line whatever the edit; only a removal has no value.
+/// What becomes of a head by somebody's leave: lines of an edit, a name in small letters, a colon and a value, each
+/// ended by CRLF.
+///
+/// A name stands on its line whatever the edit; only a removal has no value.
 public struct HeadEdits: Sendable {
     /// What is done with a field.
     public enum Edit: UInt8, BitwiseCopyable, Sendable {

@@ -14,7 +14,7 @@ public enum ProcessingRequest {
 
     /// The first message: the request's head, how content is exchanged, and which endpoints are to be chosen among.
     ///
-    /// - Parameter subset: what `append(subset:)` wrote of each; when it is empty nothing is said of them.
+    /// `subset` is what `append(subset:)` wrote of each; when it is empty nothing is said of them.
     public static func append(
         request head: Span<UInt8>, isSecure: Bool, ends: Bool, sendsAnswers: Bool,
         subset: Span<UInt8> = Span(), into output: inout OutputSpan<UInt8>

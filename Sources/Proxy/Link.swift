@@ -1,3 +1,6 @@
+// A value that cannot be copied is borrowed out of its optional in place.
+// swift-format-ignore-file: NeverForceUnwrap
+
 import BasicContainers
 import HTTP
 import HTTPCodec
@@ -16,7 +19,9 @@ enum LinkRead: Equatable {
     case failed
 }
 
-/// What a write to a link gave. A link takes all bytes or is broken: what the socket refuses waits in `output`.
+/// What a write to a link gave.
+///
+/// A link takes all bytes or is broken: what the socket refuses waits in `output`.
 enum LinkWrite: Equatable {
     case taken
     case failed
@@ -37,7 +42,9 @@ struct CipherBuffers: ~Copyable {
 
 /// Sizes of the worker's scratch buffers, in bytes.
 enum Scratch {
-    /// One read of a socket. Multiples of a TLS record keep records whole.
+    /// One read of a socket.
+    ///
+    /// Multiples of a TLS record keep records whole.
     static let readBytes = 64 * 1024
     /// Plaintext of one read: what was held inside libssl may come on top.
     static let plaintextBytes = readBytes + 16 * 1024

@@ -42,29 +42,18 @@ enum Bytes {
         _ a: Span<UInt8>, _ aStart: Int, _ b: Span<UInt8>, _ bStart: Int, count: Int
     ) -> Bool {
         if count < 8 {
-            let word = lowered(word(a, aStart, count: count))
+            let word = ByteScan.lowered(word(a, aStart, count: count))
             return word == self.word(b, bStart, count: count)
         }
         let last = count &- 8
         var at = 0
         while at < last {
-            let word = lowered(ByteScan.load8(a, aStart &+ at))
+            let word = ByteScan.lowered(ByteScan.load8(a, aStart &+ at))
             if word != ByteScan.load8(b, bStart &+ at) { return false }
             at &+= 8
         }
-        let word = lowered(ByteScan.load8(a, aStart &+ last))
+        let word = ByteScan.lowered(ByteScan.load8(a, aStart &+ last))
         return word == ByteScan.load8(b, bStart &+ last)
-    }
-
-    /// Eight bytes with small letters for ASCII capitals; no byte carries into the next.
-    @inline(__always)
-    static func lowered(_ word: UInt64) -> UInt64 {
-        let ascii = word & 0x7F7F_7F7F_7F7F_7F7F
-        // The top bit of each byte: from A on, and behind Z.
-        let fromA = ascii &+ 0x3F3F_3F3F_3F3F_3F3F
-        let behindZ = ascii &+ 0x2525_2525_2525_2525
-        let capitals = fromA & ~behindZ & ~word & 0x8080_8080_8080_8080
-        return word | (capitals &>> 2)
     }
 
     /// Fewer than eight bytes as one word, the first byte lowest, zeros above.

@@ -1,10 +1,9 @@
 import BasicContainers
 import HTTP
 
-/// A set of path prefixes with a bucket each: one of many that share the arrays of a
-/// `PrefixIndexes`. The root is the prefix of no bytes.
+/// A set of path prefixes with a bucket each: one of many that share the arrays of a `PrefixIndexes`.
 ///
-/// The first three bytes of a path choose a set of the lengths that prefixes with these bytes have.
+/// The root is the prefix of no bytes. The first three bytes of a path choose a set of the lengths that prefixes with these bytes have.
 /// Of those only the ones before a slash or at the path's end are looked up, longest first. What
 /// else is a prefix of the path is then known: each prefix names the next shorter one within it.
 struct PrefixIndex: BitwiseCopyable, Sendable {

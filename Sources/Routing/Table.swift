@@ -111,8 +111,9 @@ public struct Table: ~Copyable, Sendable {
         search(port: port, isTLS, head.bytes, head.host.range)
     }
 
-    /// Index of the rule for all bytes of a connection, or all datagrams of a client, by the TLS server name where there
-    /// is one; -1 for none. Of several routes the oldest has it, as `Rank` orders them.
+    /// Index of the rule for all bytes of a connection, or all datagrams of a client; -1 for none.
+    ///
+    /// The TLS server name decides where there is one. Of several routes the oldest has it, as `Rank` orders them.
     ///
     /// `host` is in small letters.
     public func streamRule(listener: Int32, host: Span<UInt8>) -> Int32 {

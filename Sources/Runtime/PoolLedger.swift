@@ -33,7 +33,9 @@ public final class PoolLedger: Sendable {
         }
     }
 
-    /// An empty pool; the same seed makes the same choices. `publisher` reaches the workers by their numbers.
+    /// An empty pool; the same seed makes the same choices.
+    ///
+    /// `publisher` reaches the workers by their numbers.
     public init(
         _ configuration: PoolConfiguration, seed: UInt64, publisher: Publisher = Publisher([])
     ) {

@@ -6,9 +6,9 @@ public struct RetryAllowance: Hashable, Sendable {
     public var percent: UInt64
     /// The time over which both are counted, at least 1.
     public var milliseconds: UInt64
-    /// So many retries are made whatever the share is, …
+    /// So many retries are made whatever the share is, in `leastMilliseconds`.
     public var least: UInt64
-    /// … in this time, at least 1.
+    /// At least 1.
     public var leastMilliseconds: UInt64
 
     /// An allowance; without arguments the API's own.
@@ -92,7 +92,9 @@ struct RateWindow {
         slotMilliseconds = max(1, (milliseconds + 19) / 20)
     }
 
-    /// Forgets what is too long ago. A time before the latest one counts as that.
+    /// Forgets what is too long ago.
+    ///
+    /// A time before the latest one counts as that.
     mutating func move(to now: UInt64) {
         let slot = now / slotMilliseconds
         if slot <= newest { return }

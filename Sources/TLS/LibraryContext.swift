@@ -69,8 +69,9 @@ import COpenSSL
         }
     }
 
-    /// The most that the names of CAs may take in a handshake. Clients do without them, and choke on more: the whole
-    /// message has to stay below 64 KiB (RFC 5246 §7.4.4).
+    /// The most that the names of CAs may take in a handshake.
+    ///
+    /// Clients do without them, and choke on more: the whole message has to stay below 64 KiB (RFC 5246 §7.4.4).
     private static let announcedBytesMax = 16_384
 
     /// `SSL_CTX_ctrl`, which the library's function-like macros stand for.

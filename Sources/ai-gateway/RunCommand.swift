@@ -1,3 +1,6 @@
+// What options are when they are not given is read as an option is.
+// swift-format-ignore-file: NeverForceUnwrap
+
 import ArgumentParser
 import Control
 import Kernel

@@ -3,6 +3,8 @@
 // First byte: where to cut.
 import BasicContainers
 
+@testable import HTTP
+
 private struct Decoded: Equatable {
     var content: [UInt8] = []
     var trailers: [[UInt8]] = []

@@ -3,6 +3,8 @@
 // First byte: 0 bit answer or request, the rest a choice of limits. Second byte: where to cut.
 import BasicContainers
 
+@testable import HTTP
+
 private enum Outcome<Head: Equatable>: Equatable {
     case accepted(Head, Int)
     case incomplete

@@ -3,6 +3,8 @@
 // First byte: which of them. Second byte: where to cut.
 import BasicContainers
 
+@testable import HTTP
+
 private func copy(_ span: Span<UInt8>) -> [UInt8] {
     var bytes: [UInt8] = []
     for i in span.indices { bytes.append(span[i]) }

@@ -278,4 +278,34 @@ import Testing
         check(!ByteScan.equalFolding(bytes("X_y").span, ByteScan.bytes("x-y")))
         check(!ByteScan.equalFolding(bytes("@").span, ByteScan.bytes("`")))
     }
+
+    @Test func `only capital letters are folded, in every place of a word`() {
+        for byte in UInt8.min...UInt8.max {
+            for place in 0..<8 as Range<UInt64> {
+                // The neighbours are such that a carry would show.
+                for rest: UInt64 in [0, 0x4141_4141_4141_4141, 0x7F7F_7F7F_7F7F_7F7F, .max] {
+                    let mask = (0xFF as UInt64) << (place * 8)
+                    let word = rest & ~mask | UInt64(byte) << (place * 8)
+                    let folded = UInt8(truncatingIfNeeded: ByteScan.lowered(word) >> (place * 8))
+                    let expected = (0x41...0x5A).contains(byte) ? byte + 0x20 : byte
+                    #expect(folded == expected)
+                }
+            }
+        }
+    }
+
+    @Test func `texts of every length are compared to the last byte`() {
+        for count in 0...40 {
+            let text = [UInt8](repeating: 0x61, count: count)
+            #expect(ByteScan.equal(text.span, text.span))
+            for place in 0..<count {
+                for byte: UInt8 in [0x41, 0x62, 0xC1, 0xE1, 0x21] {
+                    var other = text
+                    other[place] = byte
+                    #expect(!ByteScan.equal(text.span, other.span))
+                    #expect(ByteScan.equalFolding(other.span, text.span) == (byte == 0x41))
+                }
+            }
+        }
+    }
 }

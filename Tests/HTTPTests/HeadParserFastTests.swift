@@ -1,3 +1,6 @@
+// What is missing here ends the test.
+// swift-format-ignore-file: NeverForceUnwrap, NeverUseForceTry
+
 // Proves that the vector path of field lines reads what a byte loop reads, wherever a line lies and
 // whatever follows the head.
 import Testing

@@ -134,6 +134,36 @@ struct Refused: Error {}
         check(text(head.span(head.query)) == "q")
     }
 
+    @Test func `added lines follow those that came, whatever is edited beside them`() throws {
+        let start = "GET /a HTTP/1.1\r\nHost: a\r\nB: 2\r\nC: 3\r\n"
+        for edits in 0..<64 {
+            var head = try parsed(start + "\r\n")
+            var wanted = start
+            // What stands between two lines is none.
+            if edits & 1 != 0 { check(!head.fields.keep(bytes("kept").span).isNone) }
+            if edits & 2 != 0 {
+                check(head.append(name: "d", value: bytes("4").span))
+                wanted += "d: 4\r\n"
+            }
+            if edits & 4 != 0 { check(!head.fields.keep(bytes("kept").span).isNone) }
+            if edits & 8 != 0 {
+                check(head.append(name: "e", value: bytes("5").span))
+                wanted += "e: 5\r\n"
+            }
+            if edits & 16 != 0 {
+                head.remove(named: bytes("d").span)
+                wanted = wanted.replacing("d: 4\r\n", with: "")
+            }
+            if edits & 32 != 0 {
+                head.remove(named: bytes("b").span)
+                wanted = wanted.replacing("B: 2\r\n", with: "")
+            }
+            check(text(write(head, .none)) == wanted + "\r\n", "\(edits)")
+            check(
+                text(write(head, .length(7))) == wanted + "content-length: 7\r\n\r\n", "\(edits)")
+        }
+    }
+
     @Test func `nothing is written past the output`() throws {
         let head = try parsed("GET /a//b HTTP/1.1\r\nA:1\r\nHost: a\r\nB: 2\r\n\r\n")
         let whole = write(head, .chunked)

@@ -1,3 +1,6 @@
+// What is missing here ends the test.
+// swift-format-ignore-file: NeverForceUnwrap, NeverUseForceTry
+
 import BasicContainers
 import Kernel
 import Testing

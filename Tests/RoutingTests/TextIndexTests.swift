@@ -113,21 +113,6 @@ import Testing
         #expect(wrong == 0)
     }
 
-    @Test func `only capital letters are folded, in every place of a word`() {
-        for byte in UInt8.min...UInt8.max {
-            for place in 0..<8 as Range<UInt64> {
-                // The neighbours are such that a carry would show.
-                for rest: UInt64 in [0, 0x4141_4141_4141_4141, 0x7F7F_7F7F_7F7F_7F7F, .max] {
-                    let mask = (0xFF as UInt64) << (place * 8)
-                    let word = rest & ~mask | UInt64(byte) << (place * 8)
-                    let folded = UInt8(truncatingIfNeeded: Bytes.lowered(word) >> (place * 8))
-                    let expected = (0x41...0x5A).contains(byte) ? byte + 0x20 : byte
-                    #expect(folded == expected)
-                }
-            }
-        }
-    }
-
     @Test func `names are compared without case at every length`() {
         func isEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
             Bytes.equalFolding(a.span, 0, b.span, 0, count: a.count)

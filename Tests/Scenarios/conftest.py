@@ -20,7 +20,7 @@ def pytest_configure(config):
         config.pluginmanager.register(Lanes())
     config.addinivalue_line("markers", "real: real model servers and SDKs")
     config.addinivalue_line("markers", "readme: commands of README.md and of the samples")
-    config.addinivalue_line("markers", "alone: measures memory or holds thousands of connections, so nothing else runs beside it")
+    config.addinivalue_line("markers", "alone: measures memory or holds thousands of connections, so nothing runs beside it but one other of its kind")
     config.addinivalue_line("markers", "seconds(n): a limit other than the usual one")
     config.addinivalue_line("markers", "soak: half an hour of mixed load and faults (Tests/run --long)")
 

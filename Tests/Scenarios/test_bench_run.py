@@ -10,6 +10,7 @@ import pytest
 BENCH = os.path.normpath(os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
 sys.path.insert(0, BENCH)
 
+import instructions   # noqa: E402
 import measure   # noqa: E402
 import parts   # noqa: E402
 import report   # noqa: E402
@@ -32,6 +33,31 @@ def test_every_scenario_has_the_gateway_first_and_what_it_sends():
     with pytest.raises(KeyError):
         scenarios.named(["none"])
     assert [len(text) for text in (parts.QUESTION, parts.ANSWER, parts.TEXT, parts.prompt(220_000))] == [2048, 1024, 200, 220_000]
+
+
+def counted(**figures):
+    return {"summary": {"get": {"instructions": 1000, "syscalls": 4, "malloc": 0.0} | figures}}
+
+
+def test_what_is_counted_has_ceilings_and_a_count_may_be_two_percent_over(monkeypatch):
+    ceilings = report.thresholds()["a_request"]
+    assert set(ceilings) == set(instructions.CASES) <= set(parts.TITLES)
+    assert all(entry["instructions"] * entry["syscalls"] for entry in ceilings.values())
+    monkeypatch.setattr(report, "thresholds", lambda: {"a_request": {"get": {"instructions": 1000, "malloc": 0, "target": {"instructions": 10}}}})
+    assert instructions.over(counted(instructions=1019, malloc=0.019)) == []
+    assert ["1,021.00 instructions" in line for line in instructions.over(counted(instructions=1021))] == [True]
+    assert ["0.03 malloc" in line for line in instructions.over(counted(malloc=0.03))] == [True]
+
+
+def test_the_table_of_counts_has_the_targets():
+    figures = dict.fromkeys(("instructions", "malloc", "alloc_object", "retain", "release", "memcpy", "syscalls", "syscalls_alone"), 7.0)
+    facts = {"command": "bench/run instructions", "runs": instructions.RUNS, "time": "", "cpu": "", "cores": 2, "virtual": True, "memory_gib": 1,
+             "system": "", "kernel": "", "ai-gateway": "", "measured": ""}
+    names = ("get", "chat", "h2")
+    table = report.counted({"environment": facts, "summary": {name: figures | {"calls": [("recvfrom", 1)], "calls_alone": [], "connections": 16} for name in names}})
+    targets = [report.thresholds()["a_request"][name].get("target", {}).get("instructions") for name in names]
+    assert targets[0] and targets[1] is None and targets[2]
+    assert f"| user instructions, the target | {targets[0]:,} |  | {targets[2]:,} |" in table and "16 connections: `recvfrom` 1.00" in table
 
 
 def row(proxy, number, cpu, others=0.0):

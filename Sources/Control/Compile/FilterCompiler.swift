@@ -6,9 +6,8 @@ import Routing
 enum FilterCompiler {
     /// The filters that are served, in their order.
     ///
-    /// - Parameters:
-    ///   - mirrors: where RequestMirror filters lead, by position; one that leads nowhere is dropped.
-    ///   - authorization: what the ExternalAuth filter asks.
+    /// `mirrors` says where RequestMirror filters lead, by position; one that leads nowhere is dropped. `authorization` is
+    /// what the ExternalAuth filter asks.
     static func filters(
         _ filters: [HTTPRouteFilter]?, mirrors: [Int: RequestMirror],
         authorization: ExternalAuthorization? = nil

@@ -29,6 +29,8 @@ struct AskedRequest: Sendable {
     ///   - method: nil: GET, or POST with content.
     ///   - fields: a `host` among them takes the place of the URL's.
     ///   - content: nil for none.
+    ///   - isHTTP2: asked over HTTP/2.
+    /// - Throws: what about it cannot be asked for.
     init(
         url: String, method: String?, fields: [(name: String, value: String)], content: [UInt8]?,
         isHTTP2: Bool

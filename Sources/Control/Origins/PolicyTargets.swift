@@ -70,7 +70,7 @@ extension ManifestReader {
 
     /// A BackendTLSPolicy that cannot be read, with as much of it as can.
     ///
-    /// - Parameter isNamed: it has a name, by which an earlier version of it is found.
+    /// With `isNamed` it has a name, by which an earlier version of it is found.
     func unread(_ root: DocumentNode, isNamed: Bool) -> RefusedPolicy {
         let metadata = root["metadata"]
         var problems: [FieldProblem] = []

@@ -256,6 +256,12 @@ public enum HeadWriter {
                 end = fields.lines[fields.count - 1].lineEnd
                 return true
             }
+            if fields.traits.contains(.apart), fields.isReadyInTwo(without: omitted, names) {
+                end = fields.sentEnd
+                if !append(span(fields), into: &output) { return false }
+                (start, end) = (fields.added.lowerBound, fields.added.upperBound)
+                return true
+            }
             return joinEach(fields, without: omitted, names, &output)
         }
 

@@ -254,8 +254,9 @@ struct NameTable: ~Copyable, Sendable {
         var id = FieldName.other
         /// The traits of its lines.
         var traits: FieldLine.Traits = []
-        /// Bytes from here to the row of the name which followed this one last: a guess. With it a
-        /// row has 64 bytes, so that it is found by a shift.
+        /// Bytes from here to the row of the name which followed this one last: a guess.
+        ///
+        /// With it a row has 64 bytes, so that it is found by a shift.
         var next = 0
 
         init() {}

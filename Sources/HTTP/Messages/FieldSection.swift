@@ -112,6 +112,10 @@ public struct FieldSection: ~Copyable, Sendable {
     @usableFromInline var traits: FieldLine.Traits = []
     /// The lines that were dropped, if there is the trait of it and they lie side by side.
     @usableFromInline var gap: Range<UInt32> = 0..<0
+    /// Where lines were added, if there is the trait of it and they lie side by side; else empty.
+    var added: Range<UInt32> = 0..<0
+    /// Offset after the last line that came, if any were added.
+    var sentEnd: UInt32 = 0
 
     /// Bytes of a line before its line end, as the limits say.
     let lineBytes: Int
@@ -461,8 +465,29 @@ public struct FieldSection: ~Copyable, Sendable {
             value: ByteRange(from: start &+ nameCount &+ 2, to: end &- 2),
             lineEnd: end, id: id, isDropped: false, isCanonical: true)
         let isForwarding = id == .other && Forwarded.isForwardingName(bytes.span, line.name.range)
+        noteAdded(line)
         take(line, isForwarding: isForwarding)
         traits.insert(.apart)
+    }
+
+    /// Notes where a line stands that is added behind all others.
+    private mutating func noteAdded(_ line: FieldLine) {
+        if !traits.contains(.apart) {
+            sentEnd = lines.count == 0 ? 0 : lines[lines.count - 1].lineEnd
+            added = line.start..<line.lineEnd
+        } else if line.start == added.upperBound {
+            added = added.lowerBound..<line.lineEnd
+        } else {
+            added = 0..<0
+        }
+    }
+
+    /// Whether the lines that came lie side by side, and those that were added behind them, and all
+    /// are to be written as they are, if all without one of `traits` and `names` are.
+    func isReadyInTwo(without traits: FieldLine.Traits, _ names: FieldNames) -> Bool {
+        !added.isEmpty && sentEnd > 0
+            && self.traits.isDisjoint(with: traits.union([.dropped, .unusual, .gap]))
+            && self.names.isDisjoint(with: names)
     }
 
     /// Offset after the last kept line if all kept lines are written as they are, in one run, and
@@ -508,7 +533,7 @@ public struct FieldSection: ~Copyable, Sendable {
 extension FieldLine.Traits {
     /// Lines were added, so that not all lie side by side.
     @inlinable @inline(__always)
-    static var apart: FieldLine.Traits { FieldLine.Traits(rawValue: 32) }
+    static var apart: FieldLine.Traits { FieldLine.Traits(rawValue: 128) }
     /// Lines were dropped after parsing; with `dropped`, not only those that `gap` tells.
     @inlinable @inline(__always)
     static var gap: FieldLine.Traits { FieldLine.Traits(rawValue: 64) }

@@ -27,10 +27,7 @@ public enum Token {
     }
 
     /// Whether all bytes may be part of a token; true for no bytes.
-    @inlinable public static func isToken(_ bytes: Span<UInt8>) -> Bool {
-        for i in bytes.indices where !isTokenByte(bytes[i]) { return false }
-        return true
-    }
+    public static func isToken(_ bytes: Span<UInt8>) -> Bool { end(bytes, from: 0) == bytes.count }
 }
 
 /// Reading of field values.

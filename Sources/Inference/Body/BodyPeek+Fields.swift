@@ -21,8 +21,9 @@ extension BodyPeek {
         switch name.count {
         case 4: if acceptsName { try takeName(name) }
         case 5:
-            if ByteScan.equalFolding(name, ByteScan.bytes("model")) {
-                try takeModel(isSpelt: ByteScan.equal(name, ByteScan.bytes("model")))
+            let isSpelt = ByteScan.equal(name, ByteScan.bytes("model"))
+            if isSpelt || ByteScan.equalFolding(name, ByteScan.bytes("model")) {
+                try takeModel(isSpelt: isSpelt)
             } else if ByteScan.equal(name, ByteScan.bytes("input")) {
                 field = .prompt
             }
@@ -129,6 +130,18 @@ extension BodyPeek {
         if isControl { throw .modelControl }
         lastByte = byte
         if !facts.name.append(byte) { throw .modelTooLong }
+    }
+
+    /// Adds text to the model's name that fits and has no escapes, no controls below 0x20 and nothing
+    /// above 0x7F.
+    mutating func keepModel(plain text: Span<UInt8>) throws(BodyRefusal) {
+        if text.isEmpty { return }
+        if isAliasKept {
+            facts.name = ModelName()
+            isAliasKept = false
+        }
+        for place in text.indices where text[place] == 0x7F { throw .modelControl }
+        if !facts.name.append(text) { throw .modelTooLong }
     }
 
     /// The value of `model` or its alias ends before `end`.

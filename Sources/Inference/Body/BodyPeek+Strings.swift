@@ -33,12 +33,7 @@ extension BodyPeek {
     /// Begins a string that is a value, whose quote is at `at`.
     @inline(__always)
     mutating func beginString(_ bytes: Span<UInt8>, _ at: Int) throws(BodyRefusal) -> Int {
-        if depth == 1, field == .model {
-            highSurrogate = 0
-            lastByte = 0
-            (role, state) = (.model, .collected)
-            return at &+ 1
-        }
+        if depth == 1, field == .model { return try beginModel(bytes, at) }
         let stop = ByteScan.firstOfText(bytes, from: at &+ 1, to: bytes.count)
         if stop < bytes.count, bytes[stop] == 0x22 {
             endValue(at: stop &+ 1)
@@ -46,6 +41,18 @@ extension BodyPeek {
         }
         (role, state) = (.skippedValue, .text)
         return stop
+    }
+
+    /// Begins the model's name, whose quote is at `at`; takes all of it where it is whole and plain.
+    private mutating func beginModel(_ bytes: Span<UInt8>, _ at: Int) throws(BodyRefusal) -> Int {
+        highSurrogate = 0
+        lastByte = 0
+        (role, state) = (.model, .collected)
+        let stop = ByteScan.firstOfText(bytes, from: at &+ 1, to: bytes.count)
+        let isWhole = stop < bytes.count && bytes[stop] == 0x22
+        if !isWhole || stop &- at > ModelName.capacity { return at &+ 1 }
+        try keepModel(plain: ByteScan.part(bytes, at &+ 1, stop))
+        return try endString(at: stop)
     }
 
     /// Ends a string with the quote at `at`.

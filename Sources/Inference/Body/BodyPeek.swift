@@ -16,6 +16,12 @@ public struct BodyPeek: Sendable {
     /// What was read so far; complete after `finish`.
     public internal(set) var facts = BodyFacts()
 
+    /// The model's name, where it stands; empty when the content names none.
+    public var modelName: Span<UInt8> {
+        @_lifetime(borrow self)
+        borrowing get { facts.name.span }
+    }
+
     /// What comes next.
     var state = State.start
     /// What a string is read for.

@@ -30,6 +30,14 @@ public struct ModelName: Sendable {
         return storage[index]
     }
 
+    /// Adds bytes at the end; false when there is no room for all.
+    mutating func append(_ bytes: Span<UInt8>) -> Bool {
+        if bytes.count > Self.capacity - count { return false }
+        for i in bytes.indices { storage[count &+ i] = bytes[i] }
+        count += bytes.count
+        return true
+    }
+
     /// Adds a byte at the end; false when there is no room.
     public mutating func append(_ byte: UInt8) -> Bool {
         if count == Self.capacity { return false }

@@ -89,8 +89,9 @@ struct ZstdDecoder: ~Copyable {
     }
 }
 
-/// The number that a frame begins with: RFC 8878 has one for frames and sixteen for those that are skipped. The library
-/// takes some of formats before that, too.
+/// The number that a frame begins with: RFC 8878 has one for frames and sixteen for those that are skipped.
+///
+/// The library takes some of formats before that, too.
 private struct ZstdMagic {
     private var seen = 0
     /// What is skipped begins with 0x50 to 0x5F.

@@ -1,6 +1,8 @@
 /// Counts failures in a row and closes the way for a while; afterwards one request tries.
 struct Breaker: BitwiseCopyable {
-    /// 0: the way is open. Otherwise it is closed until then, and half open from then on.
+    /// 0: the way is open.
+    ///
+    /// Otherwise it is closed until then, and half open from then on.
     private(set) var closedUntil: UInt64 = 0
     private var failures: UInt8 = 0
     /// Closings in a row, each twice as long as the one before.

@@ -12,7 +12,7 @@ struct Candidate: BitwiseCopyable {
     /// Requests in the engine's queue and in work, as observed and since.
     var waiting: Float
     var running: Float
-    /// 0 ... 1; not a number when unknown.
+    /// From 0 to 1; not a number when unknown.
     var kvUsage: Float
     /// Requests that this gateway has there: in all, and for the model.
     var inFlight: Float
@@ -21,7 +21,7 @@ struct Candidate: BitwiseCopyable {
     var tokensInFlight: Float
     /// Blocks of the prompt that are there, from its start.
     var matched: Float
-    /// 0 ... 1, 1 for who has not been given a new prompt for the longest time.
+    /// From 0 to 1, 1 for who has not been given a new prompt for the longest time.
     var idleRank: Float
     /// Models in memory and on their way there.
     var residentCount: Float

@@ -70,7 +70,7 @@ public struct EndpointObservation: BitwiseCopyable, Sendable {
     public var known: Known = []
     public var waiting: Int32 = 0
     public var running: Int32 = 0
-    /// 0 ... 1; not a number when unknown.
+    /// From 0 to 1; not a number when unknown.
     public var kvUsage: Float = .nan
     /// In tokens; 0 unknown.
     public var blockSize: UInt32 = 0

@@ -270,8 +270,9 @@ extension PoolState {
         (Float(rows[slot].unstarted), Float(rows[slot].inFlight - rows[slot].unstarted))
     }
 
-    /// How full a KV cache is: as observed, and what prompts took of it since. Without the second all prompts that
-    /// nobody holds would go to the one that was the emptiest a second ago.
+    /// How full a KV cache is: as observed, and what prompts took of it since.
+    ///
+    /// Without the second all prompts that nobody holds would go to the one that was the emptiest a second ago.
     @inline(__always)
     private func kvUsageNow(_ slot: Int) -> Float {
         let row = rows[slot]

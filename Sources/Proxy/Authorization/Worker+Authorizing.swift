@@ -10,8 +10,10 @@ import Telemetry
 extension Worker {
     // MARK: - Before the question
 
-    /// Has the request in `requestHead`, whose exchange was just made, wait for leave; nil when it goes on, or is to be
-    /// answered as `decision.reply` says. `rest` stands behind the head.
+    /// Has the request in `requestHead`, whose exchange was just made, wait for leave; nil when it goes on, or is to
+    /// be answered as `decision.reply` says.
+    ///
+    /// `rest` stands behind the head.
     @inline(never)
     mutating func awaitsLeave(
         _ slot: SlotID, of id: SlotID, headBytes: Int, _ rest: Span<UInt8>

@@ -1,3 +1,6 @@
+// A value that cannot be copied is borrowed out of its optional in place.
+// swift-format-ignore-file: NeverForceUnwrap
+
 import HTTP
 import Kernel
 import Routing

@@ -9,11 +9,13 @@ enum GRPC {
         case .noListener, .noRoute: 12  // UNIMPLEMENTED
         case .firstByteTimeout, .attemptTimeout, .requestTimeout: 4  // DEADLINE_EXCEEDED
         case .contentTooLarge, .headTooLargeAfterFilters: 8  // RESOURCE_EXHAUSTED
-        case .malformed(let problem): problem.status == 431 ? 8 : 13  // RESOURCE_EXHAUSTED, INTERNAL
+        // RESOURCE_EXHAUSTED, INTERNAL
+        case .malformed(let problem): problem.status == 431 ? 8 : 13
         case .requestHeaderTimeout, .requestContentTimeout: 13
         case .unreadableContent: 3  // INVALID_ARGUMENT
         case .rejected(.modelUnknown): 5  // NOT_FOUND
-        case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8  // RESOURCE_EXHAUSTED
+        // RESOURCE_EXHAUSTED
+        case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8
         case .redirect, .preflight: 2  // UNKNOWN
         case .originRefused, .denied: 7  // PERMISSION_DENIED
         case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,

@@ -27,8 +27,10 @@ enum HeadLines {
         return start..<start
     }
 
-    /// Copies a head that `HeadWriter` wrote, without the lines of fields that `isLeftOut` says; what frames the message
-    /// and Host stay. False when it does not fit.
+    /// Copies a head that `HeadWriter` wrote, without the lines of fields that `isLeftOut` says; what frames the
+    /// message and Host stay.
+    ///
+    /// False when it does not fit.
     static func copy(
         _ head: Span<UInt8>, into output: inout Buffer, leavingOut isLeftOut: (Span<UInt8>) -> Bool
     ) -> Bool {

@@ -208,7 +208,9 @@ extension Worker {
         return interim(exchange, upstream) ? 0 : rest.count
     }
 
-    /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say. False: the exchange has ended.
+    /// Passes 1xx answers on, a bounded number; 100 was the gateway's own to say.
+    ///
+    /// False: the exchange has ended.
     private mutating func interim(_ exchange: SlotID, _ upstream: SlotID) -> Bool {
         exchanges[exchange].interimAnswers += 1
         if Int(exchanges[exchange].interimAnswers) > limits(of: exchange).interimAnswersMax {

@@ -60,6 +60,8 @@ extension Worker {
         return addToAnswer("x-gateway-decision")
     }
 
+    /// What was chosen and why.
+    ///
     /// `chosen=10.0.0.5:11434; reason=resident; candidates=2; total=110.5; residency-scorer=1*100; next=10.0.0.6:11434; …`
     private mutating func writeDecision(
         _ story: LeaseStory, _ profile: Profile, cluster: UInt32

@@ -144,8 +144,10 @@ extension Worker {
         return nil
     }
 
-    /// Takes out of a copy's head what the chosen backend's own filters put there, credentials perhaps: it was for that
-    /// backend, and the mirror is the rule's. False when there is no memory.
+    /// Takes out of a copy's head what the chosen backend's own filters put there, credentials perhaps: it was for
+    /// that backend, and the mirror is the rule's.
+    ///
+    /// False when there is no memory.
     private mutating func leaveOutBackendFields(_ head: inout Buffer) -> Bool {
         let backend = generations[current].snapshot.table.backends[Int(decision.backend)]
         if !backend.flags.contains(.requestFilters) { return true }

@@ -29,8 +29,10 @@ extension Worker {
     /// The field that names the model.
     static var modelField: StaticString { "x-gateway-model-name" }
 
-    /// Whether the request in `requestHead`, which stands in front of `count` bytes of `padded`, has to be read to its end
-    /// first; if not, its head says which model it names. True as well when it was answered.
+    /// Whether the request in `requestHead`, which stands in front of `count` bytes of `padded`, has to be read to
+    /// its end first; if not, its head says which model it names.
+    ///
+    /// True as well when it was answered.
     @inline(never)
     mutating func awaitsModel(
         _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
@@ -45,12 +47,12 @@ extension Worker {
         requestHead.remove(named: ByteScan.bytes(Self.modelField))
         let path = InferencePath(requestHead.method, path: requestHead.span(requestHead.path))
         guard path.readsModel, !requestHead.framing.isEmpty else { return false }
-        if downstreams[id].naming == .none,
-            !beginNaming(id, path, table.parameters, isWhole: headBytes < count)
-        {
-            return true
+        let rest = ByteScan.part(padded, headBytes, count)
+        if downstreams[id].naming == .none {
+            if let isNamed = nameAtOnce(id, path, table.parameters, rest) { return !isNamed }
+            if !beginNaming(id, path, table.parameters, isWhole: headBytes < count) { return true }
         }
-        if readName(id, ByteScan.part(padded, headBytes, count), table.parameters) { return false }
+        if readName(id, rest, table.parameters) { return false }
         if downstreams.contains(id), downstreams[id].naming != .none {
             downstreams[id].headTried = Int32(clamping: count)
         }
@@ -64,11 +66,43 @@ extension Worker {
         generations[generation].modelNeeds(head, origin)
     }
 
+    /// Reads content that has come whole, as most has, and is plain JSON: nothing of it has to be remembered. False when the
+    /// request was answered, nil when its content is otherwise.
+    private mutating func nameAtOnce(
+        _ id: SlotID, _ path: InferencePath, _ parameters: Int32, _ rest: Span<UInt8>
+    ) -> Bool? {
+        guard case .length(let length) = requestHead.framing, length <= UInt64(rest.count),
+            length <= UInt64(heldContentBytesMax(parameters)),
+            !requestHead.fields.names.contains(.contentEncoding),
+            Self.form(of: requestHead) == .json
+        else { return nil }
+        var peek = BodyPeek(acceptsName: path.acceptsName)
+        do throws(BodyRefusal) {
+            try peek.scan(ByteScan.part(rest, 0, Int(length)))
+            try peek.finish()
+        } catch {
+            answerUnnamed(id, .unreadableContent(error))
+            return false
+        }
+        nameModel(peek.modelName)
+        return true
+    }
+
+    private static func form(of head: borrowing RequestHead) -> RequestPeek.Form {
+        RequestPeek.Form(contentType: head.span(head.value(.contentType) ?? .none))
+    }
+
+    /// Has the head, which says nothing of a model any more, say what the content names, if anything.
+    private mutating func nameModel(_ name: Span<UInt8>) {
+        if name.isEmpty { return }
+        hasNamedModel = requestHead.append(name: Self.modelField, value: name)
+    }
+
     /// Makes ready to read; false when the request was answered.
     private mutating func beginNaming(
         _ id: SlotID, _ path: InferencePath, _ parameters: Int32, isWhole: Bool
     ) -> Bool {
-        let limit = limits(parameters).heldContentBytesMax
+        let limit = heldContentBytesMax(parameters)
         if case .length(let count) = requestHead.framing, count > UInt64(limit) {
             answerUnnamed(id, .contentTooLarge)
             return false
@@ -93,7 +127,7 @@ extension Worker {
         _ id: SlotID, _ rest: Span<UInt8>, _ parameters: Int32
     ) -> Bool {
         let naming = downstreams[id].naming
-        let limit = limits(parameters).heldContentBytesMax
+        let limit = heldContentBytesMax(parameters)
         switch namings[naming].read(rest, limit: limit) {
         case .more:
             setDeadline(downstream: id, in: timeouts.requestBodyIdleMilliseconds)
@@ -102,11 +136,7 @@ extension Worker {
             answerUnnamed(id, reply)
             return false
         case .whole:
-            if let model = namings[naming].peek.facts.model,
-                requestHead.set(name: ByteScan.bytes(Self.modelField), value: model.span)
-            {
-                hasNamedModel = true
-            }
+            if let model = namings[naming].peek.facts.model { nameModel(model.span) }
             endNaming(id)
             return true
         }
@@ -141,8 +171,8 @@ extension Worker {
         downstreams[id].naming = .none
     }
 
-    private func limits(_ parameters: Int32) -> Limits {
-        generations[current].snapshot.parameters[Int(parameters)].limits
+    private func heldContentBytesMax(_ parameters: Int32) -> Int {
+        generations[current].snapshot.parameters[Int(parameters)].limits.heldContentBytesMax
     }
 
     private mutating func sayContinue(downstream id: SlotID) {

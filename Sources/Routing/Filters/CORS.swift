@@ -245,7 +245,9 @@ extension Table {
     }
 
     /// Says in a backend's answer what the policy says, in place of what the backend does; `origin` is empty where
-    /// none is let in. False when it does not fit.
+    /// none is let in.
+    ///
+    /// False when it does not fit.
     func sayCORS(
         rule: Int32, backend: Int32, origin: Span<UInt8>, _ head: inout ResponseHead
     ) -> Bool {

@@ -94,8 +94,9 @@ extension Table {
             under: sessionKeys[row.secrets.range.lowerBound])
     }
 
-    /// The token that a request brings; nil when it brings none that can be read. Of several cookies of the name the first
-    /// that can be read counts.
+    /// The token that a request brings; nil when it brings none that can be read.
+    ///
+    /// Of several cookies of the name the first that can be read counts.
     public func sessionToken(_ row: SessionRow, in head: borrowing RequestHead) -> SessionToken? {
         let name = arena.span.extracting(row.name.range)
         if !row.isCookie {
@@ -133,7 +134,9 @@ extension Table {
         return nil
     }
 
-    /// Writes what an answer says of a token: a cookie, which goes over TLS only where `isSecure`, or the header's value.
+    /// Writes what an answer says of a token: a cookie, which goes over TLS only where `isSecure`, or the header's
+    /// value.
+    ///
     /// False when there is no room for it.
     public func write(
         _ token: SessionToken, _ row: SessionRow, now: UInt32, isSecure: Bool,

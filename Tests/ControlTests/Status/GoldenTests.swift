@@ -140,8 +140,9 @@ import Testing
 
     // MARK: - Coverage
 
-    /// Kind, condition, status and reasons: all of `gateway-api.md` §16, and what is our own. An `entry` is a
-    /// ListenerSet's listener.
+    /// Kind, condition, status and reasons: all of `gateway-api.md` §16, and what is our own.
+    ///
+    /// An `entry` is a ListenerSet's listener.
     static let reasons = ofObjects + ofEachRoute
 
     typealias Reasons = (kind: String, type: String, status: String, reasons: [String])
