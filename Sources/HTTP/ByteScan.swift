@@ -27,6 +27,16 @@ public enum ByteScan {
                 fromUncheckedByteOffset: offset, as: UInt64.self))
     }
 
+    /// 4 bytes from `offset`, first byte lowest; traps when they are not all in the span.
+    @inlinable @inline(__always)
+    public static func load4(_ bytes: Span<UInt8>, _ offset: Int) -> UInt32 {
+        precondition(offset >= 0 && offset &+ 4 <= bytes.count, "load4 outside of the span")
+        // Sound: the 4 bytes were just checked to be inside, and UInt32 has no padding.
+        return UInt32(
+            littleEndian: unsafe bytes.bytes.unsafeLoadUnaligned(
+                fromUncheckedByteOffset: offset, as: UInt32.self))
+    }
+
     /// A word that says which lanes are set: the first set bit divided by 4 is the first set lane.
     ///
     /// Two lanes make one byte: 0x7F for the even one, 0x80 for the odd one, 0xFF for both. That is
@@ -414,6 +424,64 @@ public enum ByteScan {
             at &+= 1
         }
         return max(from, to)
+    }
+
+    /// Whether all of `from..<to` are in 0x21...0x7E; faster with 16 bytes or more behind them.
+    public static func isGraphic(_ bytes: Span<UInt8>, from: Int, to: Int) -> Bool {
+        if to &+ 16 > bytes.count { return graphicEnd(bytes, from: from, to: to) == to }
+        precondition(from >= 0 && from <= to, "scan outside of the span")
+        let firstGraphic: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x21)
+        let graphics: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x5E)
+        var at = from
+        while at < to {
+            let lane = firstLane((load16(bytes, at) &- firstGraphic) .>= graphics)
+            if lane < 16 { return at &+ lane >= to }
+            at &+= 16
+        }
+        return true
+    }
+
+    /// Whether none of `from..<to` is a control byte other than TAB, or DEL; faster with 16 bytes
+    /// or more behind them.
+    public static func isText(_ bytes: Span<UInt8>, from: Int, to: Int) -> Bool {
+        if to &+ 16 > bytes.count { return firstControl(bytes, from: from, to: to) == to }
+        precondition(from >= 0 && from <= to, "scan outside of the span")
+        var at = from
+        while at < to {
+            let lane = firstLane(suspect(load16(bytes, at)))
+            if lane < 16 {
+                at &+= lane
+                return at >= to || firstControlSlowly(bytes, from: at, to: to) == to
+            }
+            at &+= 16
+        }
+        return true
+    }
+
+    /// Whether all of `from..<to` may be in a name of HTTP/2: token bytes but capitals; faster with
+    /// 16 bytes or more behind them.
+    public static func isSmallName(_ bytes: Span<UInt8>, from: Int, to: Int) -> Bool {
+        precondition(from >= 0 && from <= to && to <= bytes.count, "scan outside of the span")
+        let letterA: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x61)
+        let letters: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 26)
+        let zero: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x30)
+        let digits: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 10)
+        let hyphen: SIMD16<UInt8> = SIMD16<UInt8>(repeating: 0x2D)
+        var at = from
+        while at < to {
+            if at &+ 16 <= bytes.count {
+                let v = load16(bytes, at)
+                let plain =
+                    ((v &- letterA) .< letters) .| ((v &- zero) .< digits) .| (v .== hyphen)
+                at &+= firstLane(.!plain)
+                if at >= to { return true }
+            }
+            // Sound: at < to, which was checked against the span.
+            let byte = unsafe bytes[unchecked: at]
+            if byte &- 0x41 < 26 || !Token.isTokenByte(byte) { return false }
+            at &+= 1
+        }
+        return true
     }
 
     /// The number that `count` bytes before `to` are, 1...8 of them; nil when one is no digit.

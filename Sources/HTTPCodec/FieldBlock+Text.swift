@@ -16,6 +16,8 @@ extension FieldBlock {
     /// A head that was written.
     struct Head: BitwiseCopyable {
         var content: ContentKind
+        /// Bytes of content that a head announces although it is framed by chunks.
+        var length: UInt64?
         /// An answer's; 0 in a request.
         var status = 0
         /// The request asks for the head of an answer only.
@@ -42,6 +44,8 @@ extension FieldBlock {
         if !output.makeRoom(room, &pool) { return .refused(.noMemory) }
         if isConnect { return composeConnect(endsStream: endsStream, to: &output) }
         if !has(.scheme) || !has(.path) || has(.protocol) { return .refused(.malformed) }
+        // RFC 9113 §8.3.1: one of both says whose request it is.
+        if !has(.authority) && !hasHost { return .refused(.malformed) }
         let isOptions = ByteScan.equal(value(.method), ByteScan.bytes("OPTIONS"))
         let path = value(.path)
         if path[0] == 0x2A, !isOptions || path.count != 1 { return .refused(.malformed) }
@@ -57,7 +61,7 @@ extension FieldBlock {
             _ = ByteScan.append("\r\n", to: &text)
         }
         let isHEAD = ByteScan.equal(value(.method), ByteScan.bytes("HEAD"))
-        return .head(Head(content: content, isHEAD: isHEAD))
+        return .head(Head(content: content, length: contentLength, isHEAD: isHEAD))
     }
 
     /// Appends a WebSocket's beginning (RFC 8441 §5) as HTTP/1.1 has it (RFC 6455 §4.1).
@@ -141,7 +145,7 @@ extension FieldBlock {
     /// How content that follows is framed: by its length, unless trailers may follow it, for which only chunks have a
     /// place.
     ///
-    /// The library compares content with the length in any case.
+    /// Content is compared with the length in any case.
     private var contentKind: ContentKind {
         guard let contentLength, !expectsTrailers else { return .chunked }
         return .length(contentLength)
@@ -166,6 +170,10 @@ extension FieldBlock {
         }
         let status = Int(truncatingIfNeeded: number)
         if status < 200 && endsStream { return .refused(.malformed) }
+        // Neither has content, nor says how long it is (RFC 9110 §8.6); a 204 with none is forgiven.
+        if let contentLength, status < 200 || (status == 204 && contentLength > 0) {
+            return .refused(.malformed)
+        }
         if !output.makeRoom(lines.count + Self.slackBytes, &pool) {
             return .refused(.noMemory)
         }
@@ -188,10 +196,14 @@ extension FieldBlock {
             _ = ByteScan.append(value(.status), " ", to: &text)
             _ = ByteScan.append(Status.reason(status), to: &text)
             _ = ByteScan.append("\r\n", to: &text)
-            appendFields(of: content, to: &text)
+            if status == 204 && contentLength != nil {
+                appendFields(without: .contentLength, to: &text)
+            } else {
+                appendFields(of: content, to: &text)
+            }
             _ = ByteScan.append("\r\n", to: &text)
         }
-        return .head(Head(content: content, status: status))
+        return .head(Head(content: content, length: contentLength, status: status))
     }
 
     /// Appends the answer that opens a WebSocket (RFC 6455 §4.2.2).

@@ -4,9 +4,9 @@ import Kernel
 /// The field block that is being received, checked and turned into HTTP/1.1 text.
 ///
 /// A connection receives one block at a time (RFC 9113 §4.3), so there is one of these. It has
-/// buffers only while a block is incomplete. The library has checked the block by its own rules;
-/// all rules on which the text depends are checked here again, so that no peer can put a line, or a
-/// part of one, into the text that it did not send as a field.
+/// buffers only while a block is incomplete. The library decodes a block and does not judge it: all
+/// rules of RFC 9113 §8 are checked here, and so no peer can put a line, or a part of one, into the
+/// text that it did not send as a field.
 struct FieldBlock: ~Copyable {
     /// What a block is for.
     enum Purpose: BitwiseCopyable {
@@ -58,7 +58,7 @@ struct FieldBlock: ~Copyable {
     private var linesStart: Int?
     private var listBytes = 0
     private var fieldCount = 0
-    private var hasHost = false
+    private(set) var hasHost = false
     private(set) var contentLength: UInt64?
     /// Trailers are announced, or the message is gRPC's, which ends with them.
     private(set) var expectsTrailers = false
@@ -81,42 +81,88 @@ struct FieldBlock: ~Copyable {
     /// Gives the buffers back; what was received is gone.
     mutating func end(_ pool: inout BufferPool) {
         purpose = .nothing
-        pool.give(lines.takeOut())
-        pool.give(cookies.takeOut())
+        pool.reclaim(&lines)
+        pool.reclaim(&cookies)
     }
 
     /// Takes one field or pseudo-field; the refusal when it breaks a rule.
+    ///
+    /// It is written down first and looked at there, where vectors may be read behind its end.
+    @inline(__always)
     mutating func take(
-        name: Span<UInt8>, value: Span<UInt8>, _ limits: HTTP2Limits, _ pool: inout BufferPool
+        name: Span<UInt8>, value: Span<UInt8>, listBytesMax: UInt32, fieldCountMax: UInt32,
+        _ pool: inout BufferPool
     ) -> Refusal? {
         if purpose == .nothing { return nil }
         // Each is at most what one frame and its CONTINUATIONs decode to, far below 2^62.
-        listBytes += name.count + value.count + 32
-        fieldCount += 1
-        if listBytes > Int(limits.headerListBytesMax) || fieldCount > Int(limits.fieldCountMax) {
-            return .tooLarge
-        }
-        if name.isEmpty || !FieldBlock.isValue(value) { return .malformed }
-        if name[0] == 0x3A { return takePseudo(name, value, &pool) }
-        for index in name.indices {
-            let byte = name[index]
-            if byte &- 0x41 < 26 || !Token.isTokenByte(byte) { return .malformed }
-        }
-        if linesStart == nil { linesStart = lines.count }
-        return takeField(FieldName.recognise(name), name, value, &pool)
+        let count = name.count &+ value.count
+        listBytes &+= count &+ 32
+        fieldCount &+= 1
+        if listBytes > Int(listBytesMax) || fieldCount > Int(fieldCountMax) { return .tooLarge }
+        if name.isEmpty { return .malformed }
+        if !lines.makeRoom(count &+ Self.roomBytes, &pool) { return .noMemory }
+        if name[0] == 0x3A { return takePseudo(name, value) }
+        return takeLine(name, value, &pool)
     }
+
+    /// Room for what makes a field a line, and behind it for what `padded` adds.
+    private static var roomBytes: Int { 64 }
 
     /// Whether the bytes may be a value: no control byte but TAB, no space at either end
     /// (RFC 9113 §8.2.1).
-    private static func isValue(_ value: Span<UInt8>) -> Bool {
-        if value.isEmpty { return true }
-        let last = value[value.count - 1]
-        if value[0] == 0x20 || value[0] == 0x09 || last == 0x20 || last == 0x09 { return false }
-        return ByteScan.firstControl(value, from: 0, to: value.count) == value.count
+    private static func isValue(_ text: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
+        if start == end { return true }
+        let first = text[start]
+        let last = text[end - 1]
+        if first == 0x20 || first == 0x09 || last == 0x20 || last == 0x09 { return false }
+        return ByteScan.isText(text, from: start, to: end)
     }
 
-    private mutating func takeField(
-        _ id: FieldName, _ name: Span<UInt8>, _ value: Span<UInt8>, _ pool: inout BufferPool
+    /// Writes a field down as a line and checks it.
+    private mutating func takeLine(
+        _ name: Span<UInt8>, _ value: Span<UInt8>, _ pool: inout BufferPool
+    ) -> Refusal? {
+        let start = lines.count
+        if linesStart == nil { linesStart = start }
+        lines.withFree { text in
+            _ = ByteScan.append(name, ": ", to: &text)
+            _ = ByteScan.append(value, "\r\n", to: &text)
+        }
+        let id = Self.name(lines.padded(), start, nameCount: name.count, valueCount: value.count)
+        guard let id else { return .malformed }
+        return Self.judged.contains(id) ? judge(id, value, start, &pool) : nil
+    }
+
+    /// The name of the line that stands at `start`; nil when it is no line.
+    @inline(__always)
+    private static func name(
+        _ text: Span<UInt8>, _ start: Int, nameCount: Int, valueCount: Int
+    ) -> FieldName? {
+        let valueStart = start &+ nameCount &+ 2
+        if !ByteScan.isSmallName(text, from: start, to: start &+ nameCount)
+            || !isValue(text, valueStart, valueStart &+ valueCount)
+        {
+            return nil
+        }
+        return FieldName.recognise(text, at: start, count: nameCount)
+    }
+
+    /// Names of fields that are more than a line.
+    @inline(__always)
+    private static var judged: FieldNames {
+        FieldNames(
+            rawValue: FieldNames(.connection).rawValue | FieldNames(.keepAlive).rawValue
+                | FieldNames(.proxyConnection).rawValue | FieldNames(.transferEncoding).rawValue
+                | FieldNames(.upgrade).rawValue | FieldNames(.te).rawValue
+                | FieldNames(.host).rawValue | FieldNames(.contentLength).rawValue
+                | FieldNames(.trailer).rawValue | FieldNames(.contentType).rawValue
+                | FieldNames(.cookie).rawValue)
+    }
+
+    /// Judges a field by its name; its line, which begins at `start`, goes where it is not to stand.
+    @inline(never)
+    private mutating func judge(
+        _ id: FieldName, _ value: Span<UInt8>, _ start: Int, _ pool: inout BufferPool
     ) -> Refusal? {
         switch id {
         case .connection, .keepAlive, .proxyConnection, .transferEncoding, .upgrade:
@@ -129,25 +175,27 @@ struct FieldBlock: ~Copyable {
             hasHost = true
             if !pseudo(.authority).isNone {
                 // It says the same, or there are two answers to the question whose request it is.
-                let authority = lines.span.extracting(pseudo(.authority).range)
-                return FieldBlock.equalFolding(authority, value) ? nil : .malformed
+                let isSame = FieldBlock.equalFolding(
+                    lines.span.extracting(pseudo(.authority).range), value)
+                if !isSame { return .malformed }
+                lines.removeLast(lines.count - start)
             }
         case .contentLength where purpose != .trailers:
-            guard contentLength == nil, let length = FieldValue.decimal(value) else {
-                return .malformed
-            }
+            guard contentLength == nil, let length = FieldValue.decimal(value),
+                length <= UInt64(Int64.max)
+            else { return .malformed }
             contentLength = length
         case .trailer: expectsTrailers = true
         case .contentType where GRPCType.isCall(value): expectsTrailers = true
         case .cookie where purpose == .request:
-            let isFirst = cookies.isEmpty
-            return FieldBlock.append(
-                ByteScan.bytes(isFirst ? "cookie: " : "; "), value, "", to: &cookies, &pool)
+            lines.removeLast(lines.count - start)
+            let prefix = ByteScan.bytes(cookies.isEmpty ? "cookie: " : "; ")
+            if !cookies.makeRoom(prefix.count + value.count, &pool) { return .noMemory }
+            _ = cookies.append(prefix)
+            _ = cookies.append(value)
         default: break
         }
-        if !lines.makeRoom(name.count, &pool) { return .noMemory }
-        _ = lines.append(name)
-        return FieldBlock.append(ByteScan.bytes(": "), value, "\r\n", to: &lines, &pool)
+        return nil
     }
 
     static func equalFolding(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
@@ -164,9 +212,7 @@ struct FieldBlock: ~Copyable {
 
     func has(_ which: Pseudo) -> Bool { !pseudo(which).isNone }
 
-    private mutating func takePseudo(
-        _ name: Span<UInt8>, _ value: Span<UInt8>, _ pool: inout BufferPool
-    ) -> Refusal? {
+    private mutating func takePseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) -> Refusal? {
         guard linesStart == nil, let which = FieldBlock.recognise(name), !has(which) else {
             return .malformed
         }
@@ -175,61 +221,68 @@ struct FieldBlock: ~Copyable {
         case .answer: if which != .status { return .malformed }
         case .trailers, .nothing: return .malformed
         }
-        if !FieldBlock.isValid(which, value) { return .malformed }
-        if !lines.makeRoom(value.count, &pool) { return .noMemory }
         let start = lines.count
         _ = lines.append(value)
-        pseudo[Int(which.rawValue)] = ByteRange(start..<lines.count)
+        let end = start &+ value.count
+        if !FieldBlock.isValid(which, lines.padded(), start, end) { return .malformed }
+        pseudo[Int(which.rawValue)] = ByteRange(start..<end)
         return nil
     }
 
+    /// The pseudo-field of a name that begins with a colon, by its length and then by words.
     private static func recognise(_ name: Span<UInt8>) -> Pseudo? {
-        if ByteScan.equal(name, ByteScan.bytes(":method")) { return .method }
-        if ByteScan.equal(name, ByteScan.bytes(":scheme")) { return .scheme }
-        if ByteScan.equal(name, ByteScan.bytes(":path")) { return .path }
-        if ByteScan.equal(name, ByteScan.bytes(":authority")) { return .authority }
-        if ByteScan.equal(name, ByteScan.bytes(":protocol")) { return .protocol }
-        if ByteScan.equal(name, ByteScan.bytes(":status")) { return .status }
-        return nil
+        switch name.count {
+        case 5:
+            // "path"
+            return ByteScan.load4(name, 1) == 0x6874_6170 ? .path : nil
+        case 7:
+            // "meth" and "thod", "sche" and "heme", "stat" and "atus"
+            switch (ByteScan.load4(name, 1), ByteScan.load4(name, 3)) {
+            case (0x6874_656D, 0x646F_6874): return .method
+            case (0x6568_6373, 0x656D_6568): return .scheme
+            case (0x7461_7473, 0x7375_7461): return .status
+            default: return nil
+            }
+        case 9:
+            // "protocol"
+            return ByteScan.load8(name, 1) == 0x6C6F_636F_746F_7270 ? .protocol : nil
+        case 10:
+            // "authorit" and "y"
+            let isAuthority = ByteScan.load8(name, 1) == 0x7469_726F_6874_7561 && name[9] == 0x79
+            return isAuthority ? .authority : nil
+        default: return nil
+        }
     }
 
-    /// Whether the value can stand in a start line or in Host without ending it.
-    private static func isValid(_ which: Pseudo, _ value: Span<UInt8>) -> Bool {
-        if value.isEmpty { return false }
+    /// Whether a value, with 16 bytes or more behind it, can stand in a start line or in Host without ending it.
+    private static func isValid(
+        _ which: Pseudo, _ text: Span<UInt8>, _ start: Int, _ end: Int
+    ) -> Bool {
+        if start == end { return false }
         switch which {
-        case .method: return Token.isToken(value)
-        case .scheme:
-            return ByteScan.equalFolding(value, ByteScan.bytes("http"))
-                || ByteScan.equalFolding(value, ByteScan.bytes("https"))
-        case .path: return isGraphic(value) && (value[0] == 0x2F || value[0] == 0x2A)
-        case .authority: return isGraphic(value)
-        case .protocol: return Token.isToken(value)
+        case .method, .protocol: return Token.isToken(text.extracting(start..<end))
+        case .scheme: return isScheme(ByteScan.load8(text, start), count: end &- start)
+        case .path:
+            return (text[start] == 0x2F || text[start] == 0x2A)
+                && ByteScan.isGraphic(text, from: start, to: end)
+        case .authority: return ByteScan.isGraphic(text, from: start, to: end)
         case .status:
-            guard value.count == 3, let status = FieldValue.decimal(value) else { return false }
+            guard end &- start == 3,
+                let status = FieldValue.decimal(text.extracting(start..<end))
+            else { return false }
             return status >= 100 && status <= 599 && status != 101
         }
     }
 
-    /// Whether all bytes are seen when printed: no space, no control byte, nothing beyond ASCII.
-    private static func isGraphic(_ value: Span<UInt8>) -> Bool {
-        for index in value.indices where value[index] &- 0x21 >= 0x5E { return false }
-        return true
+    /// Whether the first bytes of a word are "http" or "https", in any letters.
+    private static func isScheme(_ word: UInt64, count: Int) -> Bool {
+        let small = word | 0x20_2020_2020
+        if count == 4 { return small & 0xFFFF_FFFF == 0x7074_7468 }
+        return count == 5 && small & 0xFF_FFFF_FFFF == 0x73_7074_7468
     }
 
     // MARK: - Room
 
     /// The checked lines.
     var lineRange: Range<Int> { (linesStart ?? lines.count)..<lines.count }
-
-    private static func append(
-        _ prefix: Span<UInt8>, _ value: Span<UInt8>, _ suffix: StaticString,
-        to buffer: inout Buffer, _ pool: inout BufferPool
-    ) -> Refusal? {
-        let count = prefix.count + value.count + suffix.utf8CodeUnitCount
-        if !buffer.makeRoom(count, &pool) { return .noMemory }
-        _ = buffer.append(prefix)
-        _ = buffer.append(value)
-        _ = buffer.append(ByteScan.bytes(suffix))
-        return nil
-    }
 }

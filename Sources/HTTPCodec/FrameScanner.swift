@@ -1,3 +1,5 @@
+import HTTP
+
 /// Finds the frame headers in a stream of bytes, however it is cut; payloads are passed over.
 ///
 /// The library does not tell of every frame (not of unknown ones, nor of those on closed streams),
@@ -44,22 +46,32 @@ struct FrameScanner: BitwiseCopyable, Sendable {
                 from &+= step
                 continue
             }
+            if heldCount == 0, bytes.count &- from >= Self.headerBytes {
+                // The first eight bytes, the first one highest, and the last one.
+                let word = ByteScan.load8(bytes, from).byteSwapped
+                let last = bytes[from &+ 8]
+                from &+= Self.headerBytes
+                return take(word, last)
+            }
             held[heldCount] = bytes[from]
             heldCount &+= 1
             from &+= 1
-            if heldCount == Self.headerBytes { return take() }
+            if heldCount == Self.headerBytes {
+                heldCount = 0
+                return take(ByteScan.load8(held.span, 0).byteSwapped, held[8])
+            }
         }
         return nil
     }
 
-    private mutating func take() -> Header {
-        heldCount = 0
-        let length = UInt32(held[0]) << 16 | UInt32(held[1]) << 8 | UInt32(held[2])
-        let number =
-            UInt32(held[5] & 0x7F) << 24 | UInt32(held[6]) << 16 | UInt32(held[7]) << 8
-            | UInt32(held[8])
-        let header = Header(length: length, type: held[3], flags: held[4], stream: number)
-        skipped = Int(length)
+    /// Takes a header: eight bytes in one word, of which the first is the highest, and the ninth.
+    private mutating func take(_ word: UInt64, _ last: UInt8) -> Header {
+        let number = UInt32(truncatingIfNeeded: word & 0x7F_FFFF) &<< 8 | UInt32(last)
+        let header = Header(
+            length: UInt32(truncatingIfNeeded: word &>> 40),
+            type: UInt8(truncatingIfNeeded: word &>> 32),
+            flags: UInt8(truncatingIfNeeded: word &>> 24), stream: number)
+        skipped = Int(header.length)
         // HEADERS, PUSH_PROMISE and CONTINUATION carry field blocks.
         isBlockPayload = header.type == 1 || header.type == 5 || header.type == 9
         if isBlockPayload {

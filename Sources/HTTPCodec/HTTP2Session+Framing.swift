@@ -18,9 +18,7 @@ extension HTTP2Session {
         if flags.contains(.resetDue) {
             return reset(slot, unreadCode)
         }
-        if case .waiting(let count) = library.core.streams[slot].outputHead {
-            return frameHead(slot, count, &pool)
-        }
+        if !library.core.streams[slot].head.isNone { return frameHead(slot, &pool) }
         if flags.contains(.trailersDue) {
             return frameTrailers(slot, &pool)
         }
@@ -33,17 +31,9 @@ extension HTTP2Session {
         }
     }
 
-    private mutating func frameHead(_ slot: Int, _ count: Int, _ pool: inout BufferPool) {
-        var output = library.core.streams[slot].output.takeOut()
-        let isSent = submit(
-            slot, output.span.extracting(0..<count), contentCount: output.count - count)
-        output.consume(count)
-        if output.isEmpty {
-            pool.give(output)
-        } else {
-            swap(&output, &library.core.streams[slot].output)
-        }
-        library.core.streams[slot].outputHead = .none
+    private mutating func frameHead(_ slot: Int, _ pool: inout BufferPool) {
+        let isSent = submit(slot)
+        library.core.streams[slot].head = HeadShelf.Head()
         if !isSent {
             let number = library.core.streams[slot].number
             reset(slot, HTTP2Code.internalError)
@@ -58,12 +48,10 @@ extension HTTP2Session {
     }
 
     /// Gives the head to the library; false when it is refused.
-    private mutating func submit(
-        _ slot: Int, _ text: Span<UInt8>, contentCount: Int
-    ) -> Bool {
+    private mutating func submit(_ slot: Int) -> Bool {
         let role = library.core.role
-        let head = library.core.streams[slot].head
         let flags = library.core.streams[slot].flags
+        let contentCount = library.core.streams[slot].unsentBytes
         let hasContent = contentCount > 0 || !flags.contains(.outputEnded)
         let hasTrailers = library.core.streams[slot].trailerCount > 0
         var kind = Library.HeadKind.withContent
@@ -71,22 +59,23 @@ extension HTTP2Session {
         // A request's number is known only once it is submitted, and trailers need one: they
         // follow behind content of no bytes.
         if role == .client && kind == .withTrailers { kind = .withContent }
-        let fields = OutgoingFields(fieldKind(head, flags), head)
         let number = role == .client ? -1 : library.core.streams[slot].number
-        let result = library.submit(number, fields, of: head, text, kind)
+        let result = library.submit(number, library.core.streams[slot].head, kind)
         if result < 0 { return false }
         if role == .client {
             library.core.streams.setNumber(slot, result)
-        } else {
+        } else if !flags.contains(.outputEnded) || contentCount > Self.unsharedBytesMax {
             library.shareFairly(number)
         }
         if kind == .withTrailers { library.core.streams[slot].flags.insert(.trailersDue) }
         return true
     }
 
-    private func fieldKind(
-        _ head: OutgoingHead, _ flags: Stream.Flags
-    ) -> OutgoingFields.Kind {
+    /// The rest of an answer that is served to its end before others have their turn.
+    private static var unsharedBytesMax: Int { 4 << 10 }
+
+    /// What the fields of a head are, as it leaves.
+    func fieldKind(_ head: OutgoingHead, _ flags: Stream.Flags) -> OutgoingFields.Kind {
         let isConnect = flags.contains(.isConnect)
         switch library.core.role {
         case .client:

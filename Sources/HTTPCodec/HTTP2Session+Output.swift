@@ -70,7 +70,7 @@ extension HTTP2Session {
         let flags = library.core.streams[slot].flags
         if flags.contains(.isClosed) { return true }
         if flags.contains(.outputEnded) { return flags.contains(.endSent) }
-        return library.core.streams[slot].output.isEmpty
+        return library.core.streams[slot].output.isEmpty && library.core.streams[slot].head.isNone
     }
 
     /// Whether a stream's answer was given whole while its request goes on.
@@ -203,18 +203,48 @@ extension HTTP2Session {
             if head.status != 101 { return sendInterim(slot, head, text) }
             if !isConnect { return false }
         }
-        // The head waits in front of the content until frames are asked for: if its end is known
-        // by then, both leave in one frame, as gRPC wants it for an answer of trailers only.
-        if !library.core.streams[slot].output.append(text, &pool) { return false }
-        library.core.streams[slot].outputHead = .waiting(text.count)
+        switch role {
+        case .server:
+            beginAnswer(slot, status: head.status, head.framing, &pool)
+        case .client:
+            if !beginRequest(slot, head, text) { return false }
+        }
+        let kind = fieldKind(head, library.core.streams[slot].flags)
+        var fields = OutgoingFields(kind, head)
+        guard let put = library.core.shelf.put(&fields, of: head, text, &pool) else { return false }
+        wait(slot, put)
+        return true
+    }
+
+    /// Lets a head wait until frames are asked for: if its end is known by then, both leave in one frame, as gRPC wants
+    /// it for an answer of trailers only.
+    private mutating func wait(_ slot: Int, _ head: HeadShelf.Head) {
         library.core.streams[slot].head = head
         library.core.streams[slot].flags.insert(.headGiven)
         library.core.streams.markDirty(slot)
-        switch role {
-        case .server: return beginAnswer(slot, head, &pool)
-        case .client: return beginRequest(slot, head, text)
-        }
     }
+
+    /// Gives an answer's final head without a text of its own: its lines are ranges of `text`, in `headBytes` at most.
+    ///
+    /// Says how many bytes its fields have; 0, and nothing, where only the text will do: the stream has gone, or its
+    /// request is no usual one. The content, as `framing` says it, follows in `send`.
+    public mutating func sendHead(
+        _ stream: StreamID, _ head: borrowing ResponseHead, _ text: Span<UInt8>, headBytes: Int,
+        framing: BodyFraming, _ pool: inout BufferPool
+    ) -> Int {
+        guard let slot = find(stream), !hasEnded, head.status >= 200,
+            library.core.streams[slot].flags.isDisjoint(with: Self.needText),
+            library.core.streams[slot].carry.isEmpty,
+            let put = library.core.shelf.put(
+                head, text, headBytes: headBytes, framing: framing, &pool)
+        else { return 0 }
+        wait(slot, put)
+        beginAnswer(slot, status: head.status, framing, &pool)
+        return library.core.shelf.bytes(of: put)
+    }
+
+    /// A stream with one of these has no head to give, or one that is no usual answer's.
+    private static var needText: Stream.Flags { [.headGiven, .isConnect, .isCut, .isClosed] }
 
     private mutating func sendInterim(
         _ slot: Int, _ head: OutgoingHead, _ text: Span<UInt8>
@@ -225,27 +255,26 @@ extension HTTP2Session {
     }
 
     private mutating func beginAnswer(
-        _ slot: Int, _ head: OutgoingHead, _ pool: inout BufferPool
-    ) -> Bool {
+        _ slot: Int, status: Int, _ said: BodyFraming, _ pool: inout BufferPool
+    ) {
         let flags = library.core.streams[slot].flags
-        if head.status == 101 {
+        if status == 101 {
             library.core.streams[slot].flags.formUnion([.isRaw, .tunnelOpen])
             let hasInput = !library.core.streams[slot].input.isEmpty
             if hasInput || flags.contains(.inputEnded) {
                 library.core.streams.tell(slot, .readable)
             }
-            return true
+            return
         }
         if flags.contains(.isConnect) { library.core.dropTunnel(slot, &pool) }
-        var framing = head.framing
-        if flags.contains(.isHEAD) || Status.hasNoContent(head.status) { framing = .none }
+        var framing = said
+        if flags.contains(.isHEAD) || Status.hasNoContent(status) { framing = .none }
         if framing == .untilClose {
             library.core.streams[slot].flags.insert(.isRaw)
         } else {
             library.core.streams[slot].reader = ContentReader(framing)
             _ = endIfWhole(slot, 0)
         }
-        return true
     }
 
     private mutating func beginRequest(

@@ -61,6 +61,25 @@ extension HTTP2Session {
         output.withFree { read(stream, into: &$0, &pool) }
     }
 
+    /// Hands over the buffer with a head, where nothing but the head has come; false, and nothing, where `read` has to
+    /// be asked.
+    ///
+    /// `head` has no memory before; what it gets belongs to the pool.
+    public mutating func takeHead(_ stream: StreamID, into head: inout Buffer) -> Bool {
+        guard let slot = find(stream) else { return false }
+        let headBytes = library.core.streams[slot].headBytes
+        if headBytes == 0 || library.core.streams[slot].input.count != headBytes { return false }
+        swap(&head, &library.core.streams[slot].input)
+        library.core.streams[slot].headBytes = 0
+        // Nothing comes that would be news.
+        if case .none = library.core.streams[slot].content,
+            library.core.streams[slot].flags.contains(.inputEnded)
+        {
+            library.core.streams[slot].news.remove(.readable)
+        }
+        return true
+    }
+
     /// Returns the windows of content that was read, and makes them larger where that is earned.
     private mutating func credit(_ slot: Int, _ count: Int) {
         let number = library.core.streams[slot].number

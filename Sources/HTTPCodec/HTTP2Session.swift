@@ -171,6 +171,7 @@ public struct HTTP2Session: ~Copyable {
                 hasFailed = true
                 return false
             }
+            if library.hasDrained, !library.core.streams.hasDirty { clearShelf(&pool) }
             creditDropped()
             if library.core.flood != nil && !hasTerminated {
                 terminate()
@@ -179,6 +180,11 @@ public struct HTTP2Session: ~Copyable {
             }
         }
         return wantsOutput
+    }
+
+    /// No frame and no stream needs a head that stands there.
+    private mutating func clearShelf(_ pool: inout BufferPool) {
+        if !library.core.shelf.isEmpty { library.core.shelf.clear(&pool) }
     }
 
     /// The same into a buffer's free room.

@@ -264,9 +264,6 @@ struct OutgoingFields: BitwiseCopyable {
     }
 
     private static func isSensitive(_ id: FieldName) -> Bool {
-        switch id {
-        case .authorization, .proxyAuthorization, .cookie, .setCookie, .xAPIKey: true
-        default: false
-        }
+        HeadShelf.sensitiveNames.contains(id)
     }
 }

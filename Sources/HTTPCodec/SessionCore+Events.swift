@@ -74,6 +74,7 @@ extension SessionCore {
     /// Gives every buffer back; the session is of no use afterwards.
     mutating func release(_ pool: inout BufferPool) {
         block.end(&pool)
+        shelf.clear(&pool)
         for slot in 0..<streams.slots.count { streams[slot].giveBack(&pool) }
     }
 }

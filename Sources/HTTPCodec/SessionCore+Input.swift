@@ -27,8 +27,11 @@ extension SessionCore {
     mutating func field(
         _ number: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>, _ pool: inout BufferPool
     ) -> UInt32? {
-        if block.purpose == .nothing || block.number != number { return nil }
-        guard let refusal = block.take(name: name, value: value, limits, &pool) else { return nil }
+        if block.number != number { return nil }
+        let refusal = block.take(
+            name: name, value: value, listBytesMax: limits.headerListBytesMax,
+            fieldCountMax: limits.fieldCountMax, &pool)
+        guard let refusal else { return nil }
         return refuse(number, refusal.code, &pool)
     }
 
@@ -83,7 +86,14 @@ extension SessionCore {
         streams[slot].flags.insert(.headCame)
         streams[slot].headBytes = streams[slot].input.count
         streams[slot].content = head.content
-        if case .length(let length) = head.content { streams[slot].awaited = length }
+        switch head.content {
+        case .length(let length): streams[slot].awaited = length
+        case .chunked:
+            guard let length = head.length else { return }
+            streams[slot].awaited = length
+            streams[slot].flags.insert(.hasLength)
+        case .none, .tunnel: break
+        }
     }
 
     private mutating func answerCame(
@@ -146,18 +156,18 @@ extension SessionCore {
         }
         switch streams[slot].content {
         case .none:
-            // To a request that is refused in any case, or after a head without content, which the
-            // library does not let pass.
+            // To a request that is refused in any case; a server has none to send before its head, nor behind one that
+            // has no content.
+            if role == .client { return broken(slot, dropping: bytes.count, &pool) }
             dropped += bytes.count
             return nil
-        case .length:
+        case .chunked where !streams[slot].flags.contains(.hasLength): break
+        case .length, .chunked:
             if UInt64(bytes.count) > streams[slot].awaited {
-                dropped += bytes.count
-                cut(slot, HTTP2Code.protocolError, &pool)
-                return HTTP2Code.protocolError
+                return broken(slot, dropping: bytes.count, &pool)
             }
             streams[slot].awaited -= UInt64(bytes.count)
-        case .chunked, .tunnel: break
+        case .tunnel: break
         }
         if !streams[slot].input.append(bytes, &pool) {
             dropped += bytes.count
@@ -168,6 +178,15 @@ extension SessionCore {
         if windowSince == 0 { windowSince = now }
         streams.tell(slot, .readable)
         return nil
+    }
+
+    /// Ends a stream whose content is not what its head says (RFC 9113 §8.1.1).
+    private mutating func broken(
+        _ slot: Int, dropping count: Int, _ pool: inout BufferPool
+    ) -> UInt32? {
+        dropped += count
+        cut(slot, HTTP2Code.protocolError, &pool)
+        return HTTP2Code.protocolError
     }
 
     mutating func contentEnded(_ number: Int32, _ pool: inout BufferPool) -> UInt32? {
@@ -183,9 +202,8 @@ extension SessionCore {
     private mutating func inputEnded(
         _ slot: Int, hasTrailers: Bool, _ pool: inout BufferPool
     ) -> UInt32? {
-        var isWhole = true
-        if case .length = streams[slot].content { isWhole = streams[slot].awaited == 0 }
-        if !isWhole || !streams[slot].flags.contains(.headCame) {
+        // Nothing is awaited where there is no length.
+        if streams[slot].awaited > 0 || !streams[slot].flags.contains(.headCame) {
             cut(slot, HTTP2Code.protocolError, &pool)
             return HTTP2Code.protocolError
         }

@@ -32,6 +32,8 @@ struct SessionCore: ~Copyable {
     /// The connection ends because the peer broke a rule, whoever found it.
     var isBroken = false
     var streams = StreamTable()
+    /// Heads that wait to be framed, and those whose frames wait to leave.
+    var shelf = HeadShelf()
     var block = FieldBlock()
     var news = News()
     /// Bytes that nobody will read, for the connection's window.

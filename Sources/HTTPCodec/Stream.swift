@@ -49,6 +49,8 @@ struct Stream: ~Copyable {
         static let isRefused = Flags(rawValue: 1 << 18)
         /// RST_STREAM is due once END_STREAM was sent: the caller has left before the peer's end.
         static let resetDue = Flags(rawValue: 1 << 19)
+        /// Content that is read in chunks has a length all the same.
+        static let hasLength = Flags(rawValue: 1 << 20)
     }
 
     /// Events that were not told yet.
@@ -77,7 +79,7 @@ struct Stream: ~Copyable {
     /// Bytes of the trailer section behind it.
     var tailBytes = 0
     var content = FieldBlock.ContentKind.none
-    /// Content of a known length that has not come yet.
+    /// Content of a known length that has not come yet: where it is framed so, and with `hasLength`.
     var awaited: UInt64 = 0
     /// What the stream's window is, in bytes.
     var window: Int32
@@ -88,12 +90,10 @@ struct Stream: ~Copyable {
 
     // Output.
 
-    /// The head's text, then content.
+    /// Content.
     var output = Buffer()
-    /// Bytes of the head's text in front of the content, until it is framed.
-    var outputHead = OutgoingHeadState.none
-    /// What that text says.
-    var head = OutgoingHead()
+    /// The head that waits to be framed.
+    var head = HeadShelf.Head()
     /// Trailer lines.
     var trailers = Buffer()
     var trailerCount = 0
@@ -103,24 +103,37 @@ struct Stream: ~Copyable {
     /// The digest that answers a client's WebSocket key.
     var accept = InlineArray<20, UInt8>(repeating: 0)
 
-    init(window: Int32) { self.window = window }
+    init(number: Int32, generation: UInt32, window: Int32) {
+        self.number = number
+        self.generation = generation
+        self.window = window
+    }
+
+    /// Begins another stream in the place of one that has given its buffers back.
+    mutating func begin(number newNumber: Int32, generation newGeneration: UInt32, window newWindow: Int32) {
+        number = newNumber
+        generation = newGeneration
+        tag = 0
+        flags = []
+        news = []
+        resetCode = 0
+        headBytes = 0
+        tailBytes = 0
+        content = .none
+        awaited = 0
+        window = newWindow
+        windowRead = 0
+        windowSince = 0
+        head = HeadShelf.Head()
+        trailerCount = 0
+        reader = ContentReader()
+    }
 
     /// Content bytes that can be read.
     var contentBytes: Int { input.count - headBytes - tailBytes }
 
     /// Content bytes that are to be sent.
-    var unsentBytes: Int {
-        switch outputHead {
-        case .none: output.count
-        case .waiting(let head): output.count - head
-        }
-    }
-
-    /// The head that waits to be framed.
-    enum OutgoingHeadState: BitwiseCopyable {
-        case none
-        case waiting(Int)
-    }
+    var unsentBytes: Int { output.count }
 
     /// Moves content out, exactly so many bytes, or none and false.
     mutating func moveOutput(_ count: Int, to target: inout OutputSpan<UInt8>) -> Bool {
@@ -137,15 +150,15 @@ struct Stream: ~Copyable {
     }
 
     mutating func giveInputBack(_ pool: inout BufferPool) {
-        pool.give(input.takeOut())
+        pool.reclaim(&input)
         headBytes = 0
         tailBytes = 0
     }
 
     mutating func giveOutputBack(_ pool: inout BufferPool) {
-        pool.give(output.takeOut())
-        pool.give(trailers.takeOut())
-        pool.give(carry.takeOut())
-        outputHead = .none
+        pool.reclaim(&output)
+        pool.reclaim(&trailers)
+        pool.reclaim(&carry)
+        head = HeadShelf.Head()
     }
 }

@@ -30,17 +30,14 @@ struct StreamTable: ~Copyable {
     mutating func insert(number: Int32, window: Int32) -> Int {
         // Zero is skipped: with it an id could name nobody.
         generation = max(generation &+ 1, 1)
-        var stream = Stream(window: window)
-        stream.number = number
-        stream.generation = generation
         count += 1
         openCount += 1
         if let slot = free.popLast() {
-            slots[Int(slot)] = stream
+            slots[Int(slot)].begin(number: number, generation: generation, window: window)
             numbers[Int(slot)] = number
             return Int(slot)
         }
-        slots.append(stream)
+        slots.append(Stream(number: number, generation: generation, window: window))
         numbers.append(number)
         return slots.count - 1
     }

@@ -157,6 +157,13 @@ public struct Buffer: ~Copyable {
         }
     }
 
+    /// Drops the last `count` unread bytes.
+    @inlinable
+    public mutating func removeLast(_ count: Int) {
+        precondition(count >= 0 && count <= self.count, "Only unread bytes are dropped.")
+        end &-= UInt32(truncatingIfNeeded: count)
+    }
+
     @inlinable
     public mutating func removeAll() {
         start = 0

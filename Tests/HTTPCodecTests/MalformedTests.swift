@@ -209,6 +209,62 @@ import Testing
         }
     }
 
+    /// A client whose request, with this method, has left; its stream is number 1.
+    private func asked(_ method: String) throws -> (client: End, stream: StreamID) {
+        let client = End(.client)
+        _ = client.output()
+        client.receive(Frame.settings().bytes)
+        let stream = try #require(client.open())
+        #expect(client.send(stream, "\(method) / HTTP/1.1\r\nhost: a\r\n\r\n"))
+        _ = client.output()
+        return (client, stream)
+    }
+
+    @Test func `an answer whose content is not what its head says is cut`() throws {
+        let cases: [(String, [Frame])] = [
+            ("GET", [.headers(1, [(":status", "103")], end: false), .data(1, "abc", end: true)]),
+            ("GET", [.headers(1, [(":status", "103"), ("content-length", "0")], end: false)]),
+            ("HEAD", [.headers(1, [(":status", "200")], end: false), .data(1, "abc", end: true)]),
+            ("GET", [.headers(1, [(":status", "304")], end: false), .data(1, "abc", end: true)]),
+            ("GET", [.headers(1, [(":status", "204"), ("content-length", "3")])]),
+            (
+                "GET",
+                [
+                    .headers(1, [(":status", "200"), ("content-length", "2"), ("trailer", "a")], end: false),
+                    .data(1, "abc"),
+                ]
+            ),
+            (
+                "GET",
+                [
+                    .headers(1, [(":status", "200"), ("content-length", "4"), ("trailer", "a")], end: false),
+                    .data(1, "abc"), .headers(1, [("a", "b")]),
+                ]
+            ),
+        ]
+        for (index, (method, frames)) in cases.enumerated() {
+            let (client, stream) = try asked(method)
+            client.receive(frames.flatMap(\.bytes))
+            #expect(client.read(stream).last == .reset(HTTP2Code.protocolError), "case \(index)")
+        }
+    }
+
+    @Test func `a length that says nothing is forgiven`() throws {
+        let (client, stream) = try asked("GET")
+        client.receive(Frame.headers(1, [(":status", "204"), ("content-length", "0")]).bytes)
+        let got = client.read(stream)
+        #expect(got.text == "HTTP/1.1 204 No Content\r\n\r\n")
+        #expect(got.last == .end)
+    }
+
+    @Test(arguments: ["2", "4", "9999999999999999999"])
+    func `content that is read in chunks has its length all the same`(length: String) {
+        let raw = RawClient()
+        let fields = Frame.post + [("content-length", length), ("trailer", "a")]
+        raw.send(.headers(1, fields, end: false), .data(1, "abc"), .headers(1, [("a", "b")]))
+        #expect(raw.resetCode(1) == HTTP2Code.protocolError)
+    }
+
     @Test func `a bad preface ends the connection`() {
         let server = End(.server)
         server.receive(Array("GET / HTTP/1.1\r\nhost: a\r\n\r\n".utf8))

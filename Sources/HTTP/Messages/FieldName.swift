@@ -130,7 +130,9 @@ public enum FieldName: UInt8, Sendable, CaseIterable, BitwiseCopyable {
 
     /// The same for the name at an offset of a larger span.
     @inline(never)
-    static func recognise(_ bytes: Span<UInt8>, at start: Int, count: Int) -> FieldName {
+    public static func recognise(
+        _ bytes: Span<UInt8>, at start: Int, count: Int
+    ) -> FieldName {
         let first = ByteScan.firstWord(bytes, at: start, count: count)
         return recognise(bytes, at: start, count: count, first: first)
     }

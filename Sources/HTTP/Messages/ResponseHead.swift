@@ -108,6 +108,10 @@ public struct ResponseHead: ~Copyable, Sendable {
     @inlinable @_lifetime(borrow self)
     public func span(_ range: ByteRange) -> Span<UInt8> { bytes.extracting(range.range) }
 
+    /// Whether the kept framing lines say this framing as a writer would.
+    @inlinable @inline(__always)
+    public func says(_ framing: BodyFraming) -> Bool { framing.isSaid(by: sentFraming) }
+
     /// The value of the first kept line of this name.
     @inlinable @inline(always)
     public func value(_ id: FieldName) -> ByteRange? { fields.value(id) }

@@ -80,6 +80,16 @@ import Kernel
         unsafe body(&core.pointee)
     }
 
+    /// Gives one field to the core; the code of a reset where it breaks a rule.
+    @inline(__always)
+    fileprivate mutating func takeField(
+        _ number: Int32, _ name: UnsafeBufferPointer<UInt8>, _ value: UnsafeBufferPointer<UInt8>
+    ) -> UInt32? {
+        // Sound: as `withPool`; name and value are readable for the time of the callback.
+        guard let pool = unsafe pool else { return HTTP2Code.internalError }
+        return unsafe core.pointee.field(number, name.span, value.span, &pool.pointee)
+    }
+
     /// Writes a frame's header and its content; false when either does not fit or is not there.
     fileprivate mutating func putFrame(
         _ header: UnsafePointer<UInt8>, _ number: Int32, _ count: Int
@@ -134,7 +144,6 @@ func makeCallbacks() -> OpaquePointer? {
     guard unsafe nghttp2_session_callbacks_new(&callbacks) == 0 else { return nil }
     unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, blockBegan)
     unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks, fieldCame)
-    unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, invalidFieldCame)
     unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, frameCame)
     unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, dataCame)
     unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, streamClosed)
@@ -173,25 +182,14 @@ private func fieldCame(
     guard let facts = unsafe facts(data), let number = unsafe frame?.pointee.hd.stream_id else {
         return failed
     }
-    let name = unsafe span(name, nameCount)
-    let value = unsafe span(value, valueCount)
     // Sound: as above.
-    let code = unsafe facts.pointee.withPool { core, pool in
-        unsafe core.field(number, name.span, value.span, &pool)
-    }
-    guard let code else { return failed }
+    let code = unsafe facts.pointee.takeField(
+        number, span(name, nameCount), span(value, valueCount))
     guard let code else { return 0 }
     // Sound: the session that calls; the exception that the file's beginning names.
     let isReset = unsafe nghttp2_submit_rst_stream(session, 0, number, code) == 0
     return isReset ? streamFailed : failed
 }
-
-/// A field that RFC 9113 forbids; without this the library would drop it and go on.
-private func invalidFieldCame(
-    _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?,
-    _ name: UnsafePointer<UInt8>?, _ nameCount: Int, _ value: UnsafePointer<UInt8>?,
-    _ valueCount: Int, _ flags: UInt8, _ data: UnsafeMutableRawPointer?
-) -> Int32 { streamFailed }
 
 private func frameCame(
     _ session: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?,

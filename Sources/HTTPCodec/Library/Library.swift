@@ -5,17 +5,16 @@ import Kernel
 /// One session of libnghttp2, with the facts that its callbacks work on.
 ///
 /// What Debian's 1.52 does by itself, found with the header file and the tests: frame sizes and
-/// states, padding, HPACK, both sides' windows; pseudo-fields, forbidden fields, and content against
-/// Content-Length (RFC 9113 §8). It ends the connection for streams above the acknowledged limit, for
+/// states, padding, HPACK, both sides' windows. It ends the connection for streams above the acknowledged limit, for
 /// a WINDOW_UPDATE of 0 or DATA on a stream that is half closed, for a SETTINGS frame of more than 32
 /// entries, for more than `max_outbound_ack` unsent acknowledgements, and for resets by the client
 /// above a rate of its own, 1,000 and then 33 a second. It counts continuations too, but once for
 /// every piece in which their headers arrive, so that its bound is only a second line behind ours.
 ///
 /// It does not limit the list of fields, cheap frames, empty DATA, or the resets that it is made to
-/// send, as by an overflowing window or by content that is not as long as was said: those are
-/// `FieldBlock`'s and `AbuseBudget`'s. Invalid fields it would drop in silence; a callback refuses
-/// them.
+/// send, as by an overflowing window: those are `FieldBlock`'s and `AbuseBudget`'s. What heads and
+/// content say (RFC 9113 §8) it could judge too, but all of that is judged by `FieldBlock` and
+/// `SessionCore`, since the text of a head depends on it; it is told not to do it twice.
 @safe struct Library: ~Copyable {
     /// How a head leaves.
     enum HeadKind: BitwiseCopyable {
@@ -36,10 +35,16 @@ import Kernel
     private let facts: FactsPointer
     // Sound: as above; freed after the facts, which know it.
     private let corePointer: UnsafeMutablePointer<SessionCore>
+    // Sound: as above; freed after the session, all of whose memory is out of it.
+    private let memory: MemoryPointer
     // Sound: points to the library's memory, which stays as it is until the next call of
     // `nghttp2_session_mem_send` (its documentation); read only before that.
     private var pending: UnsafePointer<UInt8>?
     private var pendingCount = 0
+    /// The latest `produce` has written every frame of a server's but content that has to wait.
+    private(set) var hasDrained = true
+    /// Something was received or asked for since, of which frames may come.
+    private var isTouched = true
 
     /// Nil for want of memory.
     init?(core: consuming SessionCore) {
@@ -50,34 +55,41 @@ import Kernel
         unsafe corePointer.initialize(to: core)
         let facts = FactsPointer.allocate(capacity: 1)
         unsafe facts.initialize(to: SessionFacts(core: corePointer))
-        guard let session = unsafe Library.make(role, limits, facts) else {
+        let memory = MemoryPointer.allocate(capacity: 1)
+        unsafe memory.initialize(to: LibraryMemory())
+        guard let session = unsafe Library.make(role, limits, facts, memory) else {
             // Sound: nobody else knows them.
-            unsafe Library.free(facts, corePointer)
+            unsafe Library.free(facts, corePointer, memory)
             return nil
         }
         // Sound: this value owns all from here on.
         unsafe self.session = session
         unsafe self.facts = facts
         unsafe self.corePointer = corePointer
+        unsafe self.memory = memory
         unsafe pending = nil
     }
 
     deinit {
         // Sound: all were made by the initializer, and end once.
         unsafe nghttp2_session_del(session)
-        unsafe Library.free(facts, corePointer)
+        unsafe Library.free(facts, corePointer, memory)
     }
 
-    private static func free(_ facts: FactsPointer, _ core: UnsafeMutablePointer<SessionCore>) {
-        // Sound: the caller gives both up.
+    private static func free(
+        _ facts: FactsPointer, _ core: UnsafeMutablePointer<SessionCore>, _ memory: MemoryPointer
+    ) {
+        // Sound: the caller gives all of them up.
         unsafe facts.deinitialize(count: 1)
         unsafe facts.deallocate()
         unsafe core.deinitialize(count: 1)
         unsafe core.deallocate()
+        unsafe memory.deinitialize(count: 1)
+        unsafe memory.deallocate()
     }
 
     private static func make(
-        _ role: Role, _ limits: HTTP2Limits, _ facts: FactsPointer
+        _ role: Role, _ limits: HTTP2Limits, _ facts: FactsPointer, _ memory: MemoryPointer
     ) -> OpaquePointer? {
         var option: OpaquePointer?
         // Sound: options and callbacks are made here, copied by the session, and freed here.
@@ -88,6 +100,7 @@ import Kernel
         // Sound: as above.
         unsafe nghttp2_option_set_no_auto_window_update(option, 1)
         unsafe nghttp2_option_set_no_closed_streams(option, 1)
+        unsafe nghttp2_option_set_no_http_messaging(option, 1)
         unsafe nghttp2_option_set_max_reserved_remote_streams(option, 0)
         // A header of nine bytes may come in nine pieces, and one more lies behind the last.
         let continuations = 10 * (Int(limits.continuationsMax) + 1)
@@ -95,11 +108,14 @@ import Kernel
         unsafe nghttp2_option_set_max_outbound_ack(option, Int(limits.outboundQueueMax))
         unsafe nghttp2_option_set_max_send_header_block_length(option, headBytesMax)
         var session: OpaquePointer?
-        // Sound: as above; the facts outlive the session.
+        // Sound: as above; facts and memory outlive the session, which copies the functions.
+        var functions = unsafe LibraryMemory.functions(memory)
         let result =
             role == .server
-            ? unsafe nghttp2_session_server_new2(&session, callbacks, facts, option)
-            : unsafe nghttp2_session_client_new2(&session, callbacks, facts, option)
+            ? unsafe nghttp2_session_server_new3(
+                &session, callbacks, facts, option, &functions)
+            : unsafe nghttp2_session_client_new3(
+                &session, callbacks, facts, option, &functions)
         return result == 0 ? unsafe session : nil
     }
 
@@ -124,6 +140,7 @@ import Kernel
     }
 
     mutating func receive(_ bytes: Span<UInt8>, _ pool: inout BufferPool) -> Received {
+        isTouched = true
         let session = unsafe session
         // Sound: as above.
         let facts = unsafe facts
@@ -160,6 +177,7 @@ import Kernel
     }
 
     private mutating func pump() -> Bool {
+        hasDrained = false
         while true {
             if pendingCount > 0 {
                 // Sound: see `pending`.
@@ -173,7 +191,11 @@ import Kernel
             // Sound: the session is this value's; the bytes before were all put.
             let count = unsafe nghttp2_session_mem_send(session, &bytes)
             if count < 0 { return false }
-            if count == 0 { return true }
+            if count == 0 {
+                hasDrained = unsafe !corePointer.pointee.isPaused
+                isTouched = !hasDrained
+                return true
+            }
             unsafe pending = unsafe bytes
             pendingCount = count
         }
@@ -182,7 +204,7 @@ import Kernel
     /// Whether there are frames that may leave.
     var wantsWrite: Bool {
         // Sound: the session is this value's, here and below.
-        unsafe pendingCount > 0 || nghttp2_session_want_write(session) != 0
+        unsafe pendingCount > 0 || (isTouched && nghttp2_session_want_write(session) != 0)
     }
 
     var wantsRead: Bool { unsafe nghttp2_session_want_read(session) != 0 }
@@ -193,6 +215,7 @@ import Kernel
     // MARK: - The connection
 
     mutating func submitSettings(_ entries: [(id: UInt32, value: UInt32)]) -> Bool {
+        isTouched = true
         let list = entries.map {
             nghttp2_settings_entry(settings_id: Int32($0.id), value: $0.value)
         }
@@ -206,20 +229,28 @@ import Kernel
         unsafe nghttp2_session_get_remote_settings(session, id)
     }
 
-    // Sound: the session is this value's.
-    mutating func ping() { unsafe nghttp2_submit_ping(session, 0, nil) }
+    mutating func ping() {
+        isTouched = true
+        // Sound: the session is this value's, here and below.
+        unsafe nghttp2_submit_ping(session, 0, nil)
+    }
 
     /// Tells a client to open no more streams, while it may still do so.
-    mutating func submitNotice() { unsafe nghttp2_submit_shutdown_notice(session) }
+    mutating func submitNotice() {
+        isTouched = true
+        unsafe nghttp2_submit_shutdown_notice(session)
+    }
 
     /// Takes no more streams than those that were taken; the others go on.
     mutating func submitGoAway() {
+        isTouched = true
         let last = unsafe nghttp2_session_get_last_proc_stream_id(session)
         unsafe nghttp2_submit_goaway(session, 0, last, NGHTTP2_NO_ERROR.rawValue, nil, 0)
     }
 
     /// Ends the connection once GOAWAY was sent.
     mutating func terminate(_ code: UInt32) {
+        isTouched = true
         unsafe nghttp2_session_terminate_session(session, code)
     }
 
@@ -227,7 +258,20 @@ import Kernel
 
     // MARK: - Streams
 
-    /// Frames a head or trailers; a request's number, else 0; negative when the library refuses.
+    /// Frames a head that stands on the shelf; a request's number, else 0; negative when the library refuses.
+    mutating func submit(_ number: Int32, _ head: HeadShelf.Head, _ kind: HeadKind) -> Int32 {
+        // A client's frame may wait for a stream's turn, so that nobody knows when it has left.
+        let isLent = core.role == .server
+        let count = max(Int(head.fieldCount), 1)
+        // Sound: the list lives as long as the call, which copies it; what it leads to stays until
+        // `clear` on the shelf, where the frame that is made of it has left.
+        return unsafe withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: count) { list in
+            unsafe corePointer.pointee.shelf.list(head, isLent: isLent, into: list)
+            return unsafe submit(number, list.baseAddress, Int(head.fieldCount), kind)
+        }
+    }
+
+    /// Frames an interim head or trailers, which are in a text; negative when the library refuses.
     mutating func submit(
         _ number: Int32, _ fields: OutgoingFields, of head: OutgoingHead,
         _ text: Span<UInt8>, _ kind: HeadKind
@@ -254,6 +298,7 @@ import Kernel
     private mutating func submit(
         _ number: Int32, _ list: UnsafePointer<nghttp2_nv>?, _ count: Int, _ kind: HeadKind
     ) -> Int32 {
+        isTouched = true
         // Sound: as above.
         var provider = unsafe nghttp2_data_provider(
             source: nghttp2_data_source(), read_callback: provideData)
@@ -303,9 +348,13 @@ import Kernel
     }
 
     /// Asks for the stream's content again, of which there was none.
-    mutating func resume(_ number: Int32) { unsafe nghttp2_session_resume_data(session, number) }
+    mutating func resume(_ number: Int32) {
+        isTouched = true
+        unsafe nghttp2_session_resume_data(session, number)
+    }
 
     mutating func reset(_ number: Int32, _ code: UInt32) {
+        isTouched = true
         unsafe nghttp2_submit_rst_stream(session, 0, number, code)
     }
 
@@ -320,6 +369,7 @@ import Kernel
 
     /// Says that content was read; `number` 0: for the connection alone.
     mutating func consume(_ number: Int32, _ count: Int) {
+        isTouched = true
         if number > 0 {
             unsafe nghttp2_session_consume(session, number, count)
         } else {
@@ -329,6 +379,7 @@ import Kernel
 
     /// Makes a window larger; `number` 0: the connection's.
     mutating func setWindow(_ number: Int32, _ bytes: Int32) {
+        isTouched = true
         unsafe nghttp2_session_set_local_window_size(session, 0, number, bytes)
     }
 }

@@ -59,6 +59,8 @@ struct Downstream: ~Copyable {
     var halfClosed = false
     /// In the ready ring.
     var isQueued = false
+    /// A stream that is answered, whose client's time to take the rest begins at the end of the tick.
+    var isUntimed = false
     var exchange = SlotID.none
     /// A request is read whole before its route is chosen; it stands in `input`.
     var naming = SlotID.none

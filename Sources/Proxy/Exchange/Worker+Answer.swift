@@ -284,13 +284,14 @@ extension Worker {
                 return 0
             }
         }
+        let downstream = plan.downstream
+        if downstreams[downstream].link.stream != nil {
+            return passStreamHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+        }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
-        let downstream = plan.downstream
         // A sender may have ended the head with a bare LF, which is never sent on.
-        guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D,
-            downstreams[downstream].link.stream == nil
-        else {
+        guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D else {
             return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
         }
         let (part, result, released) = Self.passInPlace(
@@ -322,6 +323,37 @@ extension Worker {
         let (part, result) = Self.pass(
             &exchanges[exchange], to: &downstreams[downstream].link, output, rest, &cipher,
             &buffers)
+        return passed(exchange, upstream, downstream, part, result, rest.count, isFirst: true)
+    }
+
+    /// The same for a client's stream, which takes the lines where they are.
+    @inline(never)
+    private mutating func passStreamHead(
+        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
+        headBytes: Int
+    ) -> Int {
+        let downstream = plan.downstream
+        guard !plan.reframes, let stream = downstreams[downstream].link.stream else {
+            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+        }
+        let sent: Int
+        if responseHead.bytes.isEmpty {
+            sent = cipher.multiplexers.sendHead(
+                stream, responseHead, bytes, headBytes: headBytes, framing: plan.framing, &buffers)
+        } else {
+            sent = cipher.multiplexers.sendHead(
+                stream, responseHead, responseHead.bytes, headBytes: responseHead.bytes.count,
+                framing: plan.framing, &buffers)
+        }
+        if sent == 0 {
+            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+        }
+        release(generation: exchanges[exchange].beginAnswering())
+        if plan.holdsMuch { forgetReplay(exchange) }
+        let rest = ByteScan.part(bytes, headBytes, bytes.count)
+        let part = exchanges[exchange].answerPart(rest, headBytes: sent)
+        let result = downstreams[downstream].link.send(
+            ByteScan.part(rest, 0, part.upTo), &cipher, &buffers)
         return passed(exchange, upstream, downstream, part, result, rest.count, isFirst: true)
     }
 

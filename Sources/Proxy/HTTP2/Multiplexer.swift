@@ -1,4 +1,5 @@
 import BasicContainers
+import HTTP
 import HTTPCodec
 import Kernel
 
@@ -26,6 +27,8 @@ struct Multiplexer: ~Copyable {
     var isAwaited = false
     /// Its connection has ended: what of the streams' answers has come can still be read.
     var isLost = false
+    /// Streams of a client that are answered and have no deadline for what is not sent.
+    var untimed: UInt32 = 0
     /// First of its streams' slots, which are in the owner's slab; `.max`: none.
     var firstStream = UInt32.max
 
@@ -98,6 +101,12 @@ struct Multiplexers: ~Copyable {
         }
     }
 
+    /// Takes the head of a stream's request, where nothing else of it has come.
+    mutating func takeHead(_ stream: StreamReference, into head: inout Buffer) -> Bool {
+        guard slots.contains(stream.connection) else { return false }
+        return slots[stream.connection].session.takeHead(stream.stream, into: &head)
+    }
+
     /// Gives a stream bytes of HTTP/1.1.
     mutating func send(
         _ stream: StreamReference, _ head: Span<UInt8>, then content: Span<UInt8>,
@@ -108,6 +117,19 @@ struct Multiplexers: ~Copyable {
         else { return .failed }
         noteOutput(stream.connection)
         return slots[stream.connection].session.isCongested(stream.stream) ? .congested : .taken
+    }
+
+    /// Gives a stream its answer's head, whose lines are ranges of `text`, and says how many bytes it has; 0 where it has
+    /// to be given as text.
+    mutating func sendHead(
+        _ stream: StreamReference, _ head: borrowing ResponseHead, _ text: Span<UInt8>,
+        headBytes: Int, framing: BodyFraming, _ pool: inout BufferPool
+    ) -> Int {
+        guard slots.contains(stream.connection) else { return 0 }
+        let count = slots[stream.connection].session.sendHead(
+            stream.stream, head, text, headBytes: headBytes, framing: framing, &pool)
+        if count > 0 { noteOutput(stream.connection) }
+        return count
     }
 
     /// Bytes that a stream was given and that are not framed yet.
@@ -155,6 +177,14 @@ struct Multiplexers: ~Copyable {
         guard slots.contains(id), !slots[id].isListed,
             slots[id].hasOutput || slots[id].isEnding
         else { return }
+        slots[id].isListed = true
+        unsent.append(id)
+    }
+
+    /// Lists a connection with a stream more that is to have a deadline once what can be sent is sent.
+    mutating func willTime(_ id: SlotID) {
+        slots[id].untimed += 1
+        if slots[id].isListed { return }
         slots[id].isListed = true
         unsent.append(id)
     }

@@ -135,7 +135,7 @@ extension Worker {
     mutating func takeEvent(
         ofClient connection: SlotID, _ event: HTTP2Event, _ input: inout Buffer
     ) {
-        if event.kind == .opened {
+        if case .opened = event.kind {
             open(connection, event.stream, &input)
             return
         }
@@ -197,17 +197,31 @@ extension Worker {
         if first != .max { downstreams[first].previousStream = id.slot }
         cipher.multiplexers[connection].firstStream = id.slot
         shard.add(.http2Streams, 1)
-        armMultiplexing(downstream: owner)
-        readRequest(ofStream: id, &input)
+        // With others open it has a deadline already.
+        if first == .max { armMultiplexing(downstream: owner) }
+        var head = Buffer()
+        if cipher.multiplexers.takeHead(reference, into: &head) {
+            useRequest(ofStream: id, &head)
+            buffers.reclaim(&head)
+        } else {
+            readRequest(ofStream: id, &input)
+        }
     }
 
-    /// Reads a stream's head, which is whole, and begins its exchange.
+    /// Reads a stream's head, which is whole, with what else has come.
+    @inline(never)
     private mutating func readRequest(ofStream id: SlotID, _ input: inout Buffer) {
         input.removeAll()
-        guard downstreams[id].link.read(into: &input, &cipher, &buffers) == .bytes else {
+        if downstreams[id].link.read(into: &input, &cipher, &buffers) == .bytes {
+            useRequest(ofStream: id, &input)
+        } else {
             endStream(id, .cut)
-            return
         }
+    }
+
+    /// Parses a stream's head and begins its exchange.
+    @inline(never)
+    private mutating func useRequest(ofStream id: SlotID, _ input: inout Buffer) {
         let count = input.count
         let padded = input.padded()
         switch requestHead.parse(padded, count: count) {
@@ -262,7 +276,11 @@ extension Worker {
     private mutating func endStreamIfFlushed(_ id: SlotID) {
         guard let stream = downstreams[id].link.stream else { return }
         guard cipher.multiplexers.isFlushed(stream) else {
-            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+            if downstreams[id].isUntimed { return }
+            // Mostly all of it leaves at the end of the tick: only then, see `timeUnsent`.
+            setDeadline(downstream: id, in: 0)
+            downstreams[id].isUntimed = true
+            cipher.multiplexers.willTime(stream.connection)
             return
         }
         if downstreams[id].ending == .linger, cipher.multiplexers.isAnsweredEarly(stream) {
@@ -272,10 +290,28 @@ extension Worker {
         }
     }
 
+    /// Gives a client its time to take what of whole answers could not be sent.
+    @inline(never)
+    mutating func timeUnsent(ofConnection connection: SlotID) {
+        cipher.multiplexers[connection].untimed = 0
+        var slot = cipher.multiplexers[connection].firstStream
+        while slot != .max {
+            let id = downstreams.id(of: slot)
+            slot = downstreams[id].nextStream
+            if !downstreams[id].isUntimed { continue }
+            downstreams[id].isUntimed = false
+            setDeadline(downstream: id, in: timeouts.clientWriteStallMilliseconds)
+        }
+    }
+
     /// Drops what an answered request still sends, as on a connection: a reset at once is allowed (RFC 9113 §8.1), but
     /// clients in the middle of sending take it for a failure and lose the answer.
     private mutating func lingerOnStream(_ id: SlotID) {
         downstreams[id].phase = .lingering
+        if downstreams[id].isUntimed, let stream = downstreams[id].link.stream {
+            downstreams[id].isUntimed = false
+            cipher.multiplexers[stream.connection].untimed -= 1
+        }
         downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
         buffers.reclaim(&downstreams[id].input)
         setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
@@ -293,13 +329,16 @@ extension Worker {
             downstreams[previous].nextStream = next
         }
         if next != .max { downstreams[next].previousStream = previous }
+        if downstreams[id].isUntimed { cipher.multiplexers[stream.connection].untimed -= 1 }
         buffers.reclaim(&downstreams[id].input)
         endNaming(id)
         endAuthorization(id)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)
-        armMultiplexing(downstream: cipher.multiplexers[stream.connection].owner)
+        if cipher.multiplexers[stream.connection].firstStream == .max {
+            armMultiplexing(downstream: cipher.multiplexers[stream.connection].owner)
+        }
     }
 
     /// The connection that a stream came over; else the downstream itself.

@@ -50,6 +50,8 @@ extension Worker {
             guard cipher.multiplexers.contains(id) else { continue }
             sendFrames(of: id)
             takeEvents(id, &input)
+            guard cipher.multiplexers.contains(id) else { continue }
+            if cipher.multiplexers[id].untimed > 0 { timeUnsent(ofConnection: id) }
             endIfFinished(id)
         }
     }
