@@ -35,7 +35,7 @@ struct CipherBuffers: ~Copyable {
     var input = RigidArray<UInt8>(capacity: Scratch.readBytes)
     /// Ciphertext to be sent: all that one read of a plain link brings leaves in one call.
     var output = RigidArray<UInt8>(
-        capacity: TLSSession.ciphertextCapacity(forPlaintext: Scratch.plaintextBytes))
+        capacity: TLSSession.ciphertextCapacity(forPlaintext: Scratch.bulkBytes))
     /// A head and a small content side by side, so that they leave in one record.
     var joined = RigidArray<UInt8>(capacity: TLSSession.recordBytesMax)
 }
@@ -48,6 +48,9 @@ enum Scratch {
     static let readBytes = 64 * 1024
     /// Plaintext of one read: what was held inside libssl may come on top.
     static let plaintextBytes = readBytes + 16 * 1024
+    /// The rest of a tick's bytes, in one read: fewer acknowledgements, and fewer turns of the peer, than reads of
+    /// `readBytes` make. For what is sealed; what is plain is moved unseen where there is much of it.
+    static let bulkBytes = tickBytes - plaintextBytes
     /// A written head, with room for a small content behind it.
     static let outputBytes = 160 * 1024
     /// Bytes that one connection may move in a tick before others have their turn.

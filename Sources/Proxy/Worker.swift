@@ -143,6 +143,8 @@ public struct Worker: ~Copyable {
     /// What comes behind a handshake in the same read; input of connections stands in a buffer of `run`'s.
     var early = Buffer(capacity: Scratch.plaintextBytes)
     var output = Buffer(capacity: Scratch.outputBytes)
+    /// Takes the place of the input buffer while much is read for a sealed link.
+    var bulk = Buffer(capacity: Scratch.bulkBytes)
     var cipher = CipherBuffers()
     /// Nanoseconds that are left for handshakes to begin in, within a round of those that are ready.
     var handshakeTime: Int64 = 0

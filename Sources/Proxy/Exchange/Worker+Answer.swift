@@ -10,8 +10,20 @@ extension Worker {
     /// Reads what the backend says and passes it on until one of them has to wait.
     @inline(always)
     mutating func pumpAnswer(_ upstream: SlotID, _ input: inout Buffer) {
-        var left: Int? = Scratch.tickBytes
-        while let some = left { left = pumpAnswerOnce(upstream, &input, some) }
+        var left = pumpAnswerOnce(upstream, &input, Scratch.tickBytes)
+        while let some = left { left = pumpMore(upstream, &input, some) }
+    }
+
+    /// As `pumpAnswerOnce`, into a larger buffer where the first read was full and its bytes were sealed and taken.
+    @inline(never)
+    private mutating func pumpMore(_ upstream: SlotID, _ input: inout Buffer, _ left: Int) -> Int? {
+        let exchange = upstreams[upstream].exchange
+        guard upstreams[upstream].link.isPlain, exchanges[exchange].marks.isDisjoint(with: .watched),
+            downstreams[exchanges[exchange].downstream].link.isSealed
+        else { return pumpAnswerOnce(upstream, &input, left) }
+        swap(&input, &bulk)
+        defer { swap(&input, &bulk) }
+        return pumpAnswerOnce(upstream, &input, left)
     }
 
     /// Reads once and passes it on; what is left then of the bytes of this tick, nil when it is not to go on.
