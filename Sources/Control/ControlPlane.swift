@@ -239,7 +239,8 @@ public struct ControlPlane: ~Copyable {
         }
         keepLeaving(result.clusters)
         if !publisher.publish(ClusterSet(clusters + leaving.map(\.cluster))) {
-            log.error("a worker does not take new addresses; they are tried again at the next change")
+            log.error(
+                "a worker does not take new addresses; they are tried again at the next change")
         }
     }
 
@@ -286,7 +287,8 @@ public struct ControlPlane: ~Copyable {
 
     private func show(_ report: StatusReport, isGood: Bool) {
         let problems = documents.problems + report.problems + (choice.map { [$0] } ?? [])
-        let isWhole = isGood && documents.unreadPaths.isEmpty
+        let isWhole =
+            isGood && documents.unreadPaths.isEmpty
             && !documents.problems.contains { $0.severity == .error }
         let old = published.withLock { Set($0.problems) }
         for problem in problems where !old.contains(problem) { tell(problem) }

@@ -274,7 +274,9 @@ public struct HTTP2Session: ~Copyable {
     /// Before, `capacity` is a guess. A client's only.
     public var hasPeerSettings: Bool { library.core.hasPeerSettings }
 
-    /// The server has said that it takes no streams at all, for now (RFC 9113 §6.5.2). A client's only.
+    /// The server has said that it takes no streams at all, for now (RFC 9113 §6.5.2).
+    ///
+    /// A client's only.
     public var isShut: Bool { library.core.hasPeerSettings && library.core.peerStreamsMax == 0 }
 
     /// Whether the server opens WebSockets (RFC 8441 §3); it says so in its SETTINGS.

@@ -213,7 +213,8 @@ struct OutgoingFields: BitwiseCopyable {
         if step == 4 && (host.isNone || host.isEmpty) { step = 5 }
         switch step {
         case 1: return Field(name: .literal(":method"), value: method)
-        case 2: return Field(name: .literal(":scheme"), value: .literal(isSecure ? "https" : "http"))
+        case 2:
+            return Field(name: .literal(":scheme"), value: .literal(isSecure ? "https" : "http"))
         case 3: return Field(name: .literal(":path"), value: .text(head.target))
         case 4: return Field(name: .literal(":authority"), value: .text(host))
         case 5 where hasProtocol:

@@ -110,7 +110,9 @@ struct Stream: ~Copyable {
     }
 
     /// Begins another stream in the place of one that has given its buffers back.
-    mutating func begin(number newNumber: Int32, generation newGeneration: UInt32, window newWindow: Int32) {
+    mutating func begin(
+        number newNumber: Int32, generation newGeneration: UInt32, window newWindow: Int32
+    ) {
         number = newNumber
         generation = newGeneration
         tag = 0

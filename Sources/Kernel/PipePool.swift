@@ -34,7 +34,9 @@ public struct PipePool: ~Copyable {
 
     deinit {
         var held = 0
-        for slot in 0..<slots.highWater where slots.isOccupied(slot) { held += slots[slot].capacity }
+        for slot in 0..<slots.highWater where slots.isOccupied(slot) {
+            held += slots[slot].capacity
+        }
         budget?.give(held)
     }
 

@@ -138,7 +138,8 @@ public enum CheckRequest {
         }
 
         private func measured() -> Int {
-            var count = WireWriter.count(ofField: method.count) + WireWriter.count(ofField: path.count)
+            var count =
+                WireWriter.count(ofField: method.count) + WireWriter.count(ofField: path.count)
             count += WireWriter.count(ofField: host.count) + WireWriter.count(ofField: scheme.count)
             count += WireWriter.count(ofField: protocolText.count)
             count += 1 + WireWriter.count(UInt64(bitPattern: facts.size))
@@ -203,7 +204,8 @@ public enum CheckRequest {
         private func append(
             _ name: Span<UInt8>, _ value: Span<UInt8>, into output: inout OutputSpan<UInt8>
         ) -> Bool {
-            let count = WireWriter.count(ofField: name.count) + WireWriter.count(ofField: value.count)
+            let count =
+                WireWriter.count(ofField: name.count) + WireWriter.count(ofField: value.count)
             return WireWriter.begin(3, count, into: &output)
                 && WireWriter.append(1, name, into: &output)
                 && Text.append(2, value, into: &output)

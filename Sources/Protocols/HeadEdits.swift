@@ -49,7 +49,8 @@ public struct HeadEdits: Sendable {
 
     /// Appends an edit of a field that is a field's name and value; false when it does not fit.
     public static func append(
-        _ edit: Edit, _ name: Span<UInt8>, _ value: Span<UInt8>, into output: inout OutputSpan<UInt8>
+        _ edit: Edit, _ name: Span<UInt8>, _ value: Span<UInt8>,
+        into output: inout OutputSpan<UInt8>
     ) -> Bool {
         guard output.freeCapacity >= name.count + value.count + 4 else { return false }
         output.append(edit.rawValue)

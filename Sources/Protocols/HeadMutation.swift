@@ -23,7 +23,8 @@ enum FieldRules {
         for at in 0..<name.count {
             switch name[at] {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E,
-                0x5E...0x60, 0x7C, 0x7E: continue
+                0x5E...0x60, 0x7C, 0x7E:
+                continue
             default: return false
             }
         }
@@ -107,7 +108,8 @@ public struct HeadMutation: Sendable {
             if !keeps(name, message, framing) { continue }
             if !ByteScan.append(head.extracting(line.all), to: &output) { return false }
         }
-        return appendSet(head, message, into: &output) && HeadMutation.append(framing, into: &output)
+        return appendSet(head, message, into: &output)
+            && HeadMutation.append(framing, into: &output)
             && ByteScan.append("\r\n", to: &output)
     }
 
@@ -153,7 +155,8 @@ public struct HeadMutation: Sendable {
     ) -> Bool {
         var fields = rest
         while let field = fields.next(message) {
-            guard field.isBytes(1), let option = HeaderOption(message, field.range), option.replaces,
+            guard field.isBytes(1), let option = HeaderOption(message, field.range),
+                option.replaces,
                 HeadMutation.isSame(
                     message.extracting(option.name), message.extracting(name))
             else { continue }

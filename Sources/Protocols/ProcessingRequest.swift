@@ -147,7 +147,9 @@ private enum Lines {
     static func count(_ lines: Span<UInt8>) -> Int {
         var count = 0
         var at = 0
-        while let line = bare(lines, &at) { count += Lines.count(line.name.count, line.value.count) }
+        while let line = bare(lines, &at) {
+            count += Lines.count(line.name.count, line.value.count)
+        }
         return count
     }
 
@@ -271,9 +273,13 @@ private struct Metadata: ~Escapable {
         self.matter = matter
         self.content = content
         value = WireWriter.count(ofField: content.count)
-        inner = WireWriter.count(ofField: matter.name.utf8CodeUnitCount) + WireWriter.count(ofField: value)
+        inner =
+            WireWriter.count(ofField: matter.name.utf8CodeUnitCount)
+            + WireWriter.count(ofField: value)
         fields = WireWriter.count(ofField: inner)
-        entry = WireWriter.count(ofField: matter.filter.utf8CodeUnitCount) + WireWriter.count(ofField: fields)
+        entry =
+            WireWriter.count(ofField: matter.filter.utf8CodeUnitCount)
+            + WireWriter.count(ofField: fields)
         count = WireWriter.count(ofField: entry)
     }
 

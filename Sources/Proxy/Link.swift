@@ -49,7 +49,9 @@ enum Scratch {
     /// Plaintext of one read: what was held inside libssl may come on top.
     static let plaintextBytes = readBytes + 16 * 1024
     /// The rest of a tick's bytes, in one read: fewer acknowledgements, and fewer turns of the peer, than reads of
-    /// `readBytes` make. For what is sealed; what is plain is moved unseen where there is much of it.
+    /// `readBytes` make.
+    ///
+    /// For what is sealed; what is plain is moved unseen where there is much of it.
     static let bulkBytes = tickBytes - plaintextBytes
     /// A written head, with room for a small content behind it.
     static let outputBytes = 160 * 1024

@@ -69,7 +69,8 @@ extension Worker {
             widest.fieldBytes = max(isFirst ? 0 : widest.fieldBytes, limits.fieldBytesMax)
             widest.fieldsBytes = max(isFirst ? 0 : widest.fieldsBytes, limits.fieldsBytesMax)
             widest.fieldCount = max(isFirst ? 0 : widest.fieldCount, limits.fieldCountMax)
-            answers.fieldsBytes = max(isFirst ? 0 : answers.fieldsBytes, limits.responseHeadBytesMax)
+            answers.fieldsBytes = max(
+                isFirst ? 0 : answers.fieldsBytes, limits.responseHeadBytesMax)
             answers.fieldCount = max(isFirst ? 0 : answers.fieldCount, limits.responseFieldCountMax)
         }
         if widest != requestHead.limits { requestHead = RequestHead(limits: widest) }

@@ -53,7 +53,8 @@ extension Worker {
             let told = exchanges[id].buffer.span.extracting(first: Int(before))
             line.client = SocketAddress(told: told)
         }
-        line.endpoint = address(ofEndpoint: exchanges[id].endpointID, exchanges[id].decision.clusterID)
+        line.endpoint = address(
+            ofEndpoint: exchanges[id].endpointID, exchanges[id].decision.clusterID)
         let method = exchanges[id].method
         let texts = exchanges[id].record
         var buffer = Buffer()
@@ -116,7 +117,8 @@ extension Worker {
         _ id: SlotID, _ decision: Decision, status: UInt16, reason: StaticString
     ) {
         shard.countRequest(
-            series: decision.backendSeries == Series.none ? decision.series : decision.backendSeries,
+            series: decision.backendSeries == Series.none
+                ? decision.series : decision.backendSeries,
             method: requestHead.method.rawValue, status: status)
         guard options.log != nil, downstreams.contains(id) else { return }
         var line = AccessRecord()
@@ -155,7 +157,6 @@ extension Worker {
             line, method: method, path: none, authority: none, userAgent: none,
             requestID: id.span, reason: reason, into: &record)
     }
-
 
     /// Tells of an answer to bytes that were no request.
     mutating func observeUnmatched(

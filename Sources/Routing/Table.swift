@@ -49,7 +49,8 @@ public struct Table: ~Copyable, Sendable {
             ports: ports.clone(), listenersByID: listenersByID.clone(), hosts: hosts.clone(),
             matches: matches.clone(), conditions: conditions.clone(), switches: switches.clone(),
             steps: steps.clone(), redirects: redirects.clone(), retries: retries.clone(),
-            sessions: sessions.clone(), sessionKeys: sessionKeys.clone(), cors: cors.clone(), corsOrigins: corsOrigins.clone(),
+            sessions: sessions.clone(), sessionKeys: sessionKeys.clone(), cors: cors.clone(),
+            corsOrigins: corsOrigins.clone(),
             authorizations: authorizations.clone(), fieldNames: fieldNames.clone(),
             indexes: indexes.clone(), prefixes: prefixes.clone(), arena: arena.clone(),
             patterns: patterns)

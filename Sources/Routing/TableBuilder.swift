@@ -378,7 +378,8 @@ public struct TableBuilder {
             id: rule.id, series: rule.series,
             requestTimeoutMilliseconds: rule.requestTimeoutMilliseconds,
             backendTimeoutMilliseconds: rule.backendTimeoutMilliseconds, flags: flags,
-            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry, session: session,
+            onlyBackend: rule.backends.count == 1 && sum > 0 ? Int32(first) : -1, retry: retry,
+            session: session,
             backends: StepRange(start: UInt32(first), count: UInt32(rule.backends.count)),
             weightSum: sum, request: compiled.request, response: compiled.response,
             cors: compiled.cors, mirrors: compiled.mirrors, authorization: authorization)
@@ -415,7 +416,9 @@ public struct TableBuilder {
     /// The place of keys, which are kept once for all rules that have the same.
     private mutating func row(_ keys: [SessionKey]) -> StepRange {
         precondition(!keys.isEmpty, "A token is signed with some key.")
-        if let first = firstSessionKeys[keys] { return StepRange(start: UInt32(first), count: UInt32(keys.count)) }
+        if let first = firstSessionKeys[keys] {
+            return StepRange(start: UInt32(first), count: UInt32(keys.count))
+        }
         let first = sessionKeys.count
         firstSessionKeys[keys] = first
         sessionKeys += keys

@@ -162,7 +162,8 @@ public struct RuleDescription: Sendable, Equatable {
     public init(
         id: UInt32, filters: [FilterDescription] = [], backends: [BackendDescription] = [],
         requestTimeoutMilliseconds: UInt32 = 0, backendTimeoutMilliseconds: UInt32 = 0,
-        retry: RetryRule? = nil, session: SessionRule? = nil, hasFailedFilter: Bool = false, editsAnswers: Bool = false, series: UInt32 = 0
+        retry: RetryRule? = nil, session: SessionRule? = nil, hasFailedFilter: Bool = false,
+        editsAnswers: Bool = false, series: UInt32 = 0
     ) {
         self.editsAnswers = editsAnswers
         self.id = id

@@ -215,7 +215,8 @@ public struct ClusterSet: ~Copyable, Sendable {
                     proxyProtocol: description.proxyProtocol,
                     hostHeaderKind: kind, hostHeader: name, tls: tlsRow,
                     pool: description.pool == nil ? -1 : Int32(pools.count - 1),
-                    retryBudget: description.retryBudget == nil ? -1 : Int32(retryBudgets.count - 1),
+                    retryBudget: description.retryBudget == nil
+                        ? -1 : Int32(retryBudgets.count - 1),
                     isPicked: description.pool.map { $0.needsContent || $0.picker != .builtIn }
                         ?? false))
         }

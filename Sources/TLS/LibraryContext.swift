@@ -60,11 +60,13 @@ import COpenSSL
         guard let store = unsafe SSL_CTX_get_cert_store(pointer) else { throw TLSError(.library) }
         // A certificate that is trusted by name ends a chain, also when it is not a root.
         unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
-        let isShort = unsafe X509Fields.subjectBytes(certificates) <= LibraryContext.announcedBytesMax
+        let isShort =
+            unsafe X509Fields.subjectBytes(certificates) <= LibraryContext.announcedBytesMax
         for index in unsafe certificates.indices {
             // Sound: as above.
             guard unsafe X509_STORE_add_cert(store, certificates[index]) == 1,
-                unsafe !announced || !isShort || SSL_CTX_add_client_CA(pointer, certificates[index]) == 1
+                unsafe !announced || !isShort
+                    || SSL_CTX_add_client_CA(pointer, certificates[index]) == 1
             else { throw TLSError(.trustUnusable, takingCause: ()) }
         }
     }

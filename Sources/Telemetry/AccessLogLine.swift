@@ -17,7 +17,9 @@ public enum AccessLogLine {
             record.version == AccessRecord.streamVersion
             || record.version == AccessRecord.datagramVersion
         if !isStream { line.member("request_id", bytes, texts.requestID) }
-        if let client = record.client { line.member("client", client.port == 0 ? client.hostDescription : client.description) }
+        if let client = record.client {
+            line.member("client", client.port == 0 ? client.hostDescription : client.description)
+        }
         write(record, names, &line)
         if let endpoint = record.endpoint { line.member("endpoint", endpoint.description) }
         if !isStream {

@@ -168,7 +168,10 @@ struct Column: BitwiseCopyable, Sendable, Hashable {
 
     /// The rows that are there from the start: the worker's own turns, and what is there so that no number is ever lost.
     static var reserved: [Column] {
-        [.histogram(.workerTick, series: Series.none), .request(series: Series.other, method: .max, status: 0)]
+        [
+            .histogram(.workerTick, series: Series.none),
+            .request(series: Series.other, method: .max, status: 0),
+        ]
             + UpstreamFailure.allCases.map { .failure(series: Series.other, reason: $0) }
             + Histogram.Kind.allCases.map { .histogram($0, series: Series.other) }
     }

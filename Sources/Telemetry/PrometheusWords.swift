@@ -223,7 +223,10 @@ extension PrometheusText {
         case .activeMirrors:
             ("ai_gateway_active_mirrors", "Copies of requests under way.")
         case .activeAuthorizations:
-            ("ai_gateway_active_authorizations", "Requests that wait for an external authorization.")
+            (
+                "ai_gateway_active_authorizations",
+                "Requests that wait for an external authorization."
+            )
         case .bufferBytes:
             ("ai_gateway_buffer_bytes", "Memory of buffers in use.")
         case .heldBytes:

@@ -6,7 +6,9 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Reads, validates and compiles the documents under PATH…; serves nothing.",
-        discussion: "Prints each problem with its place, and each object's conditions. Exit status 1: problems.")
+        discussion:
+            "Prints each problem with its place, and each object's conditions. Exit status 1: problems."
+    )
 
     @Argument(help: "Files, folders or -.")
     var paths: [String]

@@ -39,7 +39,9 @@ struct Draining {
                 plane.reread()
                 continue
             }
-            log.info("draining", metadata: ["timeoutMilliseconds": "\(options.drainTimeoutMilliseconds)"])
+            log.info(
+                "draining", metadata: ["timeoutMilliseconds": "\(options.drainTimeoutMilliseconds)"]
+            )
             published.withLock {
                 $0.isReady = false
                 $0.isDraining = true

@@ -6,7 +6,8 @@ import Kernel
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
-        abstract: "Says what becomes of one request: listener, rule, filters, backend and endpoint, and why.",
+        abstract:
+            "Says what becomes of one request: listener, rule, filters, backend and endpoint, and why.",
         usage: "ai-gateway explain PATH... [-X METHOD] [-H 'name: value']... [-d DATA|@FILE] URL",
         discussion: """
             Nothing is sent. What nearly took the request is told with what it lacks. Scores of a pool's endpoints come from
@@ -17,10 +18,14 @@ struct ExplainCommand: ParsableCommand {
     @Argument(help: "Files, folders or -, and behind them the URL.")
     var arguments: [String]
 
-    @Option(name: [.customShort("X"), .customLong("method")], help: "The method; default: GET, or POST with -d.")
+    @Option(
+        name: [.customShort("X"), .customLong("method")],
+        help: "The method; default: GET, or POST with -d.")
     var method: String?
 
-    @Option(name: [.customShort("H"), .customLong("header")], parsing: .singleValue, help: "'name: value'; may be given again.")
+    @Option(
+        name: [.customShort("H"), .customLong("header")], parsing: .singleValue,
+        help: "'name: value'; may be given again.")
     var headers: [String] = []
 
     @Option(name: [.customShort("d"), .customLong("data")], help: "The content, or @FILE.")

@@ -6,12 +6,14 @@ import Kernel
 struct AIGateway: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ai-gateway",
-        abstract: "An AI inference gateway and L7 proxy that reads Kubernetes Gateway API documents.",
+        abstract:
+            "An AI inference gateway and L7 proxy that reads Kubernetes Gateway API documents.",
         discussion: """
             Try it:  ai-gateway check routes/    then    ai-gateway run routes/ --bind-port 80=8080
             """,
         subcommands: [
-            RunCommand.self, CheckCommand.self, ExplainCommand.self, StatusCommand.self, TopCommand.self,
+            RunCommand.self, CheckCommand.self, ExplainCommand.self, StatusCommand.self,
+            TopCommand.self,
             PickerCommand.self, VersionCommand.self,
         ])
 }
@@ -28,7 +30,9 @@ struct Milliseconds: ExpressibleByArgument {
     private static func parse(_ text: String) -> UInt64? {
         let units: [(String, UInt64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
         for (suffix, factor) in units where text.hasSuffix(suffix) {
-            guard let number = UInt64(text.dropLast(suffix.count)), number < 1 << 40 else { continue }
+            guard let number = UInt64(text.dropLast(suffix.count)), number < 1 << 40 else {
+                continue
+            }
             return number * factor
         }
         return nil

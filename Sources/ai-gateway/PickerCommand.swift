@@ -8,7 +8,8 @@ import Kernel
 struct PickerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "picker",
-        abstract: "Picks endpoints of an InferencePool for other gateways, as they ask over ext_proc.",
+        abstract:
+            "Picks endpoints of an InferencePool for other gateways, as they ask over ext_proc.",
         discussion: """
             PATH is a file, a folder (its *.yaml, *.yml and *.json, recursively) or - for standard input. gRPC without TLS;
             its health is asked on the same port. SIGTERM and SIGINT drain (a second one ends at once); SIGHUP reads all
@@ -40,17 +41,20 @@ struct PickerCommand: ParsableCommand {
     @Option(help: "A file whose first line is the token that the admin port asks for.")
     var adminTokenFile: String?
 
-    @Option(help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
+    @Option(
+        help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
     var metrics = ListenAddress(argument: "off")!
 
     @Option(
         help: ArgumentHelp(
-            "How long new connections are still accepted after SIGTERM, such as 5s.", valueName: "time"))
+            "How long new connections are still accepted after SIGTERM, such as 5s.",
+            valueName: "time"))
     var drainDelay = Milliseconds(argument: "0s")!
 
     @Option(
         help: ArgumentHelp(
-            "How long running calls may go on after SIGTERM, such as 30s or 10m.", valueName: "time"))
+            "How long running calls may go on after SIGTERM, such as 30s or 10m.", valueName: "time"
+        ))
     var drainTimeout = Milliseconds(argument: "10m")!
 
     @Option(help: "How much is said on standard error.")
@@ -80,7 +84,8 @@ struct PickerCommand: ParsableCommand {
             drainTimeoutMilliseconds: drainTimeout.value, accessLog: .off)
         options.purpose = .picker(pool: pool)
         let picker = Picker(
-            options, listen: address, endpointsMax: endpoints, logLevel: logLevel.rawValue, isJSON: output == .json)
+            options, listen: address, endpointsMax: endpoints, logLevel: logLevel.rawValue,
+            isJSON: output == .json)
         throw ExitCode(picker.run())
     }
 }

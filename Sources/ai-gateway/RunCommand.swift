@@ -26,7 +26,8 @@ struct RunCommand: ParsableCommand {
     @Option(help: "A file whose first line is the token that the admin port asks for.")
     var adminTokenFile: String?
 
-    @Option(help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
+    @Option(
+        help: ArgumentHelp("Where the metrics port listens, or off.", valueName: "address:port"))
     var metrics = ListenAddress(argument: "off")!
 
     @Option(help: "An address for Gateways without their own; may be given again.")
@@ -34,17 +35,20 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Binds another port than the listener's; may be given again.", valueName: "listener=actual"))
+            "Binds another port than the listener's; may be given again.",
+            valueName: "listener=actual"))
     var bindPort: [PortMapping] = []
 
     @Option(
         help: ArgumentHelp(
-            "How long new connections are still accepted after SIGTERM, such as 5s.", valueName: "time"))
+            "How long new connections are still accepted after SIGTERM, such as 5s.",
+            valueName: "time"))
     var drainDelay = Milliseconds(argument: "0s")!
 
     @Option(
         help: ArgumentHelp(
-            "How long running exchanges may go on after SIGTERM, such as 30s or 10m.", valueName: "time"))
+            "How long running exchanges may go on after SIGTERM, such as 30s or 10m.",
+            valueName: "time"))
     var drainTimeout = Milliseconds(argument: "10m")!
 
     @Flag(help: "Share ports that another process holds.")

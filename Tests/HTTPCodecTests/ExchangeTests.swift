@@ -215,9 +215,10 @@ import Testing
         raw.send(.headers(3, head, end: false), .data(3, "four", end: true))
         #expect(raw.resetCode(3) == HTTP2Code.protocolError)
         // Where nothing says so, a length is a length, and of gRPC-Web the trailers are content.
-        let web = Frame.post + [
-            ("content-length", "5"), ("content-type", "application/grpc-web+proto"),
-        ]
+        let web =
+            Frame.post + [
+                ("content-length", "5"), ("content-type", "application/grpc-web+proto"),
+            ]
         raw.send(.headers(5, web, end: false), .data(5, "hello", end: true))
         let plain = try #require(raw.server.opened().last)
         #expect(raw.server.read(plain).text.contains("content-length: 5\r\n"))

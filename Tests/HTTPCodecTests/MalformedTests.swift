@@ -230,14 +230,18 @@ import Testing
             (
                 "GET",
                 [
-                    .headers(1, [(":status", "200"), ("content-length", "2"), ("trailer", "a")], end: false),
+                    .headers(
+                        1, [(":status", "200"), ("content-length", "2"), ("trailer", "a")],
+                        end: false),
                     .data(1, "abc"),
                 ]
             ),
             (
                 "GET",
                 [
-                    .headers(1, [(":status", "200"), ("content-length", "4"), ("trailer", "a")], end: false),
+                    .headers(
+                        1, [(":status", "200"), ("content-length", "4"), ("trailer", "a")],
+                        end: false),
                     .data(1, "abc"), .headers(1, [("a", "b")]),
                 ]
             ),

@@ -41,7 +41,8 @@ import Testing
 
     @Test func `lines are what a walk finds, in the table or beside it`() throws {
         func fields(_ lines: [String]) throws -> [String] {
-            let bytes = Array(("HTTP/1.1 200 OK\r\n" + lines.map { $0 + "\r\n" }.joined() + "\r\n").utf8)
+            let bytes = Array(
+                ("HTTP/1.1 200 OK\r\n" + lines.map { $0 + "\r\n" }.joined() + "\r\n").utf8)
             let parsed = OutgoingHead(bytes.span, from: .server)
             let head = try #require(parsed)
             var fields = OutgoingFields(.answer, head)
@@ -63,7 +64,8 @@ import Testing
         #expect(try fields(many) == (0..<40).map { "n\($0)=\($0)" })
         let name = String(repeating: "n", count: 300)
         let value = String(repeating: "v", count: 70_000)
-        #expect(try fields(["\(name): 1", "b: \(value)", "c: 3"]) == ["\(name)=1", "b=\(value)", "c=3"])
+        #expect(
+            try fields(["\(name): 1", "b: \(value)", "c: 3"]) == ["\(name)=1", "b=\(value)", "c=3"])
         let sixteen = (0..<16).map { "n\($0): \($0)" }
         #expect(try fields(sixteen).count == 16)
     }

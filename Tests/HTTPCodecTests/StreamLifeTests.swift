@@ -225,7 +225,9 @@ import Testing
         #expect(wire.client.bytesInUse == 0)
     }
 
-    @Test func `a connection that ends before the server's preface did nothing for its requests`() throws {
+    @Test func `a connection that ends before the server's preface did nothing for its requests`()
+        throws
+    {
         let wire = Wire()
         let stream = try #require(wire.client.open())
         #expect(wire.client.send(stream, Self.get))

@@ -25,6 +25,7 @@ import Testing
     }
 
     @Test func `the last gaps are remembered`() {
-        #expect(verdicts([3, 7, 11, 15, 19, 17, 13, 9, 5]).suffix(4) == [false, false, false, false])
+        #expect(
+            verdicts([3, 7, 11, 15, 19, 17, 13, 9, 5]).suffix(4) == [false, false, false, false])
     }
 }

@@ -187,7 +187,9 @@ import Testing
             head.append(UInt8(truncatingIfNeeded: i &* 7))
             lines.append(UInt8(truncatingIfNeeded: i &* 11 &+ 3))
         }
-        let counts = [1, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 256, 257, 600]
+        let counts = [
+            1, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 256, 257, 600,
+        ]
         for count in counts {
             for hostCount in [0, 1, 7, 8, 9, 15, 16, 17, 40] {
                 let added = ByteRange(start: 5, count: UInt32(count))

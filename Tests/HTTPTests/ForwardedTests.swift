@@ -42,15 +42,19 @@ import Testing
     }
 
     @Test(arguments: [
-        ("X-Forwarded-For: a\r\n", 1, "a"), ("X-Forwarded-For: a\r\n", 2, nil), ("A: b\r\n", 1, nil),
+        ("X-Forwarded-For: a\r\n", 1, "a"), ("X-Forwarded-For: a\r\n", 2, nil),
+        ("A: b\r\n", 1, nil),
         ("X-Forwarded-For: a, b , c\r\n", 1, "c"), ("X-Forwarded-For: a, b , c\r\n", 2, "b"),
         ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 1, "c"),
         ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 2, "b"),
         ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 3, "a"),
         ("X-Forwarded-For: a,b\r\nA: b\r\nx-forwarded-for: c\r\n", 4, nil),
-        ("X-Forwarded-For:\r\nX-Forwarded-For: ,a,, ,\r\n", 1, "a"), ("X-Forwarded-For: , ,\r\n", 1, nil),
+        ("X-Forwarded-For:\r\nX-Forwarded-For: ,a,, ,\r\n", 1, "a"),
+        ("X-Forwarded-For: , ,\r\n", 1, nil),
     ])
-    func `the client stands so many proxies from the end`(fields: String, hops: Int, client: String?) {
+    func `the client stands so many proxies from the end`(
+        fields: String, hops: Int, client: String?
+    ) {
         var head = RequestHead()
         let input = bytes("GET / HTTP/1.1\r\nHost: a:1\r\n\(fields)\r\n")
         guard case .complete = head.parse(input.span) else { return check(false) }
@@ -62,7 +66,9 @@ import Testing
 
     @Test func `a list begins anew with the client that another field tells of`() {
         var head = RequestHead()
-        let input = bytes("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nCF-Connecting-IP: 1.2.3.4\r\n\r\n")
+        let input = bytes(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nCF-Connecting-IP: 1.2.3.4\r\n\r\n"
+        )
         guard case .complete = head.parse(input.span) else { return check(false) }
         let told = Forwarded.client(of: head, named: bytes("cf-connecting-ip").span)
         var said: String?

@@ -60,7 +60,8 @@ import Testing
     func copy(_ span: Span<UInt8>) -> [UInt8] { span.indices.map { span[$0] } }
 
     /// Names that decide nothing, so that every section of them is good.
-    static let names: [String] = FieldName.allCases
+    static let names: [String] =
+        FieldName.allCases
         .filter { $0.rawValue > FieldName.expect.rawValue }.map { "\($0.text)" } + [
             "x", "X-Forwarded-Anything", "x-forwarded-", "Sec-Fetch-Mode", "a!b",
             "sec-ch-ua-platform", "abcdefghijklmn", "abcdefghijklmno", "abcdefghijklmnop",
@@ -121,8 +122,10 @@ import Testing
     /// What may stand behind an input: what ends lines, begins or goes on with them, and any byte.
     static let paddings: [[UInt8]] =
         ([UInt8.min...UInt8.max].flatMap { $0 }.map { [UInt8](repeating: $0, count: 16) })
-        + ["\r\n\r\n", "\n\r\n", "\n\n", ": b\r\n\r\n", "b\r\n\r\n", "Host: b\r\n\r\n",
-            " HTTP/1.1\r\n\r\n", "TP/1.1\r\n\r\n", "/1.1 200 OK\r\n\r\n", "0\r\n\r\n"]
+        + [
+            "\r\n\r\n", "\n\r\n", "\n\n", ": b\r\n\r\n", "b\r\n\r\n", "Host: b\r\n\r\n",
+            " HTTP/1.1\r\n\r\n", "TP/1.1\r\n\r\n", "/1.1 200 OK\r\n\r\n", "0\r\n\r\n",
+        ]
         .map { bytes($0) + [UInt8](repeating: 0x61, count: 16) }
 
     /// All that one head says of itself.
@@ -143,7 +146,8 @@ import Testing
     }
 
     func facts(_ fields: borrowing FieldSection) -> String {
-        var result = "\(copy(fields.bytes.span)) \(fields.names) \(fields.repeated) "
+        var result =
+            "\(copy(fields.bytes.span)) \(fields.names) \(fields.repeated) "
             + "\(fields.traits)"
         for i in 0..<fields.count {
             let line = fields[i]

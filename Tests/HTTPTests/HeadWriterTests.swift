@@ -78,7 +78,8 @@ struct Refused: Error {}
         additions.setClient(bytes("192.0.2.1").span, isSecure: true, .http11)
         for count in 1...600 {
             let host = String(repeating: "h", count: 1 + count % 40)
-            let sent = "GET / HTTP/1.1\r\nHost: \(host)\r\nx: "
+            let sent =
+                "GET / HTTP/1.1\r\nHost: \(host)\r\nx: "
                 + String(repeating: "v", count: count) + "\r\n\r\n"
             let input = bytes(sent + String(repeating: "\u{0}", count: 16))
             let step = head.parse(input.span, count: sent.utf8.count)
@@ -95,7 +96,8 @@ struct Refused: Error {}
                 ).fits
             }
             check(
-                added.map { text($0) } == String(sent.prefix(sent.count - 1)) + "via: 1.1 gateway\r\n"
+                added.map { text($0) } == String(sent.prefix(sent.count - 1))
+                    + "via: 1.1 gateway\r\n"
                     + "x-forwarded-proto: https\r\nx-forwarded-for: 192.0.2.1\r\n"
                     + "x-forwarded-host: \(host)\r\n\r\n")
         }

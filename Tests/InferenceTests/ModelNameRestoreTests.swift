@@ -49,12 +49,16 @@ private let anthropic = """
     """
 
 @Suite struct ModelNameRestoreTests {
-    @Test(arguments: [
-        ("application/json", ModelNameRestore.Format.json), ("Application/JSON; charset=utf-8", .json),
-        ("application/x-ndjson", .json), ("application/jsonl", .json), ("text/event-stream", .events),
-        ("text/event-stream;charset=utf-8", .events), ("text/plain", nil), ("application/json5", nil),
-        ("application/js", nil), ("", nil),
-    ] as [(String, ModelNameRestore.Format?)])
+    @Test(
+        arguments: [
+            ("application/json", ModelNameRestore.Format.json),
+            ("Application/JSON; charset=utf-8", .json),
+            ("application/x-ndjson", .json), ("application/jsonl", .json),
+            ("text/event-stream", .events),
+            ("text/event-stream;charset=utf-8", .events), ("text/plain", nil),
+            ("application/json5", nil),
+            ("application/js", nil), ("", nil),
+        ] as [(String, ModelNameRestore.Format?)])
     func `the type of an answer says whether and how a name is looked for`(
         type: String, format: ModelNameRestore.Format?
     ) {

@@ -124,7 +124,8 @@ struct BufferPoolTests {
             }
             let count = (35 << 20) - 1000
             #expect(buffer.count == count && pool.bytesHeld <= 45 << 20)
-            #expect(buffer.span[0] == piece[1000] && buffer.span[count - 1] == piece[(64 << 10) - 1])
+            #expect(
+                buffer.span[0] == piece[1000] && buffer.span[count - 1] == piece[(64 << 10) - 1])
             #expect(buffer.span[count / 2] == piece[(count / 2 + 1000) & 0xFFFF])
             // Then it is spent, and what was held stays.
             var taken = 0
@@ -143,7 +144,8 @@ struct BufferPoolTests {
         #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
         #expect(buffer.capacity >= 220_048 && pool.bytesHeld < 230_000)
         #expect(buffer.roomBehind == buffer.capacity - piece.count)
-        #expect(buffer.count == piece.count && buffer.span[piece.count - 1] == piece[piece.count - 1])
+        #expect(
+            buffer.count == piece.count && buffer.span[piece.count - 1] == piece[piece.count - 1])
         // What was expected is no limit.
         #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
         #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))

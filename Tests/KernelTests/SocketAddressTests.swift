@@ -45,7 +45,8 @@ struct SocketAddressTests {
     }
 
     @Test(arguments: [
-        "", ":", "[", "[]", "[::1", "unknown", "_hidden", "1.2.3", "256.1.1.1", "1.2.3.4 ", "fe80::1%1",
+        "", ":", "[", "[]", "[::1", "unknown", "_hidden", "1.2.3", "256.1.1.1", "1.2.3.4 ",
+        "fe80::1%1",
         String(repeating: "1", count: 100), String(repeating: ":", count: 46),
     ])
     func `what is no address tells of nobody`(text: String) {

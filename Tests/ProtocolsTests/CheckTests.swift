@@ -14,7 +14,8 @@ import Testing
     }
 
     private static var allowed: [UInt8] {
-        let ok = field(2, header("X-User", "ann")) + field(2, header("x-more", "1", [0x18, 1]))
+        let ok =
+            field(2, header("X-User", "ann")) + field(2, header("x-more", "1", [0x18, 1]))
             + field(2, header("content-length", "9")) + field(2, header("x-bad", "a\r\nb: c"))
             + ProcessingTests.field(5, "X-Gone") + ProcessingTests.field(5, "content-length")
             + ProcessingTests.field(5, "host") + field(6, header("x-seen", "1"))
@@ -22,7 +23,8 @@ import Testing
     }
 
     private static var denied: [UInt8] {
-        let denial = field(1, [0x08, 0x91, 0x03]) + field(2, header("Location", "/in"))
+        let denial =
+            field(1, [0x08, 0x91, 0x03]) + field(2, header("Location", "/in"))
             + ProcessingTests.field(3, "why")
         return field(1, [0x08, 0x07]) + field(2, denial)
     }
@@ -31,7 +33,8 @@ import Testing
         CheckResponse(bytes.span, 0..<bytes.count)
     }
 
-    private static func text(_ bytes: [UInt8], _ write: (inout OutputSpan<UInt8>) -> Bool) -> String {
+    private static func text(_ bytes: [UInt8], _ write: (inout OutputSpan<UInt8>) -> Bool) -> String
+    {
         var out = RigidArray<UInt8>(capacity: 4096)
         #expect(out.edit { write(&$0) })
         return String(decoding: (0..<out.count).map { out[$0] }, as: UTF8.self)
@@ -67,8 +70,10 @@ import Testing
         let response = try #require(Self.response(bytes))
         #expect(!response.isAllowed && response.status == 401)
         #expect(String(decoding: bytes[response.content], as: UTF8.self) == "why")
-        #expect(Self.text(bytes) { response.appendLines(bytes.span, into: &$0) } == "location: /in\r\n")
-        #expect(Self.text(bytes) { response.appendEdits(of: .request, bytes.span, into: &$0) } == "")
+        #expect(
+            Self.text(bytes) { response.appendLines(bytes.span, into: &$0) } == "location: /in\r\n")
+        #expect(
+            Self.text(bytes) { response.appendEdits(of: .request, bytes.span, into: &$0) } == "")
     }
 
     @Test func `an error without more is a denial`() throws {
@@ -117,7 +122,8 @@ import Testing
     }
 
     @Test func `a question needs room, and fits where it was measured`() {
-        let head = Array("GET /a?b HTTP/1.1\r\nX-A: 1\r\nx-a: 2\r\nCookie: a\r\ncookie: b\r\n\r\n".utf8)
+        let head = Array(
+            "GET /a?b HTTP/1.1\r\nX-A: 1\r\nx-a: 2\r\nCookie: a\r\ncookie: b\r\n\r\n".utf8)
         let latin: [UInt8] = [0x63, 0xE9]
         let facts = CheckFacts(
             isSecure: true, version: .http2, size: -1, milliseconds: 1_700_000_000_123,
@@ -128,7 +134,8 @@ import Testing
             let fits = out.edit {
                 CheckRequest.append(
                     head.span, host: "h".utf8Span.span, id: latin.span, client: "::1".utf8Span.span,
-                    own: "10.0.0.1".utf8Span.span, content: latin.span, facts, isWhole: true, into: &$0)
+                    own: "10.0.0.1".utf8Span.span, content: latin.span, facts, isWhole: true,
+                    into: &$0)
             }
             if fits { sizes.insert(out.count) }
         }
@@ -142,7 +149,9 @@ import Testing
         let bytes = (0..<out.count).map { out[$0] }
         #expect(GRPCFrame.read(bytes.span, messageBytesMax: 600) == .message(5..<bytes.count))
         let text = String(decoding: bytes, as: UTF8.self)
-        for part in ["x-a\u{12}\u{3}1,2", "cookie\u{12}\u{4}a; b", "HTTP/2", "https", "c!", ":path"] {
+        for part in [
+            "x-a\u{12}\u{3}1,2", "cookie\u{12}\u{4}a; b", "HTTP/2", "https", "c!", ":path",
+        ] {
             #expect(text.contains(part), "\(part)")
         }
     }

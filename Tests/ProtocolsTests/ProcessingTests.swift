@@ -12,7 +12,9 @@ import Testing
         return [number << 3 | 2] + count + value
     }
 
-    static func field(_ number: UInt8, _ text: String) -> [UInt8] { field(number, Array(text.utf8)) }
+    static func field(_ number: UInt8, _ text: String) -> [UInt8] {
+        field(number, Array(text.utf8))
+    }
 
     /// A HeaderValueOption.
     static func option(_ name: String, _ value: String, _ more: [UInt8] = []) -> [UInt8] {
@@ -99,7 +101,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "host", ":authority", ":path", "x-envoy-a", "connection", "transfer-encoding", "content-length",
+        "host", ":authority", ":path", "x-envoy-a", "connection", "transfer-encoding",
+        "content-length",
         "te", "upgrade", "bad name", "",
     ])
     func whatAPickerMayNotSet(name: String) throws {

@@ -48,10 +48,12 @@ import Testing
         #expect(fields[2].isBytes(3) && fields[2].range == 16..<18)
     }
 
-    @Test(arguments: [
-        [0x08], [0x0A, 5, 1], [0x00, 0], [0x0B], [0x09, 1, 2], [0x15, 1],
-        [0x08] + Array(repeating: 0xFF, count: 11), [0x0A] + Array(repeating: 0xFF, count: 9) + [1],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x08], [0x0A, 5, 1], [0x00, 0], [0x0B], [0x09, 1, 2], [0x15, 1],
+            [0x08] + Array(repeating: 0xFF, count: 11),
+            [0x0A] + Array(repeating: 0xFF, count: 9) + [1],
+        ] as [[UInt8]])
     func whatIsNoMessage(bytes: [UInt8]) {
         #expect(Self.fields(bytes) == nil)
         #expect(Self.response(bytes) == nil)

@@ -13,7 +13,8 @@ import Testing
         #expect(deadline.at == 0)
     }
 
-    @Test func `a deadline that comes nearer needs an entry of its own and the late one is ignored`() {
+    @Test
+    func `a deadline that comes nearer needs an entry of its own and the late one is ignored`() {
         var deadline = Deadline(at: 500, armed: 500)
         let nearer = deadline.move(to: 50)
         #expect(nearer)

@@ -42,7 +42,11 @@ import Testing
         #expect(stage.move() == "0 sourceBroke")
     }
 
-    @Test func `a target that takes nothing stops the reading, and is not told of an end before it took all`() throws {
+    @Test
+    func
+        `a target that takes nothing stops the reading, and is not told of an end before it took all`()
+        throws
+    {
         var stage = try Stage()
         let block = [UInt8](repeating: 0x61, count: 64 * 1024)
         var moved = 0

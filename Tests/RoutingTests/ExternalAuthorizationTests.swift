@@ -8,7 +8,9 @@ import Testing
         ("", ""), ("/", ""), ("//", ""), ("a", "/a"), ("/a/", "/a"), ("/a//b/", "/a/b"),
         ("/a/../b", "/b"), ("../../b", "/b"), ("/a/%2e%2e/b", "/b"), ("/a/./", "/a"),
     ])
-    func `a prefix is normal, with one slash before it and none behind`(row: (given: String, kept: String)) {
+    func `a prefix is normal, with one slash before it and none behind`(
+        row: (given: String, kept: String)
+    ) {
         #expect(ExternalAuthorization.prefix(row.given) == row.kept)
     }
 
@@ -36,21 +38,29 @@ import Testing
         #expect(table.authorization(rule: -1) == nil)
         let found = table.authorization(rule: 1)
         let row = try #require(found)
-        #expect(row.cluster == 7 && row.dialect == .grpc && row.contentBytesMax == 9 && row.series == 3)
+        #expect(
+            row.cluster == 7 && row.dialect == .grpc && row.contentBytesMax == 9 && row.series == 3)
         #expect(table.rules[1].flags.isSuperset(of: [.authorizes, .responseFilters]))
         #expect(!table.rules[0].flags.contains(.authorizes))
     }
 
     @Test func `without a list a call is told all and a request next to nothing`() throws {
-        for (name, isTold) in [("X-Any", true), ("authorization", true), ("Host", false), ("te", false)] {
-            #expect(try answers(ExternalAuthorization(cluster: 0, dialect: .grpc), name).tells == isTold)
+        for (name, isTold) in [
+            ("X-Any", true), ("authorization", true), ("Host", false), ("te", false),
+        ] {
+            #expect(
+                try answers(ExternalAuthorization(cluster: 0, dialect: .grpc), name).tells == isTold
+            )
         }
-        for (name, isTold) in [("X-Any", false), ("AUTHORIZATION", true), ("Content-Length", false)] {
+        for (name, isTold) in [
+            ("X-Any", false), ("AUTHORIZATION", true), ("Content-Length", false),
+        ] {
             #expect(try answers(ExternalAuthorization(cluster: 0), name).tells == isTold)
         }
     }
 
-    @Test func `with a list its fields are told and taken, but for those of the connection`() throws {
+    @Test func `with a list its fields are told and taken, but for those of the connection`() throws
+    {
         let list = ["X-Any", "Host", "content-length", "Connection", "Expect"]
         let asked = ExternalAuthorization(cluster: 0, requestFields: list, answerFields: list)
         for (name, isIt) in [
@@ -84,7 +94,8 @@ import Testing
         #expect(key != nil)
         #expect(try self.key(of: other) == key)
         for change: (inout ExternalAuthorization) -> Void in [
-            { $0.cluster = 2 }, { $0.path = "/b" }, { $0.dialect = .grpc }, { $0.contentBytesMax = 1 },
+            { $0.cluster = 2 }, { $0.path = "/b" }, { $0.dialect = .grpc },
+            { $0.contentBytesMax = 1 },
             { $0.requestFields = ["a"] }, { $0.answerFields = ["a"] },
         ] {
             var changed = asked

@@ -25,7 +25,8 @@ import Testing
     }
 
     @Test func `a token is read as it was written`() throws {
-        let token = SessionToken(began: 1_700_000_000, used: 1_700_000_123, rule: 7, endpoint: 9, under: Self.key)
+        let token = SessionToken(
+            began: 1_700_000_000, used: 1_700_000_123, rule: 7, endpoint: 9, under: Self.key)
         let back = try #require(parsed(text(token)))
         #expect(back == token)
         #expect(back.belongs(toRule: 7, endpoint: 9, under: Self.key))
@@ -57,7 +58,8 @@ import Testing
     }
 
     @Test func `a token with any other digit leads nowhere`() throws {
-        let whole = Array(text(SessionToken(began: 1, used: 2, rule: 3, endpoint: 4, under: Self.key)).utf8)
+        let whole = Array(
+            text(SessionToken(began: 1, used: 2, rule: 3, endpoint: 4, under: Self.key)).utf8)
         for at in whole.indices {
             var bytes = whole
             bytes[at] = bytes[at] == 0x30 ? 0x31 : 0x30
@@ -68,8 +70,10 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "0", String(repeating: "0", count: 31), String(repeating: "0", count: 33),
-        String(repeating: "G", count: 32), String(repeating: "A", count: 32)])
+    @Test(arguments: [
+        "", "0", String(repeating: "0", count: 31), String(repeating: "0", count: 33),
+        String(repeating: "G", count: 32), String(repeating: "A", count: 32),
+    ])
     func `other text is no token`(text: String) { #expect(parsed(text) == nil) }
 
     @Test func `a session lasts as long as its rule says`() throws {
@@ -80,7 +84,9 @@ import Testing
         let found = table.session(rule: 0)
         let row = try #require(found)
         func isValid(_ began: UInt32, _ used: UInt32, at now: UInt32) -> Bool {
-            row.isValid(SessionToken(began: began, used: used, rule: 1, endpoint: 2, under: Self.key), now: now)
+            row.isValid(
+                SessionToken(began: began, used: used, rule: 1, endpoint: 2, under: Self.key),
+                now: now)
         }
         #expect(isValid(1_000, 1_000, at: 1_000))
         #expect(isValid(1_000, 1_000, at: 1_009))

@@ -75,7 +75,8 @@ import Testing
                 ListenerDescription(id: 2, matches: [other]),
             ]
             let table = try TableBuilder(
-                TableDescription(ports: [PortDescription(id: 1, listeners: listeners)], rules: rules)
+                TableDescription(
+                    ports: [PortDescription(id: 1, listeners: listeners)], rules: rules)
             ).build()
             #expect(!table.listeners[1].needsModel)
             return table.listeners[0].needsModel

@@ -23,10 +23,13 @@ public struct StatusRequest: Sendable {
     public func run() -> Answer {
         do throws(AdminCall.Refused) {
             let content = try call.get("/status")
-            if isJSON { return Answer(text: String(decoding: content, as: UTF8.self), isReached: true) }
+            if isJSON {
+                return Answer(text: String(decoding: content, as: UTF8.self), isReached: true)
+            }
             guard let document = try? StatusDocument(json: content) else {
                 return Answer(
-                    text: "\(call.admin) did not answer with a status; is it ai-gateway's admin port?",
+                    text:
+                        "\(call.admin) did not answer with a status; is it ai-gateway's admin port?",
                     isReached: false)
             }
             return Answer(text: Self.text(document), isReached: true)

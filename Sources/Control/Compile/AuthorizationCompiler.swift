@@ -10,7 +10,8 @@ enum AuthorizationCompiler {
         return ExternalAuthorization(
             cluster: cluster ?? .max, dialect: isCall ? .grpc : .http,
             path: isCall ? "" : ExternalAuthorization.prefix(filter.http?.path ?? ""),
-            requestFields: (isCall ? filter.grpc?.allowedHeaders : filter.http?.allowedHeaders) ?? [],
+            requestFields: (isCall ? filter.grpc?.allowedHeaders : filter.http?.allowedHeaders)
+                ?? [],
             answerFields: isCall ? [] : filter.http?.allowedResponseHeaders ?? [],
             contentBytesMax: UInt32(clamping: filter.forwardBody?.maxSize ?? 0), series: series,
             name: name)

@@ -160,9 +160,11 @@ extension ClusterBlueprint {
                 case .uri(let uri): uri
                 }
             }
-            let whose = names.isEmpty ? "its certificate" : "a certificate for \(sentenceList(names, "or"))"
+            let whose =
+                names.isEmpty ? "its certificate" : "a certificate for \(sentenceList(names, "or"))"
             words.append(
-                "\(whose) by \(tls.authorities.isEmpty ? "the system's CAs" : "CAs of the documents")")
+                "\(whose) by \(tls.authorities.isEmpty ? "the system's CAs" : "CAs of the documents")"
+            )
         }
         if let certificate = tls.clientCertificate {
             words.append("shows the certificate of Secret \(certificate.secret)")

@@ -62,12 +62,15 @@ private func problem(
     let message: String
     if let wanted, known.isEmpty {
         let names = index.pools.keys.map(\.name.description).sorted()
-        message = "no InferencePool, and no Backend with a modelServer, is called \(wanted)"
+        message =
+            "no InferencePool, and no Backend with a modelServer, is called \(wanted)"
             + didYouMean(wanted, among: names)
     } else if known.isEmpty {
-        message = "the documents have no InferencePool, and no Backend with a modelServer, to pick for"
+        message =
+            "the documents have no InferencePool, and no Backend with a modelServer, to pick for"
     } else if known.count > 1 {
-        message = "the documents have several pools, \(sentenceList(known.map(\.description), "and"));"
+        message =
+            "the documents have several pools, \(sentenceList(known.map(\.description), "and"));"
             + " say which with --pool NAMESPACE/NAME"
     } else {
         message = "\(known[0]) cannot be picked for; its status says why"
@@ -319,7 +322,9 @@ private struct Compiler {
         }
         description.filters = FilterCompiler.filters(
             rule.filters, mirrors: mirrors(rule.filters, resolved.mirrors, labels, namespace),
-            authorization: asked.map { authorization($0, resolved.authorization, labels, namespace) })
+            authorization: asked.map {
+                authorization($0, resolved.authorization, labels, namespace)
+            })
         let outcomes = isSealed ? resolved.sealedBackends : resolved.backends
         for (number, ref) in (rule.backendRefs ?? []).enumerated() {
             var series = labels

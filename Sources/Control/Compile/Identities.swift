@@ -72,7 +72,8 @@ public struct Identities: Sendable {
 
     mutating func listener(_ listener: ResolvedListener, of gateway: NamespacedName) -> UInt32 {
         let key = ListenerKey(
-            gateway: gateway, name: listener.nameInGateway, port: listener.port, isTLS: listener.isTLS,
+            gateway: gateway, name: listener.nameInGateway, port: listener.port,
+            isTLS: listener.isTLS,
             service: listener.service, transport: listener.transport)
         let (id, isNew) = listeners.idAndNews(key)
         if isNew {
@@ -114,7 +115,9 @@ public struct Identities: Sendable {
 
     /// What the retries of a backend are taken from: as much of it is spent as before, as long as it allows the same.
     mutating func retryBudget(_ retries: ClusterBlueprint.Retries) -> RetryBudget {
-        if let known = retryBudgets[retries.backend], known.allowance == retries.allowance { return known }
+        if let known = retryBudgets[retries.backend], known.allowance == retries.allowance {
+            return known
+        }
         let budget = RetryBudget(retries.allowance)
         retryBudgets[retries.backend] = budget
         return budget

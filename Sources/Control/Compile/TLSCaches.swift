@@ -153,7 +153,8 @@ extension CertificateObservation {
             return .usable(
                 names: [], notBefore: authorities.notBefore, notAfter: authorities.notAfter)
         } catch {
-            return .unusable("ca.crt has a certificate that cannot be read: \(error.libraryText ?? "\(error)")")
+            return .unusable(
+                "ca.crt has a certificate that cannot be read: \(error.libraryText ?? "\(error)")")
         }
     }
 

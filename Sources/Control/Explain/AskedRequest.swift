@@ -50,7 +50,8 @@ struct AskedRequest: Sendable {
         if !target.hasPrefix("/") { target = "/" + target }
         let bytes = Array(authority.utf8)
         guard let parts = Authority.parse(bytes.span) else {
-            throw Unusable(description: "\(url): \"\(authority)\" is no host with or without a port.")
+            throw Unusable(
+                description: "\(url): \"\(authority)\" is no host with or without a port.")
         }
         let host = String(decoding: bytes[parts.host], as: UTF8.self).lowercased()
         urlHost = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
@@ -79,7 +80,8 @@ struct AskedRequest: Sendable {
         var limits = HeadLimits.request
         for (row, each) in parameters.enumerated() {
             let own = each.limits
-            limits.requestLineBytes = max(row == 0 ? 0 : limits.requestLineBytes, own.requestLineBytesMax)
+            limits.requestLineBytes = max(
+                row == 0 ? 0 : limits.requestLineBytes, own.requestLineBytesMax)
             limits.fieldBytes = max(row == 0 ? 0 : limits.fieldBytes, own.fieldBytesMax)
             limits.fieldsBytes = max(row == 0 ? 0 : limits.fieldsBytes, own.fieldsBytesMax)
             limits.fieldCount = max(row == 0 ? 0 : limits.fieldCount, own.fieldCountMax)

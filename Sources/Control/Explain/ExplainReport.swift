@@ -115,7 +115,9 @@ extension ExplainReport {
         line("port", place)
         line("listener", listener)
         if let route {
-            line("route", "\(route.kind) \(route.name), rule \(route.rule), match \(route.matchIndex)")
+            line(
+                "route",
+                "\(route.kind) \(route.name), rule \(route.rule), match \(route.matchIndex)")
             line("because", route.asks.joined(separator: ", "))
         }
         line("retries", retry)
@@ -162,7 +164,8 @@ extension ExplainReport {
             lines.append("    \(endpoint.address)\(priority)")
         }
         for rewrite in backend.rewrites ?? [] {
-            line("model", "becomes \(Self.quoted(rewrite.model)) for \(Self.percent(rewrite.share))")
+            line(
+                "model", "becomes \(Self.quoted(rewrite.model)) for \(Self.percent(rewrite.share))")
         }
         if let pool = backend.pool { lines += pool.lines.map { "  " + $0 } }
         return lines
@@ -188,7 +191,8 @@ extension PoolReport {
         let named = weights.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
         if !named.isEmpty {
             lines.append(
-                "weights  " + named.map { "\($0.key) \(Self.number($0.value))" }
+                "weights  "
+                    + named.map { "\($0.key) \(Self.number($0.value))" }
                     .joined(separator: ", ") + "; \(picker)")
         }
         if let learned {
@@ -197,7 +201,8 @@ extension PoolReport {
                 ("prompt per 1,000 bytes", learned.prefillMillisecondsPerByte * 1_000),
             ].filter { $0.1 > 0 }
             lines.append(
-                "learned  " + times.map { "\($0.0) \(Self.number($0.1)) ms" }.joined(separator: ", "))
+                "learned  "
+                    + times.map { "\($0.0) \(Self.number($0.1)) ms" }.joined(separator: ", "))
         }
         if outcome != "chosen" { lines.append("nobody   " + outcomeWords) }
         let width = endpoints.map(\.endpoint.count).max() ?? 0
@@ -212,7 +217,9 @@ extension PoolReport {
                 }
             }
             if !scores.isEmpty {
-                lines.append("     " + String(repeating: " ", count: width) + "  " + scores.joined(separator: ", "))
+                lines.append(
+                    "     " + String(repeating: " ", count: width) + "  "
+                        + scores.joined(separator: ", "))
             }
         }
         return lines

@@ -62,7 +62,8 @@ public struct ExplainRequest: Sendable {
             let errors = (documents.problems + status.problems).count { $0.severity == .error }
             if errors > 0 {
                 report.notes.append(
-                    "the documents have \(errors) problem\(errors == 1 ? "" : "s"): ai-gateway check tells")
+                    "the documents have \(errors) problem\(errors == 1 ? "" : "s"): ai-gateway check tells"
+                )
             }
             answer.text = isJSON ? String(decoding: jsonBytes(report), as: UTF8.self) : report.text
             answer.status = report.isRouted ? 0 : 3

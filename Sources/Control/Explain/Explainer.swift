@@ -52,14 +52,16 @@ struct Explainer {
         if some.isEmpty { some = tcp.filter { $0.place.port == asked.port } }
         let address = SocketAddress(asked.urlHost, port: asked.port)?.hostDescription
         let isNamed = some.contains { $0.place.address != nil }
-        if let exact = some.first(where: { $0.place.address != nil && $0.place.address == address }) {
+        if let exact = some.first(where: { $0.place.address != nil && $0.place.address == address })
+        {
             return exact
         }
         if let all = some.first(where: { $0.place.address == nil }) { return all }
         if address == nil || address == "127.0.0.1" || address == "::1", let first = some.first {
             if some.count > 1 {
                 report.notes.append(
-                    "several addresses have port \(asked.port): this is about \(first.place); an address in the URL says another")
+                    "several addresses have port \(asked.port): this is about \(first.place); an address in the URL says another"
+                )
             }
             return first
         }
@@ -93,7 +95,8 @@ struct Explainer {
                     status: 0,
                     reason: hosts.isEmpty
                         ? "the port has no TLS: the handshake fails"
-                        : "no listener has the server name \(asked.urlHost): the handshake fails; there are \(sentenceList(hosts, "and"))")
+                        : "no listener has the server name \(asked.urlHost): the handshake fails; there are \(sentenceList(hosts, "and"))"
+                )
                 return
             }
         }
@@ -103,7 +106,8 @@ struct Explainer {
                 report.notes.append(asked.words)
             }
         }
-        let opened = tlsListener >= 0
+        let opened =
+            tlsListener >= 0
             ? tlsListener : table.listener(port: port, head: asHead, isTLS: false)
         if opened < 0, !asked.isTLS, listeners.allSatisfy(\.isTLS) {
             report.answer = ExplainReport.Answer(
@@ -127,7 +131,9 @@ struct Explainer {
             let other = listenerName(table.listeners[Int(tlsListener)].id)
             report.answer = ExplainReport.Answer(
                 status: 421,
-                reason: "misdirected: the server name led to listener \(other), and the host is another's")
+                reason:
+                    "misdirected: the server name led to listener \(other), and the host is another's"
+            )
             return
         }
         explainRequest(asHead, on: found, listeners, table, &report)
@@ -153,7 +159,8 @@ struct Explainer {
             return
         }
         report.notes.append(
-            "the listener passes bytes on and reads no requests: the rule takes the whole connection")
+            "the listener passes bytes on and reads no requests: the rule takes the whole connection"
+        )
         let id = table.listeners[Int(listener)].id
         let matches = listeners.first { $0.id == id }?.matches ?? []
         let match = matches.first { $0.rule == Int(rule) }
@@ -186,12 +193,14 @@ struct Explainer {
                 head, asked.content, path, limit: limits.heldContentBytesMax)
         } catch {
             // It matters where somebody reads it: for the route, or for the pool below.
-            let answer = ExplainReport.Answer(status: Int(error.status), reason: "\(error.sentence)")
+            let answer = ExplainReport.Answer(
+                status: Int(error.status), reason: "\(error.sentence)")
             if row.needsModel {
                 report.answer = answer
                 return
             }
-            report.notes.append("where an endpoint is picked by content: \(answer.status): \(answer.reason)")
+            report.notes.append(
+                "where an endpoint is picked by content: \(answer.status): \(answer.reason)")
         }
         report.model = content?.model
         if row.needsModel {
@@ -286,7 +295,9 @@ struct Explainer {
         if rule.hasFailedFilter {
             report.answer = ExplainReport.Answer(
                 status: 500,
-                reason: "filter_unusable: the rule cannot be served as it is written; ai-gateway check says why")
+                reason:
+                    "filter_unusable: the rule cannot be served as it is written; ai-gateway check says why"
+            )
             return
         }
         let rows = table.rules[Int(match.rule)].backendRange
@@ -294,8 +305,10 @@ struct Explainer {
         if shares.isEmpty {
             var none = ExplainReport.Backend(name: "", weight: 0, share: 0)
             edit(&none, match, listener, -1, table)
-            report.answer = none.answer
-                ?? ExplainReport.Answer(status: 500, reason: "no_backend: no backend has a weight above 0")
+            report.answer =
+                none.answer
+                ?? ExplainReport.Answer(
+                    status: 500, reason: "no_backend: no backend has a weight above 0")
             return
         }
         for (row, share) in zip(shares, backends(of: rule)) {
@@ -332,7 +345,8 @@ struct Explainer {
             scratch: &scratch)
         switch outcome {
         case .forward:
-            backend.requestLine = "\(String(head.span(head.methodText))) \(String(head.span(head.target)))"
+            backend.requestLine =
+                "\(String(head.span(head.methodText))) \(String(head.span(head.target)))"
             backend.host = String(head.span(head.authority))
             var flags = table.rules[Int(match.rule)].flags
             if row >= 0 { flags.formUnion(table.backends[Int(row)].flags) }
@@ -342,8 +356,10 @@ struct Explainer {
             {
                 switch cluster.hostHeader {
                 case .preserve: break
-                case .endpoint: backend.host = cluster.endpoints.count == 1
-                    ? cluster.endpoints[0].authority : "the endpoint's own"
+                case .endpoint:
+                    backend.host =
+                        cluster.endpoints.count == 1
+                        ? cluster.endpoints[0].authority : "the endpoint's own"
                 case .name(let name): backend.host = name
                 }
             }
@@ -379,7 +395,8 @@ struct Explainer {
             backend.answer = ExplainReport.Answer(
                 status: Int(status),
                 reason: status == 503
-                    ? "no_endpoint: " + (closing(backend.name) ?? "it has no endpoint that is ready")
+                    ? "no_endpoint: "
+                        + (closing(backend.name) ?? "it has no endpoint that is ready")
                     : "no_backend: the reference does not resolve; ai-gateway check says why")
         case .cluster(let id):
             guard let cluster = clusters.first(where: { $0.id == id }) else { return }
@@ -391,8 +408,10 @@ struct Explainer {
                 backend.answer = ExplainReport.Answer(
                     status: 503, reason: "no_endpoint: it has no endpoint that is ready")
             } else if cluster.pool == nil {
-                backend.choice = cluster.endpoints.count == 1
-                    ? "the only one" : "the less busy of two by chance, of those of the lowest priority"
+                backend.choice =
+                    cluster.endpoints.count == 1
+                    ? "the only one"
+                    : "the less busy of two by chance, of those of the lowest priority"
                 backend.endpoints = cluster.endpoints.map {
                     ExplainReport.Endpoint(address: shown($0), priority: Int($0.priority))
                 }
@@ -404,8 +423,10 @@ struct Explainer {
     private func closing(_ name: String) -> String? {
         let parts = name.split(separator: ":").map(String.init)
         guard parts.count == 2, let number = Int(parts[1]),
-            let service = resolution.index.services.first(where: { $0.key.description == parts[0] }),
-            let port = (service.value.resource.spec.ports ?? []).first(where: { $0.port == number }),
+            let service = resolution.index.services.first(where: { $0.key.description == parts[0] }
+            ),
+            let port = (service.value.resource.spec.ports ?? []).first(where: { $0.port == number }
+            ),
             let policy = resolution.index.tlsPolicies.policy(of: service.key, port),
             policy.tls == nil
         else { return nil }
@@ -430,15 +451,18 @@ struct Explainer {
             backend.choice = "picked by the gateway"
         case .external(let picker, let opensOnFailure):
             let name = clusters.first { $0.id == picker }?.name ?? "its picker"
-            backend.choice = "picked by \(name) over ext_proc"
-                + (opensOnFailure ? "; when that fails, by the gateway, as follows" : "; when that fails, 503")
+            backend.choice =
+                "picked by \(name) over ext_proc"
+                + (opensOnFailure
+                    ? "; when that fails, by the gateway, as follows" : "; when that fails, 503")
             if !opensOnFailure { return }
         }
         guard let configuration = plan.configuration else { return }
         var question = question(pool, configuration, content, &backend)
         question.pool = plan.name
         let shownBy = Dictionary(
-            cluster.endpoints.map { ($0.id, shown($0)) }) { first, _ in first }
+            cluster.endpoints.map { ($0.id, shown($0)) }
+        ) { first, _ in first }
         backend.pool = documents(question, configuration, plan, content) { shownBy[$0] ?? "\($0)" }
         guard let live else { return }
         ask(live, question, content, &backend)
@@ -482,7 +506,8 @@ struct Explainer {
         var told = Explanation()
         let blocks = chain(question, content, blockBytes: state.prefixBlockBytes)
         state.explain(
-            question.request(engine: configuration.engine), prefix: blocks.span, now: 1, into: &told)
+            question.request(engine: configuration.engine), prefix: blocks.span, now: 1, into: &told
+        )
         return question.report(
             told, engine: configuration.engine, profile: configuration.profile,
             blockBytes: state.prefixBlockBytes, blocks: blocks.count, source: "documents",

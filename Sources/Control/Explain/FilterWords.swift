@@ -30,11 +30,13 @@ enum FilterWords {
     }
 
     private static func text(_ asked: ExternalAuthorization) -> String {
-        let way = switch asked.dialect {
-        case .http: asked.path.isEmpty ? "" : " at \(asked.path)"
-        case .grpc: " over ext_authz"
-        }
-        let content = asked.contentBytesMax == 0
+        let way =
+            switch asked.dialect {
+            case .http: asked.path.isEmpty ? "" : " at \(asked.path)"
+            case .grpc: " over ext_authz"
+            }
+        let content =
+            asked.contentBytesMax == 0
             ? "" : ", with up to \(asked.contentBytesMax) bytes of content"
         return "first asks \(asked.name)\(way) whether the request may pass\(content)"
     }

@@ -71,7 +71,9 @@ struct NearMisses {
     private func told(_ seen: Seen, _ head: borrowing RequestHead) -> ExplainReport.NearMiss {
         let match = seen.match
         var comesAfter: String?
-        if seen.failures.isEmpty, let winner { comesAfter = Self.precedence(winner, match, String(head.span(head.host))) }
+        if seen.failures.isEmpty, let winner {
+            comesAfter = Self.precedence(winner, match, String(head.span(head.host)))
+        }
         return ExplainReport.NearMiss(
             kind: kind(match.route), route: match.route, rule: ruleName(match.rule),
             ruleIndex: match.ruleIndex, matchIndex: match.matchIndex,
@@ -90,7 +92,8 @@ struct NearMisses {
             failures.append(condition)
         }
         var agreement = 0
-        if case .regularExpression = match.path {} else {
+        if case .regularExpression = match.path {
+        } else {
             let wanted = Array(Self.text(match.path).utf8)
             let path = head.span(head.path)
             while agreement < min(wanted.count, path.count), wanted[agreement] == path[agreement] {
@@ -105,7 +108,8 @@ struct NearMisses {
     ) -> [Condition] {
         var result: [Condition] = []
         let host = String(head.span(head.host))
-        let hostnames = match.hostnames.isEmpty ? listener.hostname.map { [$0] } ?? [] : match.hostnames
+        let hostnames =
+            match.hostnames.isEmpty ? listener.hostname.map { [$0] } ?? [] : match.hostnames
         if !hostnames.isEmpty {
             result.append(
                 Condition(
@@ -141,7 +145,8 @@ struct NearMisses {
             result.append(
                 Condition(
                     kind: .query, text: Self.words("query parameter", parameter),
-                    actual: Self.actual(value.map { String($0.dropFirst(parameter.name.count + 1)) }),
+                    actual: Self.actual(
+                        value.map { String($0.dropFirst(parameter.name.count + 1)) }),
                     match: MatchDescription(query: [parameter], rule: 0)))
         }
         return result
@@ -161,7 +166,9 @@ struct NearMisses {
     /// What a match asks, each condition as a part of a sentence.
     static func asks(_ match: MatchDescription) -> [String] {
         var result: [String] = []
-        if !match.hostnames.isEmpty { result.append("host is \(sentenceList(match.hostnames, "or"))") }
+        if !match.hostnames.isEmpty {
+            result.append("host is \(sentenceList(match.hostnames, "or"))")
+        }
         result.append(words(match.path))
         if let method = match.method { result.append("method is \(method)") }
         result += match.headers.map { words("header", $0) }

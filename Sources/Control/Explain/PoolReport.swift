@@ -171,13 +171,15 @@ struct PoolQuestion: Equatable, Sendable {
         let learned = PoolReport.Learned(
             loadMilliseconds: told.loadMilliseconds, serviceMilliseconds: told.serviceMilliseconds,
             prefillMillisecondsPerByte: told.prefillMillisecondsPerByte)
-        let hasLearned = learned.loadMilliseconds > 0 || learned.serviceMilliseconds > 0
+        let hasLearned =
+            learned.loadMilliseconds > 0 || learned.serviceMilliseconds > 0
             || learned.prefillMillisecondsPerByte > 0
         return PoolReport(
             pool: pool ?? "", engine: "\(engine)", outcome: outcome, source: source, model: model,
             promptBytes: promptBytes, blockBytes: blockBytes, blocks: blocks,
             priority: Int(priority), weights: profile.named, picker: profile.picker.name,
-            learned: hasLearned ? learned : nil, endpoints: CandidateReport.all(endpoints, profile, name: name))
+            learned: hasLearned ? learned : nil,
+            endpoints: CandidateReport.all(endpoints, profile, name: name))
     }
 }
 

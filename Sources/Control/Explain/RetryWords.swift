@@ -13,7 +13,8 @@ enum RetryWords {
     private static func text(_ retries: ClusterBlueprint.Retries) -> String {
         let allowance = retries.allowance
         return "of \(retries.backend) at most \(allowance.percent)% of requests in "
-            + GatewayDuration.text(milliseconds: allowance.milliseconds) + ", or \(allowance.least) in "
+            + GatewayDuration.text(milliseconds: allowance.milliseconds)
+            + ", or \(allowance.least) in "
             + GatewayDuration.text(milliseconds: allowance.leastMilliseconds)
             + " (XBackendTrafficPolicy \(retries.policy))"
     }

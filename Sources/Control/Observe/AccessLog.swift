@@ -39,7 +39,8 @@ public final class AccessLog: Sendable {
             opened.withLock { $0 = output.take() }
         } catch {
             throw ObserverRefused(
-                "--access-log \(target.text) cannot be opened (\(error)): name a file that may be written, stdout or off")
+                "--access-log \(target.text) cannot be opened (\(error)): name a file that may be written, stdout or off"
+            )
         }
     }
 

@@ -116,7 +116,8 @@ public final class Observer: Sendable {
                 mailbox.descriptor, Token(kind: Kind.mailbox, slot: 0, generation: 1),
                 edgeTriggered: false)
             let server = Server(
-                kind: Kind.server, settings: ServerSettings(
+                kind: Kind.server,
+                settings: ServerSettings(
                     connections: 256, makesRoom: true, name: "ai-gateway"),
                 now: Clock.monotonicMilliseconds())
             let scraper = Scraper(

@@ -162,7 +162,8 @@ public struct LocatedObject: Sendable {
         declaredDigest: UInt64
     ) {
         reading = Reading(
-            apiVersion, kind, namespace, name, resource, position, positions, digest, declaredDigest)
+            apiVersion, kind, namespace, name, resource, position, positions, digest, declaredDigest
+        )
         self.generation = generation
     }
 

@@ -26,7 +26,8 @@ struct PolicyTargets {
             }
         }
         if refs.isEmpty, problems.isEmpty {
-            note("spec.\(Self.field)", lists.first?.mark ?? spec.mark, "no target of it can be told")
+            note(
+                "spec.\(Self.field)", lists.first?.mark ?? spec.mark, "no target of it can be told")
         }
     }
 
@@ -44,7 +45,9 @@ struct PolicyTargets {
         let isService = kind.isEmpty || kind == Service.kind || meant != nil
         var section: String?
         // A port that cannot be told is any.
-        if let name = item["sectionName"], case .scalar(let scalar) = name.content, scalar.type == .text {
+        if let name = item["sectionName"], case .scalar(let scalar) = name.content,
+            scalar.type == .text
+        {
             section = scalar.text
         }
         refs.append(
@@ -85,18 +88,22 @@ extension ManifestReader {
                     severity: .error, fieldPath: "metadata.namespace",
                     mark: root.member("metadata")?.mark ?? root.mark,
                     reason: ConfigProblem.Reason.invalidValue,
-                    message: "in which namespace its targets are cannot be told, so nothing keeps requests from going "
+                    message:
+                        "in which namespace its targets are cannot be told, so nothing keeps requests from going "
                         + "there in plain text")
             ]
         }
         let name = metadata?["name"]?.text ?? ""
         let object = LocatedObject(
             apiVersion: "\(Groups.gateway)/v1", kind: BackendTLSPolicy.kind,
-            namespace: namespace ?? "default", name: name.isEmpty ? "(without a name)" : shortened(name),
+            namespace: namespace ?? "default",
+            name: name.isEmpty ? "(without a name)" : shortened(name),
             resource: BackendTLSPolicy(
                 metadata: ObjectMeta(
                     name: name, namespace: namespace,
-                    creationTimestamp: (metadata?["creationTimestamp"]?.text).flatMap { Timestamp($0) }),
+                    creationTimestamp: (metadata?["creationTimestamp"]?.text).flatMap {
+                        Timestamp($0)
+                    }),
                 spec: BackendTLSPolicySpec(
                     targetRefs: refs, validation: BackendTLSPolicyValidation(hostname: ""))),
             generation: 1, position: position(root.mark),
@@ -106,7 +113,8 @@ extension ManifestReader {
             object: object, cause: "it cannot be read",
             untold: problems.map { problem in
                 ConfigProblem(
-                    at: position(problem.mark), object: object.reference, fieldPath: problem.fieldPath,
+                    at: position(problem.mark), object: object.reference,
+                    fieldPath: problem.fieldPath,
                     reason: problem.reason, message: problem.message)
             },
             yields: isNamed)

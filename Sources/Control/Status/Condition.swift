@@ -33,7 +33,9 @@ public struct Condition: Codable, Hashable, Sendable {
 
     /// Whether it tells of something that does not work as written.
     public var isFault: Bool {
-        if type == "OverlappingTLSConfig" || type == "InsecureFrontendValidationMode" { return false }
+        if type == "OverlappingTLSConfig" || type == "InsecureFrontendValidationMode" {
+            return false
+        }
         return status == (Self.negativeTypes.contains(type) ? .isTrue : .isFalse)
     }
 }

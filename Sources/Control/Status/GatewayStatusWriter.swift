@@ -91,7 +91,9 @@ struct GatewayStatusWriter {
         return conditions
     }
 
-    private func accepted(_ states: [ListenerStatusWriter.State], _ writer: ConditionWriter) -> Condition {
+    private func accepted(_ states: [ListenerStatusWriter.State], _ writer: ConditionWriter)
+        -> Condition
+    {
         if !gateway.rejected.isEmpty {
             return writer.positive(
                 "Accepted", gateway.rejected, reason: "Accepted", message: "")
@@ -111,7 +113,9 @@ struct GatewayStatusWriter {
             "Accepted", .isTrue, "ListenersNotValid", "not served: \(list)")
     }
 
-    private func programmed(_ states: [ListenerStatusWriter.State], _ writer: ConditionWriter) -> Condition {
+    private func programmed(_ states: [ListenerStatusWriter.State], _ writer: ConditionWriter)
+        -> Condition
+    {
         func say(
             _ status: Condition.Status, _ reason: String, _ message: String
         ) -> Condition {

@@ -50,7 +50,8 @@ struct ListenerSetStatusWriter {
             }
         }
         let bad = zip(entries, states).filter { !$1.rejected.isEmpty }.map { "\"\($0.0.name)\"" }
-        let accepted = bad.isEmpty
+        let accepted =
+            bad.isEmpty
             ? writer.condition("Accepted", .isTrue, "Accepted", "all listeners are valid")
             : writer.condition(
                 "Accepted", .isTrue, "ListenersNotValid",

@@ -393,7 +393,8 @@ struct StatusBuilder {
                 parents: gateways.map { number, hasRoute in
                     let ref = parentReference(toGateway: number)
                     let writer = writer(object, section: ref.shortDescription)
-                    let rejected = hasRoute
+                    let rejected =
+                        hasRoute
                         ? []
                         : [
                             Finding(

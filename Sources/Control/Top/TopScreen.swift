@@ -7,8 +7,15 @@ struct TopScreen {
     /// Lines that fit the window; nil for no bound.
     func lines(columns: Int?, rows: Int?, title: String) -> [String] {
         var lines = [title, summary, ""]
-        lines += table(routes, ["ROUTE", "RULE", "BACKEND", before == nil ? "REQUESTS" : "REQ/S", "5XX", "P50 MS", "P99 MS"])
-        lines += table(endpoints, ["ENDPOINT", "POOL", "ENGINE", "STATE", "HERE", "RUN", "WAIT", "KV", "MODELS"])
+        lines += table(
+            routes,
+            [
+                "ROUTE", "RULE", "BACKEND", before == nil ? "REQUESTS" : "REQ/S", "5XX", "P50 MS",
+                "P99 MS",
+            ])
+        lines += table(
+            endpoints,
+            ["ENDPOINT", "POOL", "ENGINE", "STATE", "HERE", "RUN", "WAIT", "KV", "MODELS"])
         lines += table(models, ["MODEL", "ENDPOINT", "VRAM", "UNTIL"])
         if lines.last == "" { lines.removeLast() }
         if let rows, lines.count > rows {
@@ -28,7 +35,9 @@ struct TopScreen {
             ("to backends", now.sum("ai_gateway_upstream_connections")),
         ]
         var text = parts.map { "\($0.0) \(Int($0.1))" }.joined(separator: "   ")
-        if before != nil { text += "   requests/s \(Self.number(rate("ai_gateway_requests_total", [:])))" }
+        if before != nil {
+            text += "   requests/s \(Self.number(rate("ai_gateway_requests_total", [:])))"
+        }
         return text
     }
 
@@ -106,7 +115,9 @@ struct TopScreen {
             for model in endpoint.resident ?? [] {
                 guard seen.insert([endpoint.address, model.name]).inserted else { continue }
                 let memory: String = model.vramBytes.map { Self.bytes($0) } ?? "-"
-                rows.append([model.name, endpoint.address, memory, model.until ?? model.state ?? "-"])
+                rows.append([
+                    model.name, endpoint.address, memory, model.until ?? model.state ?? "-",
+                ])
             }
         }
         return rows.sorted { ($0[0], $0[1]) < ($1[0], $1[1]) }
@@ -134,7 +145,8 @@ struct TopScreen {
         func add(_ sample: TopSample, _ factor: Double) {
             for row in sample.rows
             where row.name == name + "_bucket" && labels.allSatisfy({ row.labels[$0] == $1 }) {
-                guard let bound = row.labels["le"].flatMap({ $0 == "+Inf" ? .infinity : Double($0) })
+                guard
+                    let bound = row.labels["le"].flatMap({ $0 == "+Inf" ? .infinity : Double($0) })
                 else { continue }
                 counts[bound, default: 0] += factor * row.value
             }
@@ -162,14 +174,19 @@ struct TopScreen {
         let all = [names] + rows
         let widths = names.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
         return all.map { row in
-            row.indices.map { StatusText.pad(Self.safe(row[$0]), widths[$0]) }.joined(separator: "  ")
-                .trimmingTrailingSpaces()
+            row.indices.map { StatusText.pad(Self.safe(row[$0]), widths[$0]) }.joined(
+                separator: "  "
+            )
+            .trimmingTrailingSpaces()
         } + [""]
     }
 
     /// Names come from elsewhere: what a terminal would obey is not shown.
     private static func safe(_ text: String) -> String {
-        String(text.unicodeScalars.map { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? "?" : Character($0) })
+        String(
+            text.unicodeScalars.map {
+                $0.value < 0x20 || (0x7F...0x9F).contains($0.value) ? "?" : Character($0)
+            })
     }
 }
 

@@ -81,15 +81,22 @@ extension FieldChecks {
     private mutating func address(_ text: String, _ path: String) {
         if SocketAddress(text, port: 0) != nil { return }
         if Patterns.endsInNumber(text) {
-            return refuse(path, "\"\(text)\" is no IP address, and no name ends in a number; write it as 192.0.2.1")
+            return refuse(
+                path,
+                "\"\(text)\" is no IP address, and no name ends in a number; write it as 192.0.2.1")
         }
-        if Patterns.isSubdomain(text.lowercased()) || Patterns.isServiceName(text.lowercased()) { return }
+        if Patterns.isSubdomain(text.lowercased()) || Patterns.isServiceName(text.lowercased()) {
+            return
+        }
         if text.contains("://") {
             refuse(path, "\"\(text)\" must be an IP address or a name, without a scheme")
         } else if SocketAddress(parsing: text) != nil || text.contains(":") {
             refuse(path, "\"\(text)\" must be without a port; use the field port")
         } else {
-            refuse(path, "\"\(text)\" is no IP address, DNS name or name of SRV records such as _http._tcp.example.org")
+            refuse(
+                path,
+                "\"\(text)\" is no IP address, DNS name or name of SRV records such as _http._tcp.example.org"
+            )
         }
     }
 

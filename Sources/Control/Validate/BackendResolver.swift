@@ -106,7 +106,8 @@ struct BackendResolver {
 
     private mutating func add(for target: Target, _ cluster: ClusterBlueprint) -> Outcome {
         var cluster = cluster
-        cluster.retries = index.backendTrafficPolicies.retries(of: target.group, target.kind, target.name)
+        cluster.retries = index.backendTrafficPolicies.retries(
+            of: target.group, target.kind, target.name)
         return add(cluster)
     }
 

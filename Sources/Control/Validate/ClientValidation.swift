@@ -45,7 +45,8 @@ struct FrontendResolver {
     }
 
     /// The validation that applies to a port, with its path; nil where none does.
-    private func declared(onPort port: UInt16) -> (validation: FrontendTLSValidation, path: String)? {
+    private func declared(onPort port: UInt16) -> (validation: FrontendTLSValidation, path: String)?
+    {
         guard let config else { return nil }
         let ports = config.perPort ?? []
         if let number = ports.firstIndex(where: { $0.port == Int(port) }) {
@@ -112,7 +113,8 @@ struct FrontendResolver {
             findings.append(
                 Finding(
                     "NoMatchingListener", at: "spec.tls.frontend.perPort[\(number)].port",
-                    "no HTTPS listener has port \(entry.port), so nothing is checked by this entry"))
+                    "no HTTPS listener has port \(entry.port), so nothing is checked by this entry")
+            )
         }
         for listener in listeners
         where listener.protocol == .tls && listener.terminatesTLS && listener.listenerSet == nil
@@ -121,7 +123,8 @@ struct FrontendResolver {
             findings.append(
                 Finding(
                     "NotValidated", at: listener.path + ".protocol",
-                    "clients' certificates are checked on HTTPS listeners only; this one lets all in"))
+                    "clients' certificates are checked on HTTPS listeners only; this one lets all in"
+                ))
         }
         return findings
     }
@@ -153,7 +156,8 @@ extension CertificateResolver {
         func refuse(_ message: String) -> Authorities {
             .refused(Finding("InvalidCACertificateRef", at: path, "\(holder)\(message)"))
         }
-        let object = ref.kind == "ConfigMap"
+        let object =
+            ref.kind == "ConfigMap"
             ? index.configMaps[name]?.object : index.secrets[name]?.object
         guard let object else {
             let hint = didYouMean(name.name, among: index.names(of: ref.kind, in: name.namespace))
@@ -163,13 +167,15 @@ extension CertificateResolver {
             return refuse(" has no value ca.crt")
         }
         if let refusal = PEM.refusalOfCertificates(bytes) { return refuse(": ca.crt \(refusal)") }
-        guard let seen = knownAuthorities[AuthorityHolder(object)], seen.digest == object.digest else {
+        guard let seen = knownAuthorities[AuthorityHolder(object)], seen.digest == object.digest
+        else {
             return .found(holder, bytes, note: "")
         }
         switch seen.outcome {
         case .unusable(let message): return refuse(": \(message)")
         case .usable(_, let notBefore, let notAfter):
-            return .found(holder, bytes, note: validity(ofAuthoritiesIn: holder, notBefore, notAfter))
+            return .found(
+                holder, bytes, note: validity(ofAuthoritiesIn: holder, notBefore, notAfter))
         }
     }
 
@@ -178,7 +184,8 @@ extension CertificateResolver {
     ) -> String {
         guard let now else { return "" }
         if now > notAfter {
-            return "the CA certificates of \(holder) ended on \(UTC.text(notAfter)): no client is let in by them"
+            return
+                "the CA certificates of \(holder) ended on \(UTC.text(notAfter)): no client is let in by them"
         }
         if now < notBefore {
             return "the CA certificates of \(holder) begin on \(UTC.text(notBefore))"

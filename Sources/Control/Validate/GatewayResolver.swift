@@ -90,7 +90,9 @@ struct GatewayResolver {
     private func noteMetadata(
         _ infrastructure: GatewayInfrastructure, _ gateway: inout ResolvedGateway
     ) {
-        let fields = [("labels", infrastructure.labels), ("annotations", infrastructure.annotations)]
+        let fields = [
+            ("labels", infrastructure.labels), ("annotations", infrastructure.annotations),
+        ]
         for (field, values) in fields where !(values ?? [:]).isEmpty {
             gateway.warnings.append(
                 Finding(

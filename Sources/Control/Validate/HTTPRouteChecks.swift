@@ -227,20 +227,24 @@ extension FieldChecks {
 
     private mutating func cors(_ cors: HTTPCORSFilter, _ path: String) {
         for (field, list, limit) in [
-            ("allowOrigins", cors.allowOrigins ?? [], 64), ("allowMethods", cors.allowMethods ?? [], 9),
+            ("allowOrigins", cors.allowOrigins ?? [], 64),
+            ("allowMethods", cors.allowMethods ?? [], 9),
             ("allowHeaders", cors.allowHeaders ?? [], 64),
             ("exposeHeaders", cors.exposeHeaders ?? [], 64),
         ] {
             atMost(limit, list.count, path + ".\(field)")
             require(
-                field == "exposeHeaders" || list.count < 2 || !list.contains("*"), path + ".\(field)",
+                field == "exposeHeaders" || list.count < 2 || !list.contains("*"),
+                path + ".\(field)",
                 "may not have \"*\" alongside other entries")
             var seen: Set<String> = []
             for (index, entry) in list.enumerated() where !seen.insert(entry).inserted {
                 refuse(path + ".\(field)[\(index)]", "\"\(entry)\" stands there already")
             }
             guard field.hasSuffix("Headers") else { continue }
-            for (index, name) in list.enumerated() { headerName(name, path + ".\(field)[\(index)]") }
+            for (index, name) in list.enumerated() {
+                headerName(name, path + ".\(field)[\(index)]")
+            }
         }
         let methods = HTTPMethod.known.map(\.rawValue)
         for (index, method) in (cors.allowMethods ?? []).enumerated() {
@@ -273,7 +277,8 @@ extension FieldChecks {
             }
         }
         if let prefix = asked.http?.path, !prefix.isEmpty {
-            require(prefix.utf8.count <= 1024, path + ".http.path", "may have at most 1024 characters")
+            require(
+                prefix.utf8.count <= 1024, path + ".http.path", "may have at most 1024 characters")
             require(
                 Patterns.hasPathCharacters(prefix), path + ".http.path",
                 "\"\(prefix)\" has characters that must be written as %XX")

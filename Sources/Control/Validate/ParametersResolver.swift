@@ -94,7 +94,9 @@ struct ParametersResolver {
         {
             named = own
         }
-        guard let named, case .success(let keys)? = sealingKeys(of: named) else { return [.ofProcess] }
+        guard let named, case .success(let keys)? = sealingKeys(of: named) else {
+            return [.ofProcess]
+        }
         return keys
     }
 
@@ -126,7 +128,9 @@ struct ParametersResolver {
             .union(secret.stringData.map { Array($0.keys) } ?? []).sorted()
         if names.isEmpty { return refuse("Secret \(name) has no entry") }
         if names.count > Self.sealingKeysMax {
-            return refuse("Secret \(name) has \(names.count) entries; at most \(Self.sealingKeysMax) are taken")
+            return refuse(
+                "Secret \(name) has \(names.count) entries; at most \(Self.sealingKeysMax) are taken"
+            )
         }
         var keys: [SessionKey] = []
         for entry in names {

@@ -121,7 +121,8 @@ struct PoolResolver {
         }
     }
 
-    private func refuse(_ path: String, _ message: String) -> Result<ClusterBlueprint, FindingError> {
+    private func refuse(_ path: String, _ message: String) -> Result<ClusterBlueprint, FindingError>
+    {
         .failure(FindingError(Finding("InvalidExtensionRef", at: path, message)))
     }
 

@@ -164,7 +164,8 @@ extension FieldChecks {
             require(!uri.isEmpty, path + ".uri", "is required with type URI")
             require(
                 uri.isEmpty || Patterns.isAbsoluteURI(uri), path + ".uri",
-                "\"\(uri)\" is not a URI with a scheme and an authority, as in spiffe://cluster/name")
+                "\"\(uri)\" is not a URI with a scheme and an authority, as in spiffe://cluster/name"
+            )
             require(name.hostname ?? "" == "", path + ".hostname", "is not allowed with type URI")
         default: refuse(path + ".type", "\"\(name.type)\" is not Hostname or URI")
         }

@@ -124,7 +124,8 @@ struct RouteResolver {
                 resolved.findings += refusals(
                     ofSessions: rule, of: entry, resolved.backends, backends.clusters, at: path)
             }
-            if let loss = index.backendTrafficPolicies.loss(in: rule.http, of: entry.name.namespace) {
+            if let loss = index.backendTrafficPolicies.loss(in: rule.http, of: entry.name.namespace)
+            {
                 route.notes.append("\(path): \(loss)")
             }
             route.rules.append(resolved)
@@ -183,10 +184,13 @@ struct RouteResolver {
         _ rule: RouteRule, of entry: RouteEntry, at path: String, _ resolved: inout ResolvedRule,
         _ route: inout ResolvedRoute, _ backends: inout BackendResolver
     ) {
-        func follow(_ filters: [HTTPRouteFilter]?, _ path: String) -> [Int: BackendResolver.Outcome] {
+        func follow(_ filters: [HTTPRouteFilter]?, _ path: String) -> [Int: BackendResolver.Outcome]
+        {
             var outcomes: [Int: BackendResolver.Outcome] = [:]
             for (number, filter) in (filters ?? []).enumerated() {
-                guard let mirror = filter.requestMirror, filter.type == .requestMirror else { continue }
+                guard let mirror = filter.requestMirror, filter.type == .requestMirror else {
+                    continue
+                }
                 let place = { path + ".filters[\(number)].requestMirror.backendRef" }
                 let outcome = backends.resolve(
                     mirror.backendRef, of: entry, for: BackendUse(entry.kind), at: place)

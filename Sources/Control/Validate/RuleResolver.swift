@@ -142,7 +142,8 @@ struct RuleResolver {
             if ofBackend, filter.type == .externalAuth, !isGRPC {
                 unsupported(
                     place + ".type",
-                    "ExternalAuth stands at a rule: who may pass is asked before a backend is chosen")
+                    "ExternalAuth stands at a rule: who may pass is asked before a backend is chosen"
+                )
                 continue
             }
             let mayRepeat: [HTTPRouteFilterType] = [.requestMirror, .extensionRef]
@@ -159,7 +160,8 @@ struct RuleResolver {
         }
         if seen.contains(.requestRedirect), seen.contains(.requestMirror) {
             incompatible(
-                path, "RequestRedirect and RequestMirror exclude each other; what is redirected goes to "
+                path,
+                "RequestRedirect and RequestMirror exclude each other; what is redirected goes to "
                     + "no backend, so there is nothing to copy")
         }
     }
@@ -179,7 +181,9 @@ struct RuleResolver {
         case .urlRewrite:
             if let path = filter.urlRewrite?.path { check(path, at: place + ".urlRewrite.path") }
         case .cors:
-            guard let cors = filter.cors, let problem = FilterCompiler.policy(cors).problem else { return }
+            guard let cors = filter.cors, let problem = FilterCompiler.policy(cors).problem else {
+                return
+            }
             unsupported(place + ".cors." + problem.field, problem.sentence)
         case .requestMirror: break  // Its reference is followed with those of backends.
         case .externalAuth:

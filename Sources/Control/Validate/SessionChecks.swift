@@ -12,7 +12,8 @@ enum SessionChecks {
             unsupported(field, "\"\(value)\" is not \(noun); \(hint)")
         }
         if !["Cookie", "Header"].contains(session.effectiveType) {
-            unknown(".type", session.effectiveType, "a type of session", among: ["Cookie", "Header"])
+            unknown(
+                ".type", session.effectiveType, "a type of session", among: ["Cookie", "Header"])
         }
         if let lifetime = session.lifetime, !["Session", "Permanent"].contains(lifetime) {
             let field = session.cookieConfig?.lifetimeType == nil ? "cookie" : "cookieConfig"

@@ -106,7 +106,8 @@ struct TLSPolicies: Sendable {
             }
             policies[number].targets[position].refusal = Finding(
                 "Conflicted", at: "spec.targetRefs[\(position)]",
-                "BackendTLSPolicy \(policies[holder].name) comes first and holds for \(target.title)")
+                "BackendTLSPolicy \(policies[holder].name) comes first and holds for \(target.title)"
+            )
         }
     }
 }

@@ -51,10 +51,13 @@ struct TrafficPolicies: Sendable {
     }
 
     /// How many retries a backend gets, where a policy says so.
-    func retries(of group: String, _ kind: String, _ name: NamespacedName) -> ClusterBlueprint.Retries? {
+    func retries(of group: String, _ kind: String, _ name: NamespacedName) -> ClusterBlueprint
+        .Retries?
+    {
         if holders.isEmpty { return nil }
         let backend = PoolName(group, name, kind: kind)
-        guard let policy = policy(of: backend), let constraint = policy.entry.resource.spec.retryConstraint
+        guard let policy = policy(of: backend),
+            let constraint = policy.entry.resource.spec.retryConstraint
         else { return nil }
         return ClusterBlueprint.Retries(
             allowance: constraint.allowance, policy: policy.name, backend: backend)
@@ -72,7 +75,8 @@ struct TrafficPolicies: Sendable {
         if holders.isEmpty || rule.sessionPersistence != nil { return nil }
         let isAsked = sessions(of: rule, in: namespace).contains { $0 != nil }
         if !isAsked || session(of: rule, in: namespace) != nil { return nil }
-        return "sessions of its backends' policies are not kept, for they do not say the same of all of them"
+        return
+            "sessions of its backends' policies are not kept, for they do not say the same of all of them"
     }
 
     private func sessions(of rule: HTTPRouteRule, in namespace: String) -> [SessionPersistence?] {
@@ -81,14 +85,16 @@ struct TrafficPolicies: Sendable {
     }
 
     private mutating func claim(_ number: Int) {
-        for (position, target) in policies[number].targets.enumerated() where target.refusal == nil {
+        for (position, target) in policies[number].targets.enumerated() where target.refusal == nil
+        {
             guard let holder = holders[target.backend] else {
                 holders[target.backend] = number
                 continue
             }
             policies[number].targets[position].refusal = Finding(
                 "Conflicted", at: "spec.targetRefs[\(position)]",
-                "XBackendTrafficPolicy \(policies[holder].name) comes first and holds for \(target.title)")
+                "XBackendTrafficPolicy \(policies[holder].name) comes first and holds for \(target.title)"
+            )
         }
     }
 
@@ -101,7 +107,8 @@ struct TrafficPolicies: Sendable {
         let spec = entry.resource.spec
         for (position, ref) in spec.targetRefs.enumerated() {
             let path = "spec.targetRefs[\(position)]"
-            let backend = PoolName(ref.group, NamespacedName(entry.name.namespace, ref.name), kind: ref.kind)
+            let backend = PoolName(
+                ref.group, NamespacedName(entry.name.namespace, ref.name), kind: ref.kind)
             let finding = refusal(of: backend, isSession: spec.sessionPersistence != nil, index)
             policy.targets.append(
                 ResolvedTrafficPolicy.Target(
@@ -124,14 +131,16 @@ struct TrafficPolicies: Sendable {
             let service = index.services[backend.name]
             isThere = service != nil
             if isSession, service?.resource.spec.sessionAffinity == "ClientIP" {
-                return Finding("Invalid", "\(backend) has a sessionAffinity of its own; have one of both")
+                return Finding(
+                    "Invalid", "\(backend) has a sessionAffinity of its own; have one of both")
             }
         case (Groups.own, Backend.kind): isThere = index.backends[backend.name] != nil
         case (_, InferencePool.kind) where PoolName.isGroup(backend.group):
             let pool = index.pools[backend]
             isThere = pool != nil
             if isSession, let pool, case .external = PoolResolver(index: index).picker(of: pool) {
-                return Finding("Invalid", "the endpoints of \(backend) are chosen by its endpoint picker")
+                return Finding(
+                    "Invalid", "the endpoints of \(backend) are chosen by its endpoint picker")
             }
         default:
             return Finding(
@@ -142,7 +151,8 @@ struct TrafficPolicies: Sendable {
         if isThere { return nil }
         let names = index.names(of: backend.kind, in: backend.name.namespace)
         return Finding(
-            "TargetNotFound", "\(backend) does not exist" + didYouMean(backend.name.name, among: names))
+            "TargetNotFound",
+            "\(backend) does not exist" + didYouMean(backend.name.name, among: names))
     }
 }
 
@@ -185,7 +195,9 @@ extension FieldChecks {
             inRange(rate.count, 1...1_000_000, path + ".count")
             interval(rate.interval, least: 1, path + ".interval")
         }
-        if let session = spec.sessionPersistence { self.session(session, "spec.sessionPersistence") }
+        if let session = spec.sessionPersistence {
+            self.session(session, "spec.sessionPersistence")
+        }
     }
 
     private mutating func interval(_ text: String?, least: UInt64, _ path: String) {

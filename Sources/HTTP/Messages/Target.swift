@@ -112,7 +112,9 @@ enum Target {
         }
         let start = head.fields.bytes.count
         let path = text.extracting(target.lowerBound..<mark)
-        if let reason = head.fields.bytes.edit({ PathNormaliser.append(path, to: &$0) }) { return reason }
+        if let reason = head.fields.bytes.edit({ PathNormaliser.append(path, to: &$0) }) {
+            return reason
+        }
         head.path = ByteRange(start..<head.fields.bytes.count)
         return takeQuery(&head, text, mark..<target.upperBound)
     }

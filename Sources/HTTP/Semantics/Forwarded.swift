@@ -54,7 +54,8 @@ public enum Forwarded {
     /// Where a field with one address tells of the client; nil without it and where there are several.
     ///
     /// The name is in small letters.
-    public static func client(of head: borrowing RequestHead, named name: Span<UInt8>) -> ByteRange? {
+    public static func client(of head: borrowing RequestHead, named name: Span<UInt8>) -> ByteRange?
+    {
         guard let line = head.fields.index(named: name, from: 0),
             head.fields.index(named: name, from: line + 1) == nil
         else { return nil }

@@ -60,7 +60,9 @@ import CNGHTTP2
         keptBytes &+= index &* Self.step
     }
 
-    mutating func resize(_ piece: UnsafeMutableRawPointer?, _ count: Int) -> UnsafeMutableRawPointer? {
+    mutating func resize(_ piece: UnsafeMutableRawPointer?, _ count: Int)
+        -> UnsafeMutableRawPointer?
+    {
         guard let piece = unsafe piece else { return unsafe allocate(count) }
         // Sound: as in `release`.
         let size = unsafe (piece - Self.headerBytes).load(fromByteOffset: 8, as: Int.self)

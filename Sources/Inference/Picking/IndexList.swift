@@ -22,16 +22,18 @@ protocol Linked: BitwiseCopyable {
 
 extension IndexList {
     /// Puts a slot at the end.
-    mutating func append<Node: Linked>(_ slot: UInt32, _ place: Node.Place, _ slab: inout Slab<Node>)
-    {
+    mutating func append<Node: Linked>(
+        _ slot: UInt32, _ place: Node.Place, _ slab: inout Slab<Node>
+    ) {
         slab[slot][place] = Links(previous: last, next: .max)
         if last == .max { first = slot } else { slab[last][place].next = slot }
         last = slot
     }
 
     /// Takes a slot out.
-    mutating func remove<Node: Linked>(_ slot: UInt32, _ place: Node.Place, _ slab: inout Slab<Node>)
-    {
+    mutating func remove<Node: Linked>(
+        _ slot: UInt32, _ place: Node.Place, _ slab: inout Slab<Node>
+    ) {
         let links = slab[slot][place]
         if links.previous == .max {
             precondition(first == slot, "Who has nobody before it is the first of its list.")

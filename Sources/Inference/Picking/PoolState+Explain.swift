@@ -38,7 +38,8 @@ extension PoolState {
         case .noEndpoint: output.rejection = .noEndpoint
         case .modelUnknown: output.rejection = .modelUnknown
         }
-        output.waits = placement.verdict == .noRoom && request.priority >= 0 && request.mayWait
+        output.waits =
+            placement.verdict == .noRoom && request.priority >= 0 && request.mayWait
             && queue.limit > 0
         for i in 0..<candidates.count where output.endpoints.count < Explanation.capacity {
             output.endpoints.append(

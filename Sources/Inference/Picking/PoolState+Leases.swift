@@ -13,7 +13,8 @@ extension PoolState {
         let isLoading = isFirst || models.places[at].loading > 0
         let isEndpointProbe = rows[slot].breaker.needsProbe && rows[slot].breaker.isOpen(now)
         if isEndpointProbe { rows[slot].breaker.isProbing = true }
-        let isModelProbe = model != 0 && models.places[at].breaker.needsProbe
+        let isModelProbe =
+            model != 0 && models.places[at].breaker.needsProbe
             && models.places[at].breaker.isOpen(now)
         if isModelProbe { models.places[at].breaker.isProbing = true }
         let blockCount = min(blocks.count, PrefixCache.blockLimit)
@@ -92,7 +93,11 @@ extension PoolState {
     /// The first byte of the answer is there; nothing when the lease has ended.
     public mutating func started(_ lease: LeaseID, now: UInt64) {
         guard leases.contains(lease.slot), !leases[lease.slot].isStarted else { return }
-        if noteStart(lease.slot, now) { grantAll(now) } else { grant(leases[lease.slot].model, now) }
+        if noteStart(lease.slot, now) {
+            grantAll(now)
+        } else {
+            grant(leases[lease.slot].model, now)
+        }
     }
 
     /// True when it opened a way that was closed.
@@ -184,7 +189,8 @@ extension PoolState {
         if row.isModelProbe { models.places[at].breaker.isProbing = false }
         if note(result, row, at, now) { isWide = true }
         freeIfUnused(slot)
-        let isShared = configuration.concurrencyPerEndpoint > 0
+        let isShared =
+            configuration.concurrencyPerEndpoint > 0
             || configuration.queuesWhenSaturated || row.isEndpointProbe
         if isWide || isShared { grantAll(now) } else { grant(row.model, now) }
     }
@@ -205,7 +211,8 @@ extension PoolState {
                 Self.learn(&models.rows[row.model].prefillMillisecondsPerByte, perByte)
             }
             // Who came during a load waited for it, too.
-            let load = timings.isLoadKnown
+            let load =
+                timings.isLoadKnown
                 ? timings.load : row.isLoading ? row.startedAt &- row.pickedAt : 0
             let total = now &- row.pickedAt
             Self.learn(

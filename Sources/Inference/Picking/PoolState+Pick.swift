@@ -172,14 +172,16 @@ extension PoolState {
                 exclude(slot, .notReady)
                 continue
             }
-            let isFresh = rows[slot].known.contains(.load)
+            let isFresh =
+                rows[slot].known.contains(.load)
                 && now &- rows[slot].observedAt <= stale
             let (waiting, running) = isFresh ? requestsNow(slot) : ownRequests(slot)
             let kvUsage = isFresh ? kvUsageNow(slot) : .nan
             tally.ready += 1
             if needsSaturation {
                 // Here those count that may have to wait: a look comes too late for a burst.
-                let unsure = isFresh
+                let unsure =
+                    isFresh
                     ? Float(rows[slot].waiting + max(0, rows[slot].freshWaiting)) : waiting
                 let kv = kvUsage.isNaN ? 0 : kvUsage / configuration.kvThreshold
                 tally.saturation += max(unsure / configuration.queueThreshold, kv)
@@ -215,7 +217,8 @@ extension PoolState {
             tally.lowestPriority = min(tally.lowestPriority, rows[slot].priority)
             tally.highestPriority = max(tally.highestPriority, rows[slot].priority)
             let place = models.places[at]
-            let hasRoom = rows[slot].busyUntil <= now
+            let hasRoom =
+                rows[slot].busyUntil <= now
                 && (modelLimit == 0 || place.inFlight < modelLimit)
                 && (endpointLimit == 0 || rows[slot].inFlight < endpointLimit)
             var isWarm = true
@@ -228,7 +231,8 @@ extension PoolState {
                     tally.warm += 1
                     if hasRoom { tally.warmWithRoom += 1 }
                     if place.loading > 0 { tally.isLoadingSomewhere = true }
-                    let isPartly = place.facts.contains(.resident)
+                    let isPartly =
+                        place.facts.contains(.resident)
                         && !place.facts.contains(.whollyInVRAM)
                     residency = isPartly ? .resident : .inVRAM
                 } else {

@@ -67,7 +67,8 @@ struct PrefixCache: ~Copyable {
         heads = ZeroedArray(count: bucketCount * Self.ways * 2, hasLargePages: isLarge)
         words = ZeroedArray(
             count: bucketCount * Self.ways * Self.wordsPerEntry, hasLargePages: isLarge)
-        rowCount = slotCapacity <= Self.inPlace
+        rowCount =
+            slotCapacity <= Self.inPlace
             ? 0 : max(1, min(entries, bytesMax / 4 / (2 * slotCapacity + 4)))
         rows = ZeroedArray(count: rowCount * slotCapacity)
         freeRows = RigidArray(capacity: rowCount)

@@ -89,7 +89,10 @@ struct Authorization: ~Copyable {
     /// `grpc-status` of a call; nil while nothing was said of it.
     var callStatus: UInt64?
 
-    init(_ downstream: SlotID, request: UInt32, _ framing: BodyFraming, began: UInt64, deadline: UInt64) {
+    init(
+        _ downstream: SlotID, request: UInt32, _ framing: BodyFraming, began: UInt64,
+        deadline: UInt64
+    ) {
         self.downstream = downstream
         self.request = request
         self.began = began

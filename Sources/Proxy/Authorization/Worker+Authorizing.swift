@@ -221,7 +221,9 @@ extension Worker {
             shard.add(.authorizationsAllowed, 1)
             var lines = Buffer()
             swap(&lines, &authorizations[authorization].lines)
-            if !Self.edit(&requestHead, by: lines.span) { decision.reply = .headTooLargeAfterFilters }
+            if !Self.edit(&requestHead, by: lines.span) {
+                decision.reply = .headTooLargeAfterFilters
+            }
             buffers.reclaim(&lines)
             buffers.reclaim(&authorizations[authorization].content)
         case .denied:

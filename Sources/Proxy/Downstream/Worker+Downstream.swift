@@ -385,8 +385,9 @@ extension Worker {
         }
     }
 
-    /// Frees a client connection; an exchange that still runs is abandoned. What is lost of an answer shows as a reset where
-    /// its framing does not show it.
+    /// Frees a client connection; an exchange that still runs is abandoned.
+    ///
+    /// What is lost of an answer shows as a reset where its framing does not show it.
     @inline(never)
     mutating func close(downstream id: SlotID) {
         var losesEnd = downstreams[id].losesEnd

@@ -106,7 +106,8 @@ extension Worker {
         let exchange = upstreams[upstream].exchange
         guard exchange != .none, exchanges.contains(exchange) else { return false }
         let isMirror = exchanges[exchange].isMirror
-        let downstream = isMirror
+        let downstream =
+            isMirror
             ? client(ofMirror: exchange)
             : exchanges[exchange].isAsking
                 ? authorizations[exchanges[exchange].authorization].downstream

@@ -134,7 +134,8 @@ extension Exchange {
         if facts.isStream { streamEnd = StreamEndScanner() }
         return AnswerPlan(
             version: version, framing: answerFraming, closes: closesClient,
-            downstream: downstream, reframes: answerReframes, hasFilters: decision.flags.contains(.responseFilters),
+            downstream: downstream, reframes: answerReframes,
+            hasFilters: decision.flags.contains(.responseFilters),
             holdsMuch: buffer.capacity > 16 * 1024)
     }
 

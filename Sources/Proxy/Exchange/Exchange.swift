@@ -82,7 +82,9 @@ struct ExchangeMarks: OptionSet, BitwiseCopyable {
     /// What was moved of the answer is a chunk whose line end is still to be sent.
     static var owesLineEnd: ExchangeMarks { ExchangeMarks(rawValue: 1 << 12) }
     /// Somebody looks at the answer's content, or it is nobody's.
-    static var watched: ExchangeMarks { [.pooled, .called, .processed, .carrier, .mirror, .asking] }
+    static var watched: ExchangeMarks {
+        [.pooled, .called, .processed, .carrier, .mirror, .asking]
+    }
 
     /// Puts them in or takes them out.
     mutating func set(_ marks: ExchangeMarks, _ isSet: Bool) {

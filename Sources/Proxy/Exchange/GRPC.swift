@@ -18,9 +18,12 @@ enum GRPC {
         case .rejected(.saturated), .rejected(.queueFull), .rejected(.evicted): 8
         case .redirect, .preflight: 2  // UNKNOWN
         case .originRefused, .denied: 7  // PERMISSION_DENIED
-        case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint, .pickerFailed,
-            .authorizationFailed, .overloaded, .connectRefused, .connectTimeout, .upstreamTLS, .upstreamReset,
-            .retriesExhausted, .retryBudgetSpent, .malformedAnswer, .rejected(.noEndpoint), .rejected(.deadline):
+        case .misdirected, .outdatedConnection, .noBackend, .failedFilter, .noEndpoint,
+            .pickerFailed,
+            .authorizationFailed, .overloaded, .connectRefused, .connectTimeout, .upstreamTLS,
+            .upstreamReset,
+            .retriesExhausted, .retryBudgetSpent, .malformedAnswer, .rejected(.noEndpoint),
+            .rejected(.deadline):
             14  // UNAVAILABLE
         }
     }

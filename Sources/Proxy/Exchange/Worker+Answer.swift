@@ -18,7 +18,8 @@ extension Worker {
     @inline(never)
     private mutating func pumpMore(_ upstream: SlotID, _ input: inout Buffer, _ left: Int) -> Int? {
         let exchange = upstreams[upstream].exchange
-        guard upstreams[upstream].link.isPlain, exchanges[exchange].marks.isDisjoint(with: .watched),
+        guard upstreams[upstream].link.isPlain,
+            exchanges[exchange].marks.isDisjoint(with: .watched),
             downstreams[exchanges[exchange].downstream].link.isSealed
         else { return pumpAnswerOnce(upstream, &input, left) }
         swap(&input, &bulk)
@@ -193,8 +194,9 @@ extension Worker {
         case .complete(let consumed):
             if scanned != 0 { upstreams[upstream].headScanned = 0 }
             if responseHead.status < 200 {
-                return consumed &+ useInterim(
-                    exchange, upstream, ByteScan.part(padded, consumed, count))
+                return consumed
+                    &+ useInterim(
+                        exchange, upstream, ByteScan.part(padded, consumed, count))
             }
             let bytes = ByteScan.part(padded, 0, count)
             if !exchanges[exchange].marks.isEmpty {

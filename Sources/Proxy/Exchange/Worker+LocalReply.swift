@@ -198,7 +198,8 @@ extension Worker {
         let framing = requestHead.framing
         if closes {
             let unread =
-                !framing.isEmpty || !downstreams[id].input.isEmpty || downstreams[id].link.isReadable
+                !framing.isEmpty || !downstreams[id].input.isEmpty
+                || downstreams[id].link.isReadable
             end(downstream: id, unread ? .linger : .plain)
             return
         }

@@ -75,7 +75,8 @@ extension Worker {
             decision = Decision()
             decision.reply = .noListener
         } else {
-            Self.decide(&decision, requestHead, from: origin, generations, current, clusters, &random)
+            Self.decide(
+                &decision, requestHead, from: origin, generations, current, clusters, &random)
             if decision.flags.contains(.sessions) { resumeSession() }
         }
     }

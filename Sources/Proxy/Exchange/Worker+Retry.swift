@@ -23,7 +23,8 @@ extension Worker {
         let isAsked = exchanges[id].hasRetryRule
         let failure: AttemptFailure =
             reason == .attemptTimeout || reason == .firstByteTimeout ? .timeout : .connection
-        let verdict = exchanges[id].isMirror ? .notMade : mayRetry(id, after: failure, isAsked: isAsked)
+        let verdict =
+            exchanges[id].isMirror ? .notMade : mayRetry(id, after: failure, isAsked: isAsked)
         guard case .made = verdict else {
             answerFailure(id, reason, isOverBudget: verdict == .overBudget)
             return

@@ -46,7 +46,9 @@ extension Worker {
         if exchanges[id].upgrades, !cipher.multiplexers[connection].session.acceptsExtendedConnect {
             return false
         }
-        guard let stream = cipher.multiplexers[connection].session.open(tag: 0) else { return false }
+        guard let stream = cipher.multiplexers[connection].session.open(tag: 0) else {
+            return false
+        }
         let reference = StreamReference(connection: connection, stream: stream)
         let made = Upstream(reference, of: upstreams[owner], for: id)
         guard let upstream = upstreams.insert(made) else {

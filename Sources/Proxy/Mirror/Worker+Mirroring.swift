@@ -40,7 +40,8 @@ extension Worker {
 
     /// Begins the copies of the request in `requestHead`, whose head is written, with the content that has come.
     private mutating func mirror(_ id: SlotID, _ content: Span<UInt8>) {
-        guard exchanges.contains(id), exchanges[id].generation == Int32(truncatingIfNeeded: current),
+        guard exchanges.contains(id),
+            exchanges[id].generation == Int32(truncatingIfNeeded: current),
             !exchanges[id].upgrades
         else { return }
         let rule = generations[current].snapshot.table.rules[Int(decision.match.rule)].mirrorRange
@@ -123,7 +124,9 @@ extension Worker {
         // A host that a filter named wins over what the cluster says, here as for the request.
         let kind =
             exchanges[id].decision.flags.contains(.rewritesHost) ? .preserve : row.hostHeaderKind
-        guard var copy = buffers.take(capacity: head.count + mirrorHost.capacity) else { return nil }
+        guard var copy = buffers.take(capacity: head.count + mirrorHost.capacity) else {
+            return nil
+        }
         var buffer = Buffer()
         swap(&buffer, &exchanges[id].buffer)
         let fits: Bool
@@ -446,7 +449,9 @@ extension Worker {
     /// The client of a request is gone: its mirrors' work is cancelled with its backend's (`robustness.md` §7).
     @inline(never)
     mutating func cutMirrors(of id: SlotID) {
-        while exchanges[id].mirrors != .none { cut(mirror: mirrors[exchanges[id].mirrors].exchange) }
+        while exchanges[id].mirrors != .none {
+            cut(mirror: mirrors[exchanges[id].mirrors].exchange)
+        }
     }
 
     /// A request's exchange ends: copies that have all of it go on alone for as long as a first byte and a silence may take,

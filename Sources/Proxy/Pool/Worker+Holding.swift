@@ -58,7 +58,8 @@ extension Worker {
 
     private mutating func makePoolRequest(_ slot: SlotID) -> SlotID? {
         let row = clusters.clusters[Int(decision.cluster)].pool
-        let asker = Asker(worker: UInt32(options.number), exchange: Token(kind: TokenKind.exchange, slot).raw)
+        let asker = Asker(
+            worker: UInt32(options.number), exchange: Token(kind: TokenKind.exchange, slot).raw)
         let path = InferencePath(
             requestHead.method, path: requestHead.span(requestHead.path))
         return poolRequests.insert(

@@ -62,7 +62,9 @@ extension Worker {
         let rest = ByteScan.part(padded, headBytes, count)
         if downstreams[id].naming == .none {
             if let isNamed = nameAtOnce(id, path, table.parameters, rest) { return !isNamed }
-            if !beginNaming(id, path, table.parameters, headBytes, isWhole: headBytes < count) { return true }
+            if !beginNaming(id, path, table.parameters, headBytes, isWhole: headBytes < count) {
+                return true
+            }
         }
         if readName(id, rest, table.parameters) { return false }
         if downstreams.contains(id), downstreams[id].naming != .none {
@@ -78,8 +80,9 @@ extension Worker {
         generations[generation].modelNeeds(head, origin)
     }
 
-    /// Reads content that has come whole, as most has, and is plain JSON: nothing of it has to be remembered. False when the
-    /// request was answered, nil when its content is otherwise.
+    /// Reads content that has come whole, as most has, and is plain JSON: nothing of it has to be remembered.
+    ///
+    /// False when the request was answered, nil when its content is otherwise.
     private mutating func nameAtOnce(
         _ id: SlotID, _ path: InferencePath, _ parameters: Int32, _ rest: Span<UInt8>
     ) -> Bool? {

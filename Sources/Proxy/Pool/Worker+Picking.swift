@@ -135,7 +135,8 @@ extension Worker {
 
     private static func hash(
         _ buffer: borrowing Buffer, from start: Int, _ prompts: PromptRanges,
-        _ moved: (behind: Int, by: Int), _ blocks: inout PrefixBlocks, into hashes: inout RigidArray<UInt64>
+        _ moved: (behind: Int, by: Int), _ blocks: inout PrefixBlocks,
+        into hashes: inout RigidArray<UInt64>
     ) {
         hashes.edit { output in
             for at in 0..<prompts.count where !blocks.isFull {

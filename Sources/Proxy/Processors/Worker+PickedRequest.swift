@@ -294,7 +294,8 @@ extension Worker {
     mutating func takeRequestEnd(_ call: SlotID) {
         if calls[call].stage == .choosing { return }
         // What it said nothing about stays as it was.
-        while calls.contains(call), !calls[call].request.isReplaced, calls[call].request.pieces > 0 {
+        while calls.contains(call), !calls[call].request.isReplaced, calls[call].request.pieces > 0
+        {
             passPiece(call)
         }
         if calls.contains(call) { endRequest(call) }

@@ -7,6 +7,8 @@ import Kernel
 /// content is decoded and framed anew. Content that goes on as it came and that nobody looks at need not be seen at all:
 /// between plain connections a pipe moves it (`Link.splice`), as long as so much is coming that it is worth the calls.
 enum Relay {
+    /// What is left of a tick's bytes and not worth the calls of another move: a pipe of 256 KiB is full at 240.
+    static let restBytesMax = 16 * 1024
     /// So much of a content's length must be left.
     static let spliceBytesMin = 64 * 1024
     /// A read that brought so many bytes says that many more are likely to come.

@@ -11,7 +11,8 @@ extension Worker {
 
     /// Chooses, where the answer's content has begun or much of it came at once, how the rest of it goes.
     @inline(never)
-    mutating func planAnswer(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID, isFirst: Bool) {
+    mutating func planAnswer(_ id: SlotID, _ upstream: SlotID, _ downstream: SlotID, isFirst: Bool)
+    {
         guard exchanges[id].maySpliceAnswer(isFirst: isFirst), upstreams[upstream].link.isPlain,
             downstreams[downstream].link.isPlain
         else { return }
@@ -25,7 +26,7 @@ extension Worker {
         if downstreams[downstream].link.isCongested || !upstreams[upstream].link.isReadable {
             return nil
         }
-        if left <= 0 {
+        if left <= Relay.restBytesMax {
             enqueue(upstream: upstream)
             return nil
         }
@@ -116,6 +117,10 @@ extension Worker {
     @inline(never)
     mutating func spliceRequest(_ id: SlotID, _ left: Int) -> Int? {
         let downstream = exchanges[id].downstream
+        if left <= Relay.restBytesMax {
+            enqueue(downstream: downstream)
+            return nil
+        }
         let remaining = exchanges[id].request.remaining ?? 0
         let limit = Int(min(UInt64(left), remaining))
         let (count, stop) = Link.splice(

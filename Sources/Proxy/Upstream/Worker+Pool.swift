@@ -296,7 +296,9 @@ extension Worker {
     func limits(of exchange: SlotID) -> Limits {
         if exchanges[exchange].generation < 0 { return Limits() }
         let generation = UInt32(exchanges[exchange].generation)
-        return generations[generation].snapshot.parameters[Int(exchanges[exchange].decision.parameters)]
-            .limits
+        return generations[generation].snapshot.parameters[
+            Int(exchanges[exchange].decision.parameters)
+        ]
+        .limits
     }
 }

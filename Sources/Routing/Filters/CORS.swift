@@ -31,7 +31,8 @@ public struct CORSPolicy: Sendable, Equatable {
 
     /// Why the policy cannot be kept, as the name of a field and a sentence; nil when it can.
     public var problem: (field: String, sentence: String)? {
-        for (index, origin) in origins.enumerated() where origin != "*" && Self.parts(origin) == nil {
+        for (index, origin) in origins.enumerated() where origin != "*" && Self.parts(origin) == nil
+        {
             return (
                 "allowOrigins[\(index)]",
                 "\"\(origin)\" is not an origin; write it as https://example.com, https://*.example.com:8443 or *"
@@ -62,8 +63,11 @@ public struct CORSPolicy: Sendable, Equatable {
         let authority = text.dropFirst(isTLS ? 8 : 7)
         // A letter in place of the wildcard: what is left has to be a host.
         let plain =
-            authority.hasPrefix("*") ? Array(("a" + authority.dropFirst()).utf8) : Array(authority.utf8)
-        guard let found = Authority.parse(plain.span), found.host.upperBound < 254 else { return nil }
+            authority.hasPrefix("*")
+            ? Array(("a" + authority.dropFirst()).utf8) : Array(authority.utf8)
+        guard let found = Authority.parse(plain.span), found.host.upperBound < 254 else {
+            return nil
+        }
         let host = Array(authority.utf8)[found.host]
         let isWildcard = host.first == 0x2A
         if isWildcard, host.count > 1, host[1] != 0x2E { return nil }

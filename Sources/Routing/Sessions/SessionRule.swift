@@ -119,7 +119,9 @@ extension Table {
             while from < list.count, list[from] == 0x20 || list[from] == 0x3B { from += 1 }
             var end = from
             while end < list.count, list[end] != 0x3B { end += 1 }
-            if end - from == name.count + 1 + SessionToken.textCount, list[from + name.count] == 0x3D {
+            if end - from == name.count + 1 + SessionToken.textCount,
+                list[from + name.count] == 0x3D
+            {
                 var isNamed = true
                 for at in 0..<name.count where list[from + at] != name[at] { isNamed = false }
                 if isNamed,

@@ -11,7 +11,8 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
     let proof: UInt64
 
     /// A token for an endpoint of a rule.
-    public init(began: UInt32, used: UInt32, rule: UInt64, endpoint: UInt64, under key: SessionKey) {
+    public init(began: UInt32, used: UInt32, rule: UInt64, endpoint: UInt64, under key: SessionKey)
+    {
         self.began = began
         self.used = used
         proof = Self.proof(began, used, rule, endpoint, key)
@@ -31,7 +32,11 @@ public struct SessionToken: BitwiseCopyable, Equatable, Sendable {
             case 0x61...0x66: digit = text[at] - 0x61 + 10
             default: return nil
             }
-            if at < 16 { words.0 = words.0 << 4 | UInt64(digit) } else { words.1 = words.1 << 4 | UInt64(digit) }
+            if at < 16 {
+                words.0 = words.0 << 4 | UInt64(digit)
+            } else {
+                words.1 = words.1 << 4 | UInt64(digit)
+            }
         }
         began = UInt32(truncatingIfNeeded: words.0 >> 32)
         used = UInt32(truncatingIfNeeded: words.0)

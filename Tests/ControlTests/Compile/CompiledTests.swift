@@ -116,8 +116,14 @@ import Testing
     @Test(arguments: [
         ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}]}", "", false),
         ("{modelServer: ollama, endpoints: [{address: 10.0.0.1, port: 80}]}", "", false),
-        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerEndpoint: 2}}", "", false),
-        ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerModel: 2}}", "", true),
+        (
+            "{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerEndpoint: 2}}",
+            "", false
+        ),
+        (
+            "{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}], picker: {concurrencyPerModel: 2}}",
+            "", true
+        ),
         ("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}]}", rewrite, true),
         ("{modelServer: vllm, endpoints: [{address: api.lan, port: 80}]}", "", true),
     ])
@@ -141,9 +147,11 @@ import Testing
         var identities = Identities()
         var clients = TLSClientCache()
         func id(_ rest: String) -> UInt32? {
-            let text = Self.text("{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}\(rest)")
+            let text = Self.text(
+                "{modelServer: vllm, endpoints: [{address: 10.0.0.1, port: 80}\(rest)")
             let compiled = compile(status(Documents.admitted(text)), &identities)
-            return compiled.clusters(&identities, clients: &clients) { _ in [] }.clusters[0].pool?.id
+            return compiled.clusters(&identities, clients: &clients) { _ in [] }.clusters[0].pool?
+                .id
         }
         let first = id("]}")
         #expect(first != nil && id(", {address: 10.0.0.2, port: 80}]}") == first)

@@ -1,9 +1,9 @@
 // Proves what `explain` says of requests: where they go, what nearly took them, and what a question to a pool carries.
 import Foundation
-@testable import Inference
 import Testing
 
 @testable import Control
+@testable import Inference
 
 @Suite struct ExplainTests {
     private static let documents = """
@@ -44,9 +44,12 @@ import Testing
         return (report, answer)
     }
 
-    @Test func `the model in the content chooses the route, and a client's own word does not`() throws {
+    @Test func `the model in the content chooses the route, and a client's own word does not`()
+        throws
+    {
         let found = try explain("http://gw.lan/v1/chat/completions") {
-            $0.content = Array(#"{"model":"llama3","messages":[{"role":"user","content":"hi"}]}"#.utf8)
+            $0.content = Array(
+                #"{"model":"llama3","messages":[{"role":"user","content":"hi"}]}"#.utf8)
         }
         #expect(found.answer.status == 0 && found.report?.model == "llama3")
         let backend = try #require(found.report?.backends.first)
@@ -68,7 +71,9 @@ import Testing
     }
 
     @Test func `content that is refused`() throws {
-        let found = try explain("http://gw.lan/api/chat") { $0.content = Array(#"{"model":1}"#.utf8) }
+        let found = try explain("http://gw.lan/api/chat") {
+            $0.content = Array(#"{"model":1}"#.utf8)
+        }
         #expect(found.answer.status == 3 && found.report?.answer?.status == 400)
     }
 
@@ -93,14 +98,17 @@ import Testing
         let target = question.target
         #expect(target.hasPrefix("/explain?"))
         #expect(PoolQuestion(query: String(target.dropFirst(9))) == question)
-        #expect(PoolQuestion(query: "nonsense=1") == nil && PoolQuestion(query: "blocks=xyz") == nil)
+        #expect(
+            PoolQuestion(query: "nonsense=1") == nil && PoolQuestion(query: "blocks=xyz") == nil)
     }
 
     @Test func `who lost, and by what`() {
         var profile = Profile()
         profile[.queue] = 2
         profile[.kvCacheUtilization] = 3
-        func row(_ id: UInt32, _ queue: Float, _ kv: Float, chosen: Bool = false) -> ExplainedEndpoint {
+        func row(_ id: UInt32, _ queue: Float, _ kv: Float, chosen: Bool = false)
+            -> ExplainedEndpoint
+        {
             var row = ExplainedEndpoint(endpoint: id, exclusion: nil)
             row.scores[Int(Scorer.queue.rawValue)] = queue
             row.scores[Int(Scorer.kvCacheUtilization.rawValue)] = kv
@@ -109,7 +117,10 @@ import Testing
             return row
         }
         let rows = CandidateReport.all(
-            [row(1, 1, 0.1), ExplainedEndpoint(endpoint: 2, exclusion: .ejected), row(3, 0.5, 1, chosen: true), row(4, 0.5, 1)],
+            [
+                row(1, 1, 0.1), ExplainedEndpoint(endpoint: 2, exclusion: .ejected),
+                row(3, 0.5, 1, chosen: true), row(4, 0.5, 1),
+            ],
             profile
         ) { "e\($0)" }
         #expect(rows.map(\.endpoint) == ["e3", "e4", "e1", "e2"])

@@ -97,7 +97,8 @@ struct ObserverPortTests {
         ("GET /status", 200, "application/json"), ("GET /config", 200, "application/json"),
         ("GET /", 200, "text/html; charset=utf-8"), ("HEAD /metrics", 200, "text/plain"),
         ("GET /drain", 405, "text/plain"), ("DELETE /status", 405, "text/plain"),
-        ("GET /decisions", 200, "application/json"), ("GET /connections", 200, "application/json"), ("GET /nothing", 404, "text/plain"),
+        ("GET /decisions", 200, "application/json"), ("GET /connections", 200, "application/json"),
+        ("GET /nothing", 404, "text/plain"),
     ])
     func `the admin port answers`(request: String, status: Int, type: String) throws {
         let running = try Running()

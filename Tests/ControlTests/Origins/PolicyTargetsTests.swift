@@ -5,7 +5,8 @@ import Testing
 @testable import Control
 
 @Suite struct PolicyTargetsTests {
-    private static func manifest(_ text: String, keeping before: Manifest = Manifest()) -> Manifest {
+    private static func manifest(_ text: String, keeping before: Manifest = Manifest()) -> Manifest
+    {
         ManifestReader.read(Array(text.utf8), file: "a.yaml", kinds: .all, keeping: before)
     }
 
@@ -27,7 +28,8 @@ import Testing
     static let cases = [
         Case(spec: "{targetRefs: [{group: \"\", kind: Service, name: a}]}", targets: ["Service a"]),
         Case(
-            spec: "{targetRefs: [{name: a, sectionName: web}, {kind: service, name: b, sectionName: 80}]}",
+            spec:
+                "{targetRefs: [{name: a, sectionName: web}, {kind: service, name: b, sectionName: 80}]}",
             targets: ["Service a web", "Service b"]),
         Case(spec: "{targetRefs: {name: 7}}", targets: ["Service 7"]),
         Case(spec: "{targetRef: {kind: Pod, group: g, name: a}}", targets: ["Pod a"]),
@@ -47,7 +49,8 @@ import Testing
         let resource = try #require(policy.object.resource as? BackendTLSPolicy)
         #expect(
             resource.spec.targetRefs.map { ref in
-                (["\(ref.kind) \(ref.name)"] + [ref.sectionName].compactMap { $0 }).joined(separator: " ")
+                (["\(ref.kind) \(ref.name)"] + [ref.sectionName].compactMap { $0 }).joined(
+                    separator: " ")
             } == row.targets)
         #expect(policy.untold.map(\.fieldPath) == row.untold)
         #expect(policy.untold.allSatisfy { $0.severity == .error && $0.position != nil })
@@ -59,7 +62,8 @@ import Testing
         var documents = DocumentSet()
         documents.refusedPolicies = Self.manifest(Self.policy(bad, version: "v9")).unreadPolicies
         #expect(Admission.admit(documents).refusedPolicies.count == 1)
-        let good = bad.dropLast() + ", validation: {wellKnownCACertificates: System, hostname: a.example}}"
+        let good =
+            bad.dropLast() + ", validation: {wellKnownCACertificates: System, hostname: a.example}}"
         documents.objects = Self.manifest(Self.policy(String(good))).objects
         #expect(documents.objects.count == 1)
         #expect(Admission.admit(documents).refusedPolicies.isEmpty)
@@ -74,18 +78,24 @@ import Testing
     }
 
     @Test func `of a changed file the documents that changed or moved are read again`() {
-        let before = Self.manifest([Self.pod("x"), Self.pod("y"), Self.pod("z")].joined(separator: "---\n"))
+        let before = Self.manifest(
+            [Self.pod("x"), Self.pod("y"), Self.pod("z")].joined(separator: "---\n"))
         #expect(before.objects.map(\.name) == ["x", "y", "z"] && before.parts.count == 3)
-        let text = [Self.pod("x"), Self.pod("y", "b") + "\n\n", Self.pod("z"), "kind: Pod\n"].joined(separator: "---\n")
+        let text = [Self.pod("x"), Self.pod("y", "b") + "\n\n", Self.pod("z"), "kind: Pod\n"]
+            .joined(separator: "---\n")
         let kept = Self.manifest(text, keeping: before)
         let anew = Self.manifest(text)
         #expect(kept.objects.map(\.digest) == anew.objects.map(\.digest))
         #expect(kept.objects.map(\.position) == anew.objects.map(\.position))
-        #expect(kept.objects.map { $0.position(of: "metadata.name") } == anew.objects.map { $0.position(of: "metadata.name") })
+        #expect(
+            kept.objects.map { $0.position(of: "metadata.name") }
+                == anew.objects.map { $0.position(of: "metadata.name") })
         #expect(kept.problems == anew.problems && kept.problems.count == 1)
         #expect(kept.parts.map(\.firstLine) == anew.parts.map(\.firstLine))
         let again = Self.manifest(text, keeping: kept)
-        #expect(again.problems == anew.problems && again.objects.map(\.position) == anew.objects.map(\.position))
+        #expect(
+            again.problems == anew.problems
+                && again.objects.map(\.position) == anew.objects.map(\.position))
     }
 
     @Test func `a document with a mistake is told of as long as it is there`() {

@@ -55,9 +55,11 @@ import Testing
         ) -> [NamespacedName: CertificateObservation] {
             var certificates: [NamespacedName: CertificateObservation] = [:]
             for words in lines where words[0] == "names" {
-                guard let secret = documents.objects.first(where: {
-                    $0.kind == "Secret" && NamespacedName($0).description == words[1]
-                }) else { continue }
+                guard
+                    let secret = documents.objects.first(where: {
+                        $0.kind == "Secret" && NamespacedName($0).description == words[1]
+                    })
+                else { continue }
                 certificates[NamespacedName(secret)] = CertificateObservation(
                     digest: secret.digest,
                     outcome: .usable(
@@ -314,12 +316,15 @@ import Testing
             "GatewayClass Accepted False Unsupported": "all that a class can ask is its parameters",
             "GatewayClass SupportedVersion False UnsupportedVersion":
                 "files have no CustomResourceDefinitions, whose versions it is about",
-            "Gateway Accepted False Invalid": "admission refuses such a Gateway, and keeps the last good one",
-            "Gateway Programmed False NoResources": "nothing is created for a Gateway that could be short",
+            "Gateway Accepted False Invalid":
+                "admission refuses such a Gateway, and keeps the last good one",
+            "Gateway Programmed False NoResources":
+                "nothing is created for a Gateway that could be short",
             "Gateway Programmed False AddressNotAssigned":
                 "where none is asked for, all addresses of the machine are served",
             "entry Accepted False TooManyListeners": "there is no limit on their number",
-            "entry Programmed False PortUnavailable": "said by Accepted; Programmed says Invalid then",
+            "entry Programmed False PortUnavailable":
+                "said by Accepted; Programmed says Invalid then",
             "entry Conflicted True ListenerConflict": "the two that are more exact are said",
         ]
         for kind in RouteKind.allCases {
@@ -331,7 +336,8 @@ import Testing
                 + "NotAllowedByListeners, as the suite has it"
         }
         for kind in [RouteKind.tcp, .udp] {
-            absent["\(kind.rawValue) Accepted False NoMatchingListenerHostname"] = "has no hostnames"
+            absent["\(kind.rawValue) Accepted False NoMatchingListenerHostname"] =
+                "has no hostnames"
         }
         return absent
     }()

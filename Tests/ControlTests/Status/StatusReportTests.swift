@@ -54,14 +54,16 @@ import Testing
     func `a gateway that is refused as a whole is not called missing by its routes`(
         fault: String
     ) throws {
-        let text = Self.text(section: "web").replacing("port: 80, protocol", with: "\(fault), protocol")
+        let text = Self.text(section: "web").replacing(
+            "port: 80, protocol", with: "\(fault), protocol")
         let documents = Admission.admit(Documents.read(text))
         let problem = try #require(documents.problems.first { $0.severity == .error })
         #expect(problem.object?.description == "Gateway default/gw")
         let accepted = Self.conditions(status(documents))["Accepted"]
         #expect(accepted?.reason == "NoMatchingParent")
         #expect(
-            accepted?.message == "spec.parentRefs[0].name: Gateway default/gw is there, but refused as it is "
+            accepted?.message
+                == "spec.parentRefs[0].name: Gateway default/gw is there, but refused as it is "
                 + "written: \(problem.fieldPath): \(problem.message)")
     }
 

@@ -7,7 +7,8 @@ import Testing
     private static func pem(_ names: String) -> [UInt8] {
         names.flatMap { name in
             let content = Documents.base64("\u{30}\(name)")
-            return Array("-----BEGIN CERTIFICATE-----\n\(content)\n-----END CERTIFICATE-----\n".utf8)
+            return Array(
+                "-----BEGIN CERTIFICATE-----\n\(content)\n-----END CERTIFICATE-----\n".utf8)
         }
     }
 

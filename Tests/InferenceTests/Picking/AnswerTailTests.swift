@@ -19,7 +19,9 @@ import Testing
 
     @Test(arguments: [1, 2, 7, 100, 511, 512, 513, 5_000])
     func `the last object's numbers`(pieces: Int) {
-        let text = String(repeating: #"{"message":{"content":"token"}}"# + "\n", count: 90) + Self.last + "\n"
+        let text =
+            String(repeating: #"{"message":{"content":"token"}}"# + "\n", count: 90) + Self.last
+            + "\n"
         let found = timings(text, pieces: pieces)
         #expect(found.isLoadKnown && found.load == 700_000_001 && found.prompt == 42)
         let chunked = timings(text + "\r\n0\r\n\r\n", pieces: pieces)

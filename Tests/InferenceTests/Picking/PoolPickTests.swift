@@ -84,7 +84,10 @@ import Testing
         #expect(pool.take(request(1), at: 4)?.reason == .resident)
     }
 
-    @Test func `a model wholly in video memory comes before one that is partly there, and both before a load`() {
+    @Test
+    func
+        `a model wholly in video memory comes before one that is partly there, and both before a load`()
+    {
         var pool = PoolState.make(.ollama, 3)
         pool.models(1, resident: [ResidentModel(model: 5, size: 10, sizeVRAM: 4)], at: 1)
         #expect(pool.take(request(5), at: 1)?.endpoint == 1)
@@ -113,7 +116,8 @@ import Testing
         #expect(pool.take(request(5), at: 3)?.isColdLoad == true)
     }
 
-    @Test func `a model that takes longer to wait for than to load is loaded elsewhere too, once`() {
+    @Test func `a model that takes longer to wait for than to load is loaded elsewhere too, once`()
+    {
         var pool = PoolState.make(.ollama, 3)
         guard let a = pool.take(request(5), at: 0) else { return }
         pool.started(a.id, now: 2 * second)
@@ -127,7 +131,8 @@ import Testing
         #expect(used.count == 2 && used.values.allSatisfy { $0 == 4 } && pool.waitingCount == 4)
     }
 
-    @Test func `the queue of a model that is longer than its bound lets another endpoint load it`() {
+    @Test func `the queue of a model that is longer than its bound lets another endpoint load it`()
+    {
         var pool = PoolState.make(.ollama, 2) { $0.queuePerModelLimit = 3 }
         var used = Set<UInt32>()
         for _ in 0..<12 {
@@ -184,13 +189,17 @@ import Testing
         now += 3 * second
         var probes: [Lease] = []
         for _ in 0..<200 {
-            if let lease = pool.take(request(1), at: now), lease.endpoint == 0 { probes.append(lease) }
+            if let lease = pool.take(request(1), at: now), lease.endpoint == 0 {
+                probes.append(lease)
+            }
         }
         #expect(probes.count == 1)
         pool.finished(probes[0].id, .cancelled, now: now)
         probes = []
         for _ in 0..<200 {
-            if let lease = pool.take(request(1), at: now), lease.endpoint == 0 { probes.append(lease) }
+            if let lease = pool.take(request(1), at: now), lease.endpoint == 0 {
+                probes.append(lease)
+            }
         }
         #expect(probes.count == 1)
         pool.finished(probes[0].id, .connectFailed, now: now)
@@ -227,7 +236,10 @@ import Testing
         only.subset.append(2)
         for _ in 0..<10 { #expect(pool.take(only, at: 1)?.endpoint == 2) }
         pool.setEndpoints(
-            [PoolEndpoint(id: 0, priority: 1), PoolEndpoint(id: 1), PoolEndpoint(id: 2, priority: 1)],
+            [
+                PoolEndpoint(id: 0, priority: 1), PoolEndpoint(id: 1),
+                PoolEndpoint(id: 2, priority: 1),
+            ],
             now: 2)
         for _ in 0..<10 { #expect(pool.take(request(1), at: 2)?.endpoint == 1) }
         var notReady = EndpointObservation(observedAt: 3, isReady: false)
@@ -290,7 +302,8 @@ import Testing
         #expect(pool.take(request(1), at: 4)?.endpoint != 1)
     }
 
-    @Test func `blocks of prompts have sixteen tokens at least, and as many as a cache has room for`() {
+    @Test
+    func `blocks of prompts have sixteen tokens at least, and as many as a cache has room for`() {
         var pool = PoolState.make(.sglang, 2)
         #expect(pool.prefixBlockBytes == 64)
         func tell(_ id: UInt32, tokens: UInt32, blocks: UInt32, at now: UInt64) {
@@ -309,7 +322,8 @@ import Testing
         #expect(pool.prefixBlockBytes == 64 && pool.prefix.bound(of: 1) == 80)
     }
 
-    @Test func `prompts that nobody holds spread by what they take of the caches, between two scrapes`() {
+    @Test
+    func `prompts that nobody holds spread by what they take of the caches, between two scrapes`() {
         var pool = PoolState.make(.vllm, 2)
         for (id, kv) in [(0, 0.1), (1, 0.12)] as [(UInt32, Float)] {
             var seen = EndpointObservation(observedAt: 1)
@@ -398,7 +412,9 @@ import Testing
         #expect(pool.refusal(request(1, priority: -1), at: 2) == .saturated)
         #expect(pool.take(request(1), at: 2) != nil)
         let noBlocks: [UInt64] = []
-        guard case .rejected(let no) = pool.pick(request(1, priority: -1), prefix: noBlocks.span, now: 2)
+        guard
+            case .rejected(let no) = pool.pick(
+                request(1, priority: -1), prefix: noBlocks.span, now: 2)
         else { return }
         #expect(no.reason.status == 429 && no.retryAfterMilliseconds >= 1_000)
         #expect("\(no.reason.droppedReason)" == "rejected-saturated")
@@ -414,7 +430,9 @@ import Testing
         for _ in 0..<4 { #expect(pool.take(request(1), at: 1)?.endpoint == 1) }
         pool.load(1, kv: 0.9, at: 2)
         var used = Set<UInt32>()
-        for _ in 0..<40 { if let lease = pool.take(request(1), at: 2) { used.insert(lease.endpoint) } }
+        for _ in 0..<40 {
+            if let lease = pool.take(request(1), at: 2) { used.insert(lease.endpoint) }
+        }
         #expect(used.count == 2)
     }
 
@@ -442,7 +460,8 @@ import Testing
         }
     }
 
-    @Test func `an explanation names every endpoint, its scores or its reason, and changes nothing`() {
+    @Test
+    func `an explanation names every endpoint, its scores or its reason, and changes nothing`() {
         var pool = PoolState.make(.vllm, 4)
         for id in 0..<4 as Range<UInt32> { pool.load(id, waiting: Int32(id), at: 1) }
         pool.observe(3, EndpointObservation(observedAt: 2, isReady: false), now: 2)
@@ -462,7 +481,9 @@ import Testing
         #expect(kept == [1_499, 500, nil, nil])
     }
 
-    @Test func `a decision keeps every endpoint as it was seen, and its lease knows the next best`() throws {
+    @Test func `a decision keeps every endpoint as it was seen, and its lease knows the next best`()
+        throws
+    {
         var pool = PoolState.make(.vllm, 4)
         for id in 0..<4 as Range<UInt32> { pool.load(id, waiting: Int32(id), at: 1) }
         pool.observe(3, EndpointObservation(observedAt: 2, isReady: false), now: 2)

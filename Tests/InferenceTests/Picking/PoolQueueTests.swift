@@ -127,7 +127,10 @@ import Testing
         #expect(b.endpoint != a.endpoint)
     }
 
-    @Test func `with flow control requests wait while the pool is saturated, the highest priority leaves first`() {
+    @Test
+    func
+        `with flow control requests wait while the pool is saturated, the highest priority leaves first`()
+    {
         var pool = PoolState.make(.vllm, 2) { $0.queuesWhenSaturated = true }
         pool.load(0, waiting: 10, at: 1)
         pool.load(1, waiting: 10, at: 1)

@@ -56,19 +56,24 @@ extension PoolState {
 
     mutating func wait(_ request: PickRequest, at now: UInt64) -> Ticket? {
         let noBlocks: [UInt64] = []
-        if case .waiting(let ticket) = pick(request, prefix: noBlocks.span, now: now) { return ticket }
+        if case .waiting(let ticket) = pick(request, prefix: noBlocks.span, now: now) {
+            return ticket
+        }
         return nil
     }
 
     mutating func refusal(_ request: PickRequest, at now: UInt64) -> RejectionReason? {
         let noBlocks: [UInt64] = []
-        if case .rejected(let no) = pick(request, prefix: noBlocks.span, now: now) { return no.reason }
+        if case .rejected(let no) = pick(request, prefix: noBlocks.span, now: now) {
+            return no.reason
+        }
         return nil
     }
 
     /// Whether every count is back where it began.
     var isAtRest: Bool {
-        var good = leases.count == 0 && queue.count == 0 && queue.waiters.count == 0
+        var good =
+            leases.count == 0 && queue.count == 0 && queue.waiters.count == 0
             && queue.lines.count == 0 && queue.bands.count == 0 && leaseTimes.isEmpty
         for slot in 0..<slotCount {
             good = good && rows[slot].inFlight == 0 && rows[slot].unstarted == 0

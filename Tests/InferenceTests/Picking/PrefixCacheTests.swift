@@ -31,7 +31,10 @@ import Testing
         #expect(runs(&cache, a + chain(9, 100), 4) == [20, 7, 3, 0])
     }
 
-    @Test func `behind the 32nd block a run is at most three blocks too short, and a whole prompt is whole`() {
+    @Test
+    func
+        `behind the 32nd block a run is at most three blocks too short, and a whole prompt is whole`()
+    {
         var cache = PrefixCache(slotCapacity: 8, blocksPerSlot: 10_000, bytesMax: 8 << 20)
         let all = chain(4, 300)
         for count in [1, 31, 32, 33, 34, 35, 36, 37, 100, 255, 256, 300] {
@@ -68,7 +71,8 @@ import Testing
         }
     }
 
-    @Test func `an endpoint forgets what was used the longest time ago, and not before its bound`() {
+    @Test func `an endpoint forgets what was used the longest time ago, and not before its bound`()
+    {
         var cache = PrefixCache(slotCapacity: 8, blocksPerSlot: 160, bytesMax: 1 << 20)
         let first = chain(11, 20)
         cache.record(first.span, 0, matched: 0)
@@ -89,7 +93,9 @@ import Testing
     @Test func `many endpoints hold the same blocks, and one of them forgets`() {
         var cache = PrefixCache(slotCapacity: 1_024, blocksPerSlot: 1_000, bytesMax: 64 << 20)
         let blocks = chain(3, 40)
-        for slot in 0..<1_000 { cache.record(blocks.span.extracting(0..<(slot % 32 + 1)), slot, matched: 0) }
+        for slot in 0..<1_000 {
+            cache.record(blocks.span.extracting(0..<(slot % 32 + 1)), slot, matched: 0)
+        }
         cache.forget(500)
         let found = runs(&cache, blocks, 1_000)
         for slot in 0..<1_000 { #expect(found[slot] == (slot == 500 ? 0 : slot % 32 + 1)) }

@@ -24,7 +24,11 @@ import Testing
     }
 
     @Test func `queue and running requests go by the range`() {
-        let some = ([0, 5, 10] as [Float]).map { x in candidate { $0.waiting = x; $0.running = 10 - x } }
+        let some = ([0, 5, 10] as [Float]).map { x in
+            candidate {
+                $0.waiting = x; $0.running = 10 - x
+            }
+        }
         #expect(scores(.queue, some) == [1, 0.5, 0])
         #expect(scores(.runningRequests, some) == [0, 0.5, 1])
         #expect(scores(.queue, [some[1], some[1]]) == [1, 1])
@@ -56,15 +60,21 @@ import Testing
     }
 
     @Test func `active requests count by the share of the busiest`() {
-        let some = ([0, 1, 4] as [Float]).map { x in candidate { $0.inFlight = x; $0.modelInFlight = 4 - x } }
+        let some = ([0, 1, 4] as [Float]).map { x in
+            candidate {
+                $0.inFlight = x; $0.modelInFlight = 4 - x
+            }
+        }
         #expect(scores(.activeRequest, some) == [1, 0.75, 0])
         #expect(scores(.modelRequests, some) == [0, 0.25, 1])
     }
 
     @Test func `tokens, sessions and what was not hit`() {
-        let tokens = ([0, 2_097_152, 9e9] as [Float]).map { x in candidate { $0.tokensInFlight = x } }
+        let tokens = ([0, 2_097_152, 9e9] as [Float]).map { x in candidate { $0.tokensInFlight = x }
+        }
         #expect(scores(.tokenLoad, tokens) == [1, 0.5, 0])
-        #expect(scores(.sessionAffinity, [candidate { $0.isSession = true }, candidate()]) == [1, 0])
+        #expect(
+            scores(.sessionAffinity, [candidate { $0.isSession = true }, candidate()]) == [1, 0])
         let idle = ([1, 0.5, 0] as [Float]).map { x in candidate { $0.idleRank = x } }
         #expect(scores(.noHitLRU, idle) == [1, 0.5, 0])
         #expect(scores(.noHitLRU, idle + [candidate { $0.matched = 1 }]) == [0.5, 0.5, 0.5, 0.5])

@@ -45,7 +45,9 @@ struct EndpointProbe: Sendable {
     init(_ endpoint: WatchedEndpoint, now: UInt64, jitter: Double) {
         self.endpoint = endpoint
         dueAt = ProbeTask.allCases.map { task in
-            guard endpoint.transport != nil, let ask = endpoint.engine.ask(task) else { return .max }
+            guard endpoint.transport != nil, let ask = endpoint.engine.ask(task) else {
+                return .max
+            }
             // A gateway that has just begun shall soon know what it chooses between.
             return now + UInt64(Double(min(ask.milliseconds, 200)) * jitter)
         }

@@ -197,7 +197,8 @@ struct Scraper: ~Copyable {
             transport = .plain
         }
         let settings = CallSettings(
-            address: address, transport: transport, tag: key.tag, connectMilliseconds: Self.connectMilliseconds,
+            address: address, transport: transport, tag: key.tag,
+            connectMilliseconds: Self.connectMilliseconds,
             answerMilliseconds: EndpointProbe.answerMilliseconds,
             contentBytesMax: Self.pageBytesMax)
         let target = "\(ask.target)"

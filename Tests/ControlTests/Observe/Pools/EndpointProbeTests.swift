@@ -104,7 +104,8 @@ import Testing
 
     @Test func `a queue is told, and is not believed for ever`() throws {
         let probe = self.probe(.vllm)
-        let page = "vllm:num_requests_waiting 3\nvllm:num_requests_running 2\nvllm:kv_cache_usage_perc 0.5\n"
+        let page =
+            "vllm:num_requests_waiting 3\nvllm:num_requests_running 2\nvllm:kv_cache_usage_perc 0.5\n"
         let told = try #require(probe.answer(.load, 200, page, at: 2_000))
         #expect(told.known == [.load, .kvUsage])
         #expect(told.waiting == 3 && told.running == 2 && told.kvUsage == 0.5)

@@ -37,9 +37,18 @@ import Testing
     }
 
     @Test(arguments: [
-        (EngineKind.sglang, "sglang:num_queue_reqs{a=\"b\"} 1\nsglang:num_running_reqs 2\nsglang:token_usage 0.5\nsglang:cache_config_info{page_size=\"64\",num_pages=\"100\"} 1\n"),
-        (.trtllm, "trtllm_num_requests_waiting 1\ntrtllm_num_requests_running 2\ntrtllm_kv_cache_utilization 0.5\ntrtllm_kv_cache_tokens_per_block 64\ntrtllm_kv_cache_max_blocks 100"),
-        (.triton, "nv_trt_llm_request_metrics{model=\"m\",request_type=\"waiting\"} 1\nnv_trt_llm_request_metrics{request_type=\"scheduled\"} 2\nnv_trt_llm_request_metrics{request_type=\"max\"} 9\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 0.5\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"tokens_per\"} 64\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 100\n"),
+        (
+            EngineKind.sglang,
+            "sglang:num_queue_reqs{a=\"b\"} 1\nsglang:num_running_reqs 2\nsglang:token_usage 0.5\nsglang:cache_config_info{page_size=\"64\",num_pages=\"100\"} 1\n"
+        ),
+        (
+            .trtllm,
+            "trtllm_num_requests_waiting 1\ntrtllm_num_requests_running 2\ntrtllm_kv_cache_utilization 0.5\ntrtllm_kv_cache_tokens_per_block 64\ntrtllm_kv_cache_max_blocks 100"
+        ),
+        (
+            .triton,
+            "nv_trt_llm_request_metrics{model=\"m\",request_type=\"waiting\"} 1\nnv_trt_llm_request_metrics{request_type=\"scheduled\"} 2\nnv_trt_llm_request_metrics{request_type=\"max\"} 9\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 0.5\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"tokens_per\"} 64\nnv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 100\n"
+        ),
     ])
     func `each engine has its names`(engine: EngineKind, page: String) {
         let found = read(page, engine)
@@ -52,9 +61,11 @@ import Testing
     }
 
     @Test func `llama.cpp and NIM have less`() {
-        let llama = read("llamacpp:requests_deferred 1\nllamacpp:requests_processing 2\n", .llamaCpp)
+        let llama = read(
+            "llamacpp:requests_deferred 1\nllamacpp:requests_processing 2\n", .llamaCpp)
         #expect(llama.waiting == 1 && llama.running == 2 && llama.kvUsage == nil)
-        let nim = read("num_requests_waiting 1\nnum_requests_running 2\ngpu_cache_usage_perc 0.5\n", .nim)
+        let nim = read(
+            "num_requests_waiting 1\nnum_requests_running 2\ngpu_cache_usage_perc 0.5\n", .nim)
         #expect(nim.waiting == 1 && nim.running == 2 && nim.kvUsage == 0.5)
     }
 
