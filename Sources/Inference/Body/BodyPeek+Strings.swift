@@ -30,10 +30,9 @@ extension BodyPeek {
         return stop
     }
 
-    /// Passes over members at which nobody looks and that are plain texts, as messages have them: the quote of the first
-    /// one's name is at `start`. Spaces may stand where Python's `json` puts them.
+    /// Passes over members at which nobody looks and that are plain texts, as messages have them.
     ///
-    /// Stops behind the last one of them, in the text that is not plain, or at the quote of a member that is none.
+    /// The quote of the first one's name is at `start`. Spaces may stand where Python's `json` puts them. Stops behind the last one of them, in the text that is not plain, or at the quote of a member that is none.
     @inline(__always)
     mutating func passMembers(_ bytes: Span<UInt8>, _ start: Int) -> Int {
         var at = start
