@@ -171,7 +171,7 @@ public struct HTTP2Session: ~Copyable {
                 hasFailed = true
                 return false
             }
-            if library.hasDrained, !library.core.streams.hasDirty { clearShelf(&pool) }
+            if shelfIsFree { clearShelf(&pool) }
             creditDropped()
             if library.core.flood != nil && !hasTerminated {
                 terminate()
@@ -182,7 +182,12 @@ public struct HTTP2Session: ~Copyable {
         return wantsOutput
     }
 
-    /// No frame and no stream needs a head that stands there.
+    /// Whether no frame and no stream needs a head that stands on the shelf. Content may wait for long: its frames are none of
+    /// the queue's, and heads leave before it.
+    private var shelfIsFree: Bool {
+        !library.core.streams.hasDirty && (library.core.role == .client || library.queueCount == 0)
+    }
+
     private mutating func clearShelf(_ pool: inout BufferPool) {
         if !library.core.shelf.isEmpty { library.core.shelf.clear(&pool) }
     }

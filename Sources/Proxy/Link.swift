@@ -85,7 +85,8 @@ struct Link: ~Copyable {
     var isReadable = false
     /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
     var peerEnded = false
-    /// The peer has sent an urgent byte of TCP, at which `splice` stops: from then on what comes is read.
+    /// The peer has sent an urgent byte of TCP, at which `splice` stops and a read is short: from then on what comes is read
+    /// until there is nothing.
     private(set) var wasUrgent = false
 
     init(_ socket: consuming Socket) {
@@ -155,8 +156,9 @@ struct Link: ~Copyable {
         let most = min(limit, bytes.roomBehind)
         switch socket.read(into: &bytes, atMost: most) {
         case .bytes(let count):
-            // A short read exhausts the socket, unless a FIN came with the bytes: no second edge announces it.
-            if count < most && !peerEnded { isReadable = false }
+            // A short read exhausts the socket, unless a FIN came with the bytes, which no second edge announces, or it
+            // stopped at an urgent byte.
+            if count < most && !peerEnded { isReadable = wasUrgent }
             return .bytes
         case .wouldBlock:
             isReadable = false
@@ -185,7 +187,7 @@ struct Link: ~Copyable {
         var ended = false
         switch socket.read(into: &cipher.input) {
         case .bytes(let count):
-            if count < Scratch.readBytes && !peerEnded { isReadable = false }
+            if count < Scratch.readBytes && !peerEnded { isReadable = wasUrgent }
         case .wouldBlock:
             isReadable = false
             return .wouldBlock

@@ -148,6 +148,9 @@ def test_a_list_of_endpoints(three):
             call.headers([(":status", "200")], kind=3, served=told[2])
             assert call.next().kind == "response_headers"
             wait_until(lambda: service.in_flight() == {name: int(name == told[2]) for name in names}, 5)
+            # Who was passed over is left alone for a while.
+            assert told[0] not in pick(service, GET).split(",")
+        wait_until(lambda: sorted(pick(service, GET).split(",")) == sorted(names), 5)
         # Only what is hinted is told, and what holds more of the prompt comes before what holds less.
         assert sorted(pick(service, GET, subset=[b, c]).split(",")) == sorted([b, c])
         assert pick(service, GET, subset=[b]) == b

@@ -28,6 +28,8 @@ import Kernel
     /// that of the value.
     private static var lengthBytes: Int { 8 }
     private static var sensitive: UInt32 { 1 << 31 }
+    /// Heads of a thousand streams with 64 KiB each.
+    private static var bytesMax: Int { 1 << 26 }
     /// Bytes behind a field that a copy of whole words may write to.
     private static var slackBytes: Int { 16 }
 
@@ -157,7 +159,7 @@ import Kernel
     @inline(never)
     private mutating func grow(_ count: Int, _ pool: inout BufferPool) -> Bool {
         let wanted = max(bytes.count + count, 2 * bytes.capacity)
-        if wanted > 1 << 30 { return false }
+        if wanted > Self.bytesMax { return false }
         guard var larger = pool.take(capacity: wanted) else { return false }
         _ = larger.append(bytes.span)
         swap(&larger, &bytes)

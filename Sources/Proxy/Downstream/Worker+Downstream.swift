@@ -40,8 +40,8 @@ extension Worker {
         case .exchanging: clientSpokeDuringExchange(id, &input)
         case .discarding, .lingering: discardInput(id, &input)
         case .closing:
-            // Who has only ended its sending gets what is left.
-            if downstreams[id].link.peerEnded, !downstreams[id].halfClosed {
+            // Who has only ended its sending gets what is left; who is gone shows it when that is sent.
+            if downstreams[id].link.peerEnded, !downstreams[id].link.isCongested {
                 close(downstream: id)
             }
         case .multiplexing: readFrames(downstream: id, &input)
@@ -228,6 +228,8 @@ extension Worker {
             if mayNeedModel, awaitsModel(id, headBytes: consumed, padded, count) {
                 return Begun(used: 0)
             }
+            // A newer table may need no model for what began to be read for it.
+            if downstreams[id].naming != .none { endNaming(id) }
             let origin = downstreams[id].tookHead()
             let rest = ByteScan.part(padded, consumed, count)
             var begun = beginExchange(id, from: origin, headBytes: consumed, rest)
@@ -269,12 +271,14 @@ extension Worker {
                         keep(downstream: id, input.span)
                     }
                 }
-                if downstreams.contains(id), downstreams[id].lingerBytes < 0 {
+                if downstreams.contains(id), downstreams[id].lingerBytes < 0,
+                    downstreams[id].phase == .discarding || downstreams[id].phase == .lingering
+                {
                     endDiscarding(id)
                     goesOn = false
                 }
             } else if result != .wouldBlock {
-                close(downstream: id)
+                endDiscarding(id)
             }
             if !goesOn { return }
         }

@@ -18,7 +18,7 @@ extension Worker {
     @inline(never)
     private mutating func pumpMore(_ upstream: SlotID, _ input: inout Buffer, _ left: Int) -> Int? {
         let exchange = upstreams[upstream].exchange
-        guard upstreams[upstream].link.isPlain,
+        guard left >= Scratch.bulkBytes, upstreams[upstream].link.isPlain,
             exchanges[exchange].marks.isDisjoint(with: .watched),
             downstreams[exchanges[exchange].downstream].link.isSealed
         else { return pumpAnswerOnce(upstream, &input, left) }

@@ -106,7 +106,8 @@ extension Worker {
         currentUsers &+= 1
         downstreams[id].begin(slot)
         if decision.requestMilliseconds != 0 {
-            exchanges[slot].requestDeadline = now &+ UInt64(decision.requestMilliseconds)
+            // The clock is read in whole milliseconds, and no time may be shorter than what was asked for.
+            exchanges[slot].requestDeadline = now &+ UInt64(decision.requestMilliseconds) &+ 1
             updateDeadline(exchange: slot)
         }
         return slot

@@ -188,10 +188,13 @@ extension Worker {
 
     private mutating func countRetry(_ id: SlotID) {
         shard.add(.retries, 1)
-        if !exchanges[id].isRetry, exchanges[id].sentBytes {
-            exchanges[id].isRetry = true
-            retriesRunning += 1
-        }
+        countRunningRetry(id)
+    }
+
+    private mutating func countRunningRetry(_ id: SlotID) {
+        if exchanges[id].isRetry || !exchanges[id].sentBytes { return }
+        exchanges[id].isRetry = true
+        retriesRunning += 1
     }
 
     // MARK: - When
@@ -233,6 +236,11 @@ extension Worker {
 
     /// Lets an exchange that has no connection wait before it is tried again; `timeouts.request` goes on meanwhile.
     mutating func waitToRetry(_ id: SlotID, _ milliseconds: UInt64) {
+        if exchanges[id].isRetry {
+            // A backend may ask for a long wait, in which nobody is given anything to do.
+            exchanges[id].isRetry = false
+            retriesRunning -= 1
+        }
         exchanges[id].beginConnecting()
         exchanges[id].wait = .retry
         // The clock is read in whole milliseconds, and no time may be shorter than what was asked for.
@@ -251,6 +259,7 @@ extension Worker {
         exchanges[id].wait = .nothing
         exchanges[id].attemptDeadline = 0
         updateDeadline(exchange: id)
+        countRunningRetry(id)
         if exchanges[id].poolRequest != .none {
             pick(id)
         } else if let row = nextEndpoint(id), nameEndpoint(id, row) {

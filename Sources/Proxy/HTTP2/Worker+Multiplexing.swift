@@ -60,6 +60,8 @@ extension Worker {
     mutating func sendFrames(of id: SlotID) {
         let owner = cipher.multiplexers[id].owner
         let isServer = cipher.multiplexers[id].isServer
+        // Only what the client takes gives it more time.
+        let wasCongested = isServer && downstreams[owner].link.isCongested
         var out = Buffer()
         swap(&out, &output)
         var goesOn = true
@@ -78,7 +80,9 @@ extension Worker {
             if result == .failed { noteBroken(owner, isServer: isServer) }
         }
         swap(&out, &output)
-        if isServer, downstreams[owner].link.isCongested { armMultiplexing(downstream: owner) }
+        if isServer, !wasCongested, downstreams[owner].link.isCongested {
+            armMultiplexing(downstream: owner)
+        }
     }
 
     /// A write failed: what the peer still said is read, and the end found there.

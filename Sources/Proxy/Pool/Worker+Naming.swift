@@ -48,8 +48,6 @@ extension Worker {
         _ id: SlotID, headBytes: Int, _ padded: Span<UInt8>, _ count: Int
     ) -> Bool {
         hasNamedModel = false
-        // A request before this one may have begun, by a newer table, without its model.
-        if !isNamed(id) { endNaming(id) }
         if downstreams[id].link.stream != nil { requestHead.cameOverHTTP2() }
         guard current != .max else { return false }
         let origin = downstreams[id].origin

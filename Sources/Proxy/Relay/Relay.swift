@@ -86,8 +86,11 @@ enum Relay {
 
     /// How much of `count` bytes may be framed anew into a buffer with so much room.
     ///
-    /// A chunk is never longer than it came; content cut by the end of a read, or that came bare, gets a frame more.
-    static func framable(_ count: Int, room: Int) -> Int { max(0, min(count, room - 64)) }
+    /// A chunk is never longer than it came; content cut by the end of a read, or that came bare, gets a frame more, and a
+    /// trailer a space.
+    static func framable(_ count: Int, room: Int) -> Int {
+        max(0, min(count, room - 64 - ChunkLimits.trailerCount))
+    }
 
     /// Appends one slice of content.
     static func append(
