@@ -182,8 +182,9 @@ public struct HTTP2Session: ~Copyable {
         return wantsOutput
     }
 
-    /// Whether no frame and no stream needs a head that stands on the shelf. Content may wait for long: its frames are none of
-    /// the queue's, and heads leave before it.
+    /// Whether no frame and no stream needs a head that stands on the shelf.
+    ///
+    /// Content may wait for long: its frames are none of the queue's, and heads leave before it.
     private var shelfIsFree: Bool {
         !library.core.streams.hasDirty && (library.core.role == .client || library.queueCount == 0)
     }

@@ -128,4 +128,43 @@ import Testing
         for stream in opened { wire.server.close(stream, .finished) }
         #expect(wire.server.bytesInUse == 0)
     }
+
+    @Test func `heads leave the shelf though content waits`() throws {
+        var wide = HTTP2Limits()
+        (wide.streamWindow, wide.connectionWindow) = (8 << 20, 8 << 20)
+        let wire = Wire(clientLimits: wide)
+        let content = String(repeating: "c", count: 4 << 20)
+        let large = try #require(wire.request("GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
+        let said = "HTTP/1.1 200 OK\r\ncontent-length: \(content.utf8.count)\r\n\r\n"
+        #expect(wire.server.send(large.server, said) && wire.server.send(large.server, content))
+        let before = wire.server.bytesInUse
+        let value = String(repeating: "v", count: 2_000)
+        let bytes = Array("HTTP/1.1 200 OK\r\na: \(value)\r\ncontent-length: 0\r\n\r\n".utf8)
+        var head = ResponseHead()
+        guard case .complete(let count) = head.parse(bytes.span, requestMethod: .get) else {
+            throw Failure()
+        }
+        _ = wire.server.takeEvents()
+        for _ in 0..<1_000 {
+            let stream = try #require(wire.client.open())
+            #expect(wire.client.send(stream, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"))
+            wire.server.receive(wire.client.output())
+            let small = try #require(wire.server.opened().first)
+            let sent = wire.server.session.sendHead(
+                small, head, head.bytes, headBytes: count, framing: .length(0), &wire.server.pool)
+            #expect(sent > value.utf8.count)
+            // What leaves is the head and a little of the content, of which there is more all the time.
+            let piece = [UInt8](capacity: 2_500) { output in
+                _ = wire.server.session.produce(
+                    into: &output, &wire.server.pool, now: wire.server.now)
+            }
+            wire.server.collect()
+            wire.client.receive(piece)
+            #expect(wire.client.read(stream).last == .end)
+            wire.server.close(small, .finished)
+        }
+        let wantsOutput = wire.server.session.wantsOutput
+        #expect(wantsOutput)
+        #expect(wire.server.bytesInUse <= before + 64 << 10)
+    }
 }

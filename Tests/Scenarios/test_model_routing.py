@@ -12,6 +12,7 @@ import pytest
 from Fixtures import documents as docs
 from Fixtures.gateway import Peak, serving
 from Fixtures.http1 import request_bytes
+from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 from Fixtures.tools import curl
 
@@ -288,3 +289,20 @@ def test_a_route_by_model_whose_content_stops(named):
         client.send(request_bytes("POST", CHAT, [("Content-Type", "application/json")], chat(filler=100))[:-5])
         assert client.read().status == 408
         assert not origin.requests
+
+
+def test_a_table_without_models_in_the_middle_of_content():
+    """A request that began to be read for its model goes on without one, and leaves nothing to its connection: no 408 at its end."""
+    with Origin() as origin, serving(
+            {"origin": origin}, rules=[docs.rule(headers={"X-Gateway-Model-Name": "llama3"})],
+            timeouts={"keepAliveIdle": "700ms"}) as gateway, gateway.client() as client:
+        data = request_bytes("POST", CHAT, [("Content-Type", "application/json")], chat(filler=100))
+        client.send(data[:-5])
+        time.sleep(0.2)
+        gateway.write("main.yaml", [docs.route([docs.rule()]) if d["kind"] == "HTTPRoute" else d for d in gateway.content])
+        wait_until(lambda: gateway.object("HTTPRoute", "route")["metadata"]["generation"] == 2, 5)
+        time.sleep(0.2)
+        client.send(data[-5:])
+        assert client.read().status == 200 and len(origin.requests) == 1
+        client.sock.settimeout(5)
+        assert client.sock.recv(1000) == b""
