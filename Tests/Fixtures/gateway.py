@@ -187,10 +187,10 @@ class Gateway:
             return ""
 
     def access(self):
-        """The access log's lines as objects."""
+        """The access log's lines as objects, but for one that is being written."""
         try:
             with open(self.access_path) as file:
-                return [json.loads(line) for line in file if line.strip()]
+                return [json.loads(line) for line in file if line.endswith("\n")]
         except FileNotFoundError:
             return []
 
