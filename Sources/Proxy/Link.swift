@@ -84,10 +84,13 @@ struct Link: ~Copyable {
     /// An edge announced input that no short read has exhausted yet.
     var isReadable = false
     /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
-    var peerEnded = false
+    var peerEnded = false { didSet { if peerEnded { readsOn = true } } }
     /// The peer has sent an urgent byte of TCP, at which `splice` stops and a read is short: from then on what comes is read
     /// until there is nothing.
     private(set) var wasUrgent = false
+    /// A short read does not exhaust the socket: a FIN may have come with the bytes, which no second edge announces, or it
+    /// stopped at an urgent byte.
+    private var readsOn = false
 
     init(_ socket: consuming Socket) {
         self.socket = socket
@@ -135,7 +138,10 @@ struct Link: ~Copyable {
     @inline(never)
     private mutating func noteUnusual(_ readiness: Readiness) {
         if !readiness.isDisjoint(with: .anyEnd) { peerEnded = true }
-        if readiness.contains(.urgent) { wasUrgent = true }
+        if readiness.contains(.urgent) {
+            wasUrgent = true
+            readsOn = true
+        }
         isReadable = true
     }
 
@@ -156,9 +162,7 @@ struct Link: ~Copyable {
         let most = min(limit, bytes.roomBehind)
         switch socket.read(into: &bytes, atMost: most) {
         case .bytes(let count):
-            // A short read exhausts the socket, unless a FIN came with the bytes, which no second edge announces, or it
-            // stopped at an urgent byte.
-            if count < most && !peerEnded { isReadable = wasUrgent }
+            if count < most && !readsOn { isReadable = false }
             return .bytes
         case .wouldBlock:
             isReadable = false
@@ -187,7 +191,7 @@ struct Link: ~Copyable {
         var ended = false
         switch socket.read(into: &cipher.input) {
         case .bytes(let count):
-            if count < Scratch.readBytes && !peerEnded { isReadable = wasUrgent }
+            if count < Scratch.readBytes && !readsOn { isReadable = false }
         case .wouldBlock:
             isReadable = false
             return .wouldBlock

@@ -82,7 +82,7 @@ extension Worker {
             switch exchanges[id].response.next(bytes, from: &from) {
             case .content(let range):
                 if !keepContent(authorization, bytes.extracting(range)) {
-                    exchanges[id].upstreamReusable = false
+                    exchanges[id].upstreamSpoiled = true
                     leaveIsWhole(id, leftover: true)
                     return
                 }
@@ -124,11 +124,11 @@ extension Worker {
             return false
         }
         exchanges[id].response = ContentReader(responseHead.framing)
-        if case .untilClose = responseHead.framing { exchanges[id].upstreamReusable = false }
-        if !responseHead.keepsAlive { exchanges[id].upstreamReusable = false }
+        if case .untilClose = responseHead.framing { exchanges[id].upstreamSpoiled = true }
+        if !responseHead.keepsAlive { exchanges[id].upstreamSpoiled = true }
         noteKeepAlive(upstream)
         exchanges[id].phase = .answering
-        exchanges[id].holdsContent = false
+        exchanges[id].lacksContent = true
         authorizations[authorization].status = UInt16(truncatingIfNeeded: responseHead.status)
         if authorizations[authorization].isCall {
             guard responseHead.status == 200 else {

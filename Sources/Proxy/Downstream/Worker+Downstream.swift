@@ -229,7 +229,7 @@ extension Worker {
                 return Begun(used: 0)
             }
             // A newer table may need no model for what began to be read for it.
-            if downstreams[id].naming != .none { endNaming(id) }
+            if namings.count > 0 { endNaming(id) }
             let origin = downstreams[id].tookHead()
             let rest = ByteScan.part(padded, consumed, count)
             var begun = beginExchange(id, from: origin, headBytes: consumed, rest)

@@ -63,8 +63,8 @@ extension Exchange {
     /// Judges whether content is kept for another attempt; what was not kept once is not kept any more.
     @inline(always)
     mutating func judgeHolding() -> Bool {
-        if !mayResend { holdsContent = false }
-        return holdsContent
+        if !mayResend { lacksContent = true }
+        return !lacksContent
     }
 
     /// The attempt at an endpoint has failed: the next one is to be at another.
@@ -73,7 +73,7 @@ extension Exchange {
         failedEndpoints |= 1 << UInt64(endpointID & 63)
         wait = .nothing
         requestBroken = false
-        upstreamReusable = true
+        upstreamSpoiled = false
         interimAnswers = 0
     }
 
@@ -120,19 +120,25 @@ extension Exchange {
         case .untilClose:
             answerFraming = isOld ? .untilClose : .chunked
             answerReframes = !isOld
-            upstreamReusable = false
+            upstreamSpoiled = true
         }
         if facts.restores, !facts.framing.isEmpty {
             // Its length will be another.
             answerFraming = isOld ? .untilClose : .chunked
             answerReframes = true
         }
-        if !facts.keepsAlive { upstreamReusable = false }
+        if !facts.keepsAlive { upstreamSpoiled = true }
         closesClient =
             !keepsAlive || facts.isDraining || answerFraming == .untilClose
             || (!requestDone && requestBroken)
         if facts.isStream { streamEnd = StreamEndScanner() }
-        return AnswerPlan(
+        return answerPlan
+    }
+
+    /// What `takeAnswer` has decided.
+    @inline(always)
+    var answerPlan: AnswerPlan {
+        AnswerPlan(
             version: version, framing: answerFraming, closes: closesClient,
             downstream: downstream, reframes: answerReframes,
             hasFilters: decision.flags.contains(.responseFilters),
@@ -143,7 +149,7 @@ extension Exchange {
     @inline(always)
     mutating func beginAnswering() -> Int32 {
         phase = .answering
-        holdsContent = false
+        lacksContent = true
         let released = generation
         generation = -1
         return released
@@ -179,7 +185,7 @@ extension Exchange {
     mutating func scanEnd(_ content: Span<UInt8>) { streamEnd?.scan(content) }
 
     /// Nothing of this exchange is left in its backend's connection.
-    var leavesUpstreamClean: Bool { requestDone && upstreamReusable && !isReplaying }
+    var leavesUpstreamClean: Bool { requestDone && !upstreamSpoiled && !isReplaying }
 
     /// The client has said something that may be in the protocol it asked for: it is never read as a request.
     @inline(always)

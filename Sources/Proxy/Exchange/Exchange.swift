@@ -156,7 +156,8 @@ struct Exchange: ~Copyable {
     var answerReframes = false
     var answerTrailers = false
     var closesClient = false
-    var upstreamReusable = true
+    /// Its connection to the backend is not used again.
+    var upstreamSpoiled = false
 
     // Attempts.
     /// Free of side effects, so that it may move to another endpoint.
@@ -168,7 +169,8 @@ struct Exchange: ~Copyable {
     var usedPooled = false
     /// Counted against the budget of retries.
     var isRetry = false
-    var holdsContent = true
+    /// What came of the content is not all kept, so it cannot be sent again.
+    var lacksContent = false
     /// The attempt is a stream of HTTP/2, which the backend may refuse unread.
     var isOverStream = false
     var sentBytes = false

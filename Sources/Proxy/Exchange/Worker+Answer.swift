@@ -300,13 +300,13 @@ extension Worker {
         }
         let downstream = plan.downstream
         if downstreams[downstream].link.stream != nil {
-            return passStreamHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+            return passStreamHead(exchange, upstream, bytes, headBytes: headBytes)
         }
         let end = HeadWriter.usualEnd(
             of: responseHead, to: plan.version, framing: plan.framing, closes: plan.closes)
         // A sender may have ended the head with a bare LF, which is never sent on.
         guard end > 0, !plan.reframes, bytes[headBytes &- 2] == 0x0D else {
-            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+            return passWrittenHead(exchange, upstream, bytes, headBytes: headBytes)
         }
         let (part, result, released) = Self.passInPlace(
             &exchanges[exchange], to: &downstreams[downstream].link, bytes, headBytes: headBytes,
@@ -320,9 +320,9 @@ extension Worker {
     /// The same for a head that has to be written.
     @inline(never)
     private mutating func passWrittenHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
-        headBytes: Int
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
+        let plan = exchanges[exchange].answerPlan
         responseHead.keepBytes(of: bytes, upTo: headBytes)
         let rest = ByteScan.part(bytes, headBytes, bytes.count)
         output.removeAll()
@@ -343,12 +343,12 @@ extension Worker {
     /// The same for a client's stream, which takes the lines where they are.
     @inline(never)
     private mutating func passStreamHead(
-        _ exchange: SlotID, _ upstream: SlotID, _ plan: AnswerPlan, _ bytes: Span<UInt8>,
-        headBytes: Int
+        _ exchange: SlotID, _ upstream: SlotID, _ bytes: Span<UInt8>, headBytes: Int
     ) -> Int {
+        let plan = exchanges[exchange].answerPlan
         let downstream = plan.downstream
         guard !plan.reframes, let stream = downstreams[downstream].link.stream else {
-            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+            return passWrittenHead(exchange, upstream, bytes, headBytes: headBytes)
         }
         let sent: Int
         if responseHead.bytes.isEmpty {
@@ -360,7 +360,7 @@ extension Worker {
                 framing: plan.framing, &buffers)
         }
         if sent == 0 {
-            return passWrittenHead(exchange, upstream, plan, bytes, headBytes: headBytes)
+            return passWrittenHead(exchange, upstream, bytes, headBytes: headBytes)
         }
         release(generation: exchanges[exchange].beginAnswering())
         if plan.holdsMuch { forgetReplay(exchange) }

@@ -426,7 +426,7 @@ extension Worker {
         {
             return
         }
-        exchanges[id].holdsContent = false
+        exchanges[id].lacksContent = true
     }
 
     /// Counts a part of the request's content that was read and that the link did not take; it may be held.

@@ -122,7 +122,7 @@ extension Worker {
                 return
             }
         }
-        exchanges[id].upstreamReusable = false
+        exchanges[id].upstreamSpoiled = true
         answerComplete(id, leftover: false)
     }
 
@@ -209,7 +209,7 @@ extension Worker {
     mutating func requestWriteFailed(_ id: SlotID) {
         let upstream = exchanges[id].upstream
         exchanges[id].requestBroken = true
-        exchanges[id].upstreamReusable = false
+        exchanges[id].upstreamSpoiled = true
         guard upstream != .none, upstreams.contains(upstream) else { return }
         upstreams[upstream].link.discardOutput(&buffers)
         upstreams[upstream].link.peerEnded = true

@@ -110,7 +110,7 @@ extension Worker {
     mutating func mayRetry(
         _ id: SlotID, after failure: AttemptFailure, isAsked: Bool
     ) -> RetryVerdict {
-        if exchanges[id].requestBroken && !exchanges[id].holdsContent { return .notMade }
+        if exchanges[id].requestBroken && exchanges[id].lacksContent { return .notMade }
         // Bytes of an answer that were passed on, be they a hint, are the answer's first.
         if exchanges[id].hasPassedInterim { return .notMade }
         if clusters.row(ofCluster: exchanges[id].decision.clusterID) < 0 { return .notMade }
@@ -166,7 +166,7 @@ extension Worker {
         let row = clusters.row(ofCluster: exchanges[id].decision.clusterID)
         return FailedAttempt(
             failure: failure, sentBytes: exchanges[id].sentBytes,
-            wasReused: exchanges[id].usedPooled, holdsContent: exchanges[id].holdsContent,
+            wasReused: exchanges[id].usedPooled, holdsContent: !exchanges[id].lacksContent,
             isIdempotent: exchanges[id].method.isIdempotent || exchanges[id].isAsking,
             isInference: exchanges[id].isInference, isAsked: isAsked,
             attempts: Int(exchanges[id].attempts),

@@ -231,7 +231,7 @@ extension Worker {
                 if downstreams.contains(id) { keep(downstream: id, padded.extracting(0..<count)) }
                 return
             }
-            if downstreams[id].naming != .none { endNaming(id) }
+            if namings.count > 0 { endNaming(id) }
             let origin = downstreams[id].tookHead()
             let rest = padded.extracting(consumed..<count)
             let used = consumed + beginExchange(id, from: origin, headBytes: consumed, rest).used

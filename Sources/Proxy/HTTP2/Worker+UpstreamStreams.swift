@@ -61,7 +61,7 @@ extension Worker {
         upstreamStreams += 1
         endpoints[Int(upstreams[upstream].endpointID)].active += 1
         // A stream carries one exchange.
-        exchanges[id].upstreamReusable = false
+        exchanges[id].upstreamSpoiled = true
         exchanges[id].isOverStream = true
         armMultiplexing(upstream: owner)
         sendRequestAndGoOn(id, upstream, overPooled: upstreams[owner].wasReused)

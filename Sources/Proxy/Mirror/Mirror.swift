@@ -53,7 +53,7 @@ extension Exchange {
         self.times = times
         requestDeadline = main.requestDeadline
         // What failed once is never sent again.
-        holdsContent = false
+        lacksContent = true
     }
 }
 

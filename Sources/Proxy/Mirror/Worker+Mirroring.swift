@@ -397,8 +397,8 @@ extension Worker {
             return false
         }
         exchanges[id].response = ContentReader(responseHead.framing)
-        if case .untilClose = responseHead.framing { exchanges[id].upstreamReusable = false }
-        if !responseHead.keepsAlive { exchanges[id].upstreamReusable = false }
+        if case .untilClose = responseHead.framing { exchanges[id].upstreamSpoiled = true }
+        if !responseHead.keepsAlive { exchanges[id].upstreamSpoiled = true }
         noteKeepAlive(upstream)
         release(generation: exchanges[id].beginAnswering())
         return true

@@ -127,7 +127,7 @@ extension Worker {
         let call = exchanges[id].call
         guard calls[call].processesAnswer else { return false }
         let upstream = exchanges[id].upstream
-        exchanges[id].upstreamReusable = false
+        exchanges[id].upstreamSpoiled = true
         upstreams[upstream].link.isReadable = false
         setDeadline(upstream: upstream, in: 0)
         if !calls[call].answer.isTold {
@@ -306,7 +306,7 @@ extension Worker {
         let upstream = exchanges[id].upstream
         if !calls[call].answer.isTold {
             // The picker ended it before the backend did.
-            exchanges[id].upstreamReusable = false
+            exchanges[id].upstreamSpoiled = true
         }
         calls[call].answer.hasEnded = true
         if exchanges[id].answerFraming == .chunked {
@@ -328,7 +328,7 @@ extension Worker {
 
     /// An exchange that ends before its backend has the whole request leaves a connection that nobody else can use.
     mutating func noteUnpassedRequest(_ id: SlotID) {
-        if !calls[exchanges[id].call].request.hasEnded { exchanges[id].upstreamReusable = false }
+        if !calls[exchanges[id].call].request.hasEnded { exchanges[id].upstreamSpoiled = true }
     }
 
     // MARK: - Without the picker
@@ -386,7 +386,7 @@ extension Worker {
         case .judging, .answering:
             if !calls[call].request.hasEnded {
                 // Nobody completes the request.
-                exchanges[id].upstreamReusable = false
+                exchanges[id].upstreamSpoiled = true
                 exchanges[id].requestBroken = true
             }
             if calls[call].answer.isReplaced {

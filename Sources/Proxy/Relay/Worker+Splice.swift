@@ -183,13 +183,13 @@ extension Exchange {
         else { return false }
         let isEnough =
             remaining >= UInt64(Relay.spliceBytesMin) || marks.contains(.splicesRequest)
-        return isEnough && !(holdsContent && mayResend)
+        return isEnough && (lacksContent || !mayResend)
     }
 
     /// Content of the request that was moved, as the part that it is.
     fileprivate mutating func requestPart(spliced count: Int) -> Relay.Part {
         request.skip(count)
-        holdsContent = false
+        lacksContent = true
         return Relay.Part(upTo: count, finished: request.isFinished)
     }
 
