@@ -15,13 +15,13 @@ extension BufferPool {
     /// The same for content that is held as a whole, whose memory is counted apart; false when the budget for that is spent.
     ///
     /// Where so many bytes are `expected` in the end, there is room for them at once, but for no more than four times what
-    /// has come: nobody gets memory for a promise alone.
+    /// has come where that takes new memory: nobody gets it for a promise alone.
     public mutating func hold(
         _ bytes: Span<UInt8>, in buffer: inout Buffer, expected: Int = 0
     ) -> Bool {
         if buffer.freeCapacity < bytes.count {
             let come = buffer.count + bytes.count
-            let ahead = min(expected, 4 * come) - come
+            let ahead = (hasLarge(expected) ? expected : min(expected, 4 * come)) - come
             let more = bytes.count + max(0, ahead)
             if !grow(&buffer, by: more, isHeld: true, isExact: ahead >= 0) { return false }
         }

@@ -8,7 +8,8 @@ import BasicContainers
 ///
 /// What is held as a whole, as content is until it is known where it goes, has a budget of its own
 /// (`robustness.md` §6): its buffers come from `takeHeld`. Such a buffer is a byte shorter than its
-/// memory, which is how it is known when it comes back.
+/// memory, which is how it is known when it comes back. Large ones stay warm for a while, as long as
+/// less than half of that budget is used.
 ///
 /// Bytes on their way that nobody looks at may be in a pipe instead, out of `pipes`.
 public struct BufferPool: ~Copyable {
@@ -24,6 +25,8 @@ public struct BufferPool: ~Copyable {
     @usableFromInline var shelves: InlineArray<3, Shelf> = [
         Shelf(size: leastBytes), Shelf(size: 16 << 10), Shelf(size: 64 << 10),
     ]
+    /// Free held buffers that are larger than all of these.
+    private var large = LargeShelf()
     /// What `bytesInUse` says.
     @usableFromInline var inUse = 0
     /// What `bytesHeld` says.
@@ -43,6 +46,8 @@ public struct BufferPool: ~Copyable {
             var shelf = shelves[index]
             while let buffer = shelf.take() { _ = consume buffer }
         }
+        var large = large
+        while large.count > 0 { large.dropOldest() }
         lease.end()
         heldLease.end()
     }
@@ -53,7 +58,10 @@ public struct BufferPool: ~Copyable {
     /// Bytes of buffers that `takeHeld` gave and that did not come back yet.
     public var bytesHeld: Int { held }
 
-    /// Bytes of buffers that are allocated and wait to be used again.
+    /// Bytes of large buffers that came back from holding and wait to be used again.
+    public var bytesWarmHeld: Int { large.byteCount }
+
+    /// Bytes of other buffers that are allocated and wait to be used again.
     public var bytesWarm: Int {
         var sum = 0
         for index in shelves.indices { sum += shelves[index].count * shelves[index].size }
@@ -75,8 +83,12 @@ public struct BufferPool: ~Copyable {
     public mutating func takeHeld(capacity: Int) -> Buffer? {
         precondition(capacity >= 0 && capacity < 1 << 31, "A buffer has at most 2 GiB.")
         let index = BufferPool.shelf(for: capacity + 1)
+        if index == shelves.count, let warm = large.take(atLeast: capacity + 1) {
+            held += warm.capacity + 1
+            return warm
+        }
         let size = index < shelves.count ? shelves[index].size : (capacity + 4096) & ~4095
-        guard heldLease.covers(held + size) else { return nil }
+        guard chargeHeld(size) else { return nil }
         held += size
         if index < shelves.count, let warm = shelves[index].take() {
             // Sound: the memory has `size` bytes and belongs to the new buffer from here on.
@@ -91,7 +103,7 @@ public struct BufferPool: ~Copyable {
         precondition(capacity < 1 << 31, "A buffer has at most 2 GiB.")
         let size = (capacity + 4096) & ~4095
         let more = size - (buffer.capacity + 1)
-        guard heldLease.covers(held + more) else { return false }
+        guard chargeHeld(more) else { return false }
         held += more
         var grown = Buffer()
         swap(&grown, &buffer)
@@ -165,8 +177,13 @@ public struct BufferPool: ~Copyable {
         let size = buffer.capacity + 1
         precondition(size <= held, "Only buffers of this pool come back to it.")
         held -= size
-        heldLease.settle(held)
         let index = BufferPool.shelf(for: size)
+        if index == shelves.count, size <= LargeShelf.sizeMax, heldLease.affords(size) {
+            large.put(buffer, size: size)
+            heldLease.settle(held + large.byteCount)
+            return
+        }
+        heldLease.settle(held + large.byteCount)
         // Warm memory is charged to the other budget, and only as far as that is paid for already.
         if index < shelves.count, shelves[index].size == size, !shelves[index].isFull,
             lease.hasOver(inUse + bytesWarm + size)
@@ -176,6 +193,28 @@ public struct BufferPool: ~Copyable {
         } else {
             _ = consume buffer
         }
+    }
+
+    /// Whether a held buffer of so many bytes is there without new memory.
+    func hasLarge(_ capacity: Int) -> Bool {
+        capacity >= shelves[shelves.count - 1].size && large.has(atLeast: capacity + 1)
+    }
+
+    /// Gives up one of the large buffers that wait to be used again: to be called now and then, so that what is used stays and
+    /// what was needed once goes.
+    public mutating func cool() {
+        if large.count == 0 { return }
+        large.dropOldest()
+        heldLease.settle(held + large.byteCount)
+    }
+
+    /// Makes sure that the lease covers so many held bytes more; the warm ones are the reserve.
+    private mutating func chargeHeld(_ bytes: Int) -> Bool {
+        while !heldLease.covers(held + large.byteCount + bytes) {
+            if large.count == 0 { return false }
+            large.dropOldest()
+        }
+        return true
     }
 
     /// Frees a buffer for which there is no place.
@@ -241,6 +280,12 @@ private struct Lease {
 
     /// Whether so many bytes in all are charged already.
     func hasOver(_ bytes: Int) -> Bool { budget == nil || bytes <= leased }
+
+    /// Whether so many bytes are little enough to be kept unused: a 64th of a budget of which less than half is used.
+    func affords(_ bytes: Int) -> Bool {
+        guard let budget else { return true }
+        return bytes <= budget.limit / 64 && budget.used <= budget.limit / 2
+    }
 
     /// Gives back what is over so many bytes, but keeps a piece in hand.
     mutating func settle(_ bytes: Int) {

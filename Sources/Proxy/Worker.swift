@@ -263,6 +263,7 @@ public struct Worker: ~Copyable {
         // Between connections that come and go, which tell it too.
         shard.set(.bufferBytes, UInt64(buffers.bytesInUse + buffers.pipes.bytesInUse))
         shard.set(.heldBytes, UInt64(buffers.bytesHeld))
+        buffers.cool()
     }
 
     /// Counts the matches of regular expressions that met a bound since it was last called for this table.

@@ -151,6 +151,7 @@ struct BufferPoolTests {
         #expect(pool.hold(piece.span, in: &buffer, expected: 220_048))
         #expect(buffer.count == 3 * piece.count && buffer.span[2 * piece.count] == piece[0])
         pool.reclaim(&buffer)
+        while pool.bytesWarmHeld > 0 { pool.cool() }
         // A few bytes of very many.
         #expect(pool.hold(piece.span.extracting(0..<1000), in: &buffer, expected: 1 << 30))
         #expect(pool.bytesHeld <= 4096)
@@ -162,6 +163,77 @@ struct BufferPoolTests {
         #expect(pool.bytesHeld <= 4 * buffer.count + 4096)
         pool.reclaim(&buffer)
         #expect(pool.bytesHeld == 0)
+    }
+
+    @Test func `large buffers of what was held stay warm for a while`() throws {
+        let held = Budget(limit: 512 << 20)
+        do {
+            var pool = BufferPool(budget: nil, heldBudget: held)
+            guard let first = pool.takeHeld(capacity: 1 << 20) else { throw Unexpected() }
+            let size = first.capacity + 1
+            pool.give(first)
+            #expect(pool.bytesHeld == 0 && pool.bytesWarmHeld == size && held.used >= size)
+            // One that is much too large is not used.
+            guard let small = pool.takeHeld(capacity: 400 << 10) else { throw Unexpected() }
+            #expect(pool.bytesWarmHeld == size)
+            guard var again = pool.takeHeld(capacity: 900 << 10) else { throw Unexpected() }
+            check(again.isEmpty)
+            #expect(again.capacity == size - 1 && pool.bytesWarmHeld == 0)
+            #expect(pool.bytesHeld == size + small.capacity + 1)
+            #expect(again.append(pattern(4096).span) == 4096)
+            pool.give(small)
+            pool.give(again)
+            #expect(pool.bytesHeld == 0 && pool.bytesWarmHeld > size)
+            // What nobody needs goes, the oldest first.
+            pool.cool()
+            #expect(pool.bytesWarmHeld == size)
+            pool.cool()
+            pool.cool()
+            #expect(pool.bytesWarmHeld == 0 && held.used <= BufferPool.leaseBytes)
+        }
+        #expect(held.used == 0)
+    }
+
+    @Test func `warm memory is bounded, and makes room for what is held`() throws {
+        let held = Budget(limit: 128 << 20)
+        do {
+            var pool = BufferPool(budget: nil, heldBudget: held)
+            var buffers = Slab<Buffer>(capacity: 100)
+            for round in 0..<2 {
+                for _ in 0..<40 {
+                    guard let buffer = pool.takeHeld(capacity: 1_000_000),
+                        buffers.insert(buffer) != nil
+                    else { throw Unexpected() }
+                }
+                #expect(pool.bytesWarmHeld == 0 && pool.bytesHeld > 40_000_000, "round \(round)")
+                for slot in 0..<40 { pool.give(buffers.remove(slot: UInt32(slot))) }
+                #expect(pool.bytesHeld == 0 && pool.bytesWarmHeld > 7_000_000)
+                #expect(pool.bytesWarmHeld <= 8 << 20 && held.used <= 9 << 20)
+            }
+            // All of the budget can be had: what is warm goes for it.
+            guard let most = pool.takeHeld(capacity: (127 << 20) + (600 << 10)) else { throw Unexpected() }
+            #expect(pool.bytesWarmHeld == 0)
+            pool.give(most)
+            #expect(pool.bytesWarmHeld == 0, "Very large ones do not stay.")
+        }
+        #expect(held.used == 0)
+        // Of a small budget nothing is kept.
+        var pool = BufferPool(budget: nil, heldBudget: Budget(limit: 8 << 20))
+        guard let buffer = pool.takeHeld(capacity: 1 << 20) else { throw Unexpected() }
+        pool.give(buffer)
+        #expect(pool.bytesWarmHeld == 0)
+    }
+
+    @Test func `what is expected has its place at once where one is warm`() throws {
+        var pool = BufferPool(budget: nil)
+        guard let warm = pool.takeHeld(capacity: 1_000_100) else { throw Unexpected() }
+        pool.give(warm)
+        var buffer = Buffer()
+        #expect(pool.hold(pattern(4096).span, in: &buffer, expected: 1_000_000))
+        #expect(buffer.capacity >= 1_000_000 && pool.bytesWarmHeld == 0)
+        #expect(array(buffer.span) == pattern(4096))
+        pool.reclaim(&buffer)
+        #expect(pool.bytesHeld == 0 && pool.bytesWarmHeld > 0)
     }
 
     @Test func `what is not needed goes back, and all of it at the end`() throws {

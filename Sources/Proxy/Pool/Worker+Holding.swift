@@ -155,7 +155,10 @@ extension Worker {
     }
 
     private mutating func keepHeld(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
-        if buffers.hold(bytes, in: &exchanges[id].buffer) { return true }
+        // Where the content's length is known, so is how much will stand here.
+        let behind = Int(clamping: exchanges[id].request.remaining ?? 0)
+        let expected = exchanges[id].buffer.count + bytes.count + min(behind, 1 << 30)
+        if buffers.hold(bytes, in: &exchanges[id].buffer, expected: expected) { return true }
         exchanges[id].keepsAlive = false
         fail(id, .overloaded)
         return false
