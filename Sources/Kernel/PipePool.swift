@@ -9,7 +9,7 @@ import BasicContainers
 /// no pages for pipes (`pipe-user-pages-soft`).
 public struct PipePool: ~Copyable {
     /// What a pipe can hold, where the system allows it.
-    public static var pipeBytes: Int { 256 << 10 }
+    public static var pipeBytes: Int { 512 << 10 }
     /// A smaller one is worth less than its calls.
     public static var pipeBytesMin: Int { 64 << 10 }
 

@@ -32,7 +32,8 @@ extension Worker {
         }
         let remaining = exchanges[id].response.remaining ?? 0
         // Without a length there is no end but the connection's.
-        let limit = remaining == 0 ? left : Int(min(UInt64(left), remaining))
+        let most = Relay.movable(left)
+        let limit = remaining == 0 ? most : Int(min(UInt64(most), remaining))
         let (count, stop) =
             exchanges[id].answerReframes
             ? spliceChunk(id, upstream, downstream, atMost: limit)
@@ -48,9 +49,9 @@ extension Worker {
                 return nil
             }
             relayed(id, upstream, downstream)
-            return left - count
+            return left - Relay.cost(moved: count)
         case .dry:
-            if Relay.isTrickle(Scratch.tickBytes - left) {
+            if Relay.isTrickle(Relay.movable(Scratch.tickBytes - left)) {
                 exchanges[id].marks.remove(.splicesAnswer)
             }
             return nil
@@ -122,7 +123,7 @@ extension Worker {
             return nil
         }
         let remaining = exchanges[id].request.remaining ?? 0
-        let limit = Int(min(UInt64(left), remaining))
+        let limit = Int(min(UInt64(Relay.movable(left)), remaining))
         let (count, stop) = Link.splice(
             from: &downstreams[downstream].link,
             to: &upstreams[exchanges[id].upstream].link, atMost: limit, &buffers)
@@ -130,12 +131,12 @@ extension Worker {
         switch stop {
         case .moved:
             sentRequestPart(id, exchanges[id].requestPart(spliced: count))
-            return left - count
+            return left - Relay.cost(moved: count)
         case .targetBroke:
             tookUnsent(id, exchanges[id].requestPart(spliced: count))
             requestWriteFailed(id)
         case .dry:
-            if Relay.isTrickle(Scratch.tickBytes - left) {
+            if Relay.isTrickle(Relay.movable(Scratch.tickBytes - left)) {
                 exchanges[id].marks.insert(.copiesRequest)
             }
         case .unseen:
