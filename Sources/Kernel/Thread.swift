@@ -8,34 +8,17 @@ public struct Thread: Sendable {
 
     /// Starts a thread.
     ///
-    /// The name is cut to 15 bytes. `cpu` pins it to one core; a core that the process may not use
-    /// is an error. `nice` is its own (Linux counts per thread); lowering it is refused silently.
+    /// The name is cut to 15 bytes. `nice` is its own (Linux counts per thread); lowering it is
+    /// refused silently.
     public static func start(
-        name: String, cpu: Int? = nil, nice: Int? = nil, _ body: @escaping @Sendable () -> Void
+        name: String, nice: Int? = nil, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) -> Thread {
-        var attributes = pthread_attr_t()
-        // Sound: initialised here, destroyed below.
-        var result = unsafe pthread_attr_init(&attributes)
-        defer {
-            // Sound: as above.
-            _ = unsafe pthread_attr_destroy(&attributes)
-        }
-        if result == 0, let cpu {
-            // Sound: as inside.
-            result = unsafe CoreSet.with([cpu]) { set, size in
-                guard let set = unsafe set else { return EINVAL }
-                // Sound: the set and its size live during the call.
-                return unsafe pthread_attr_setaffinity_np(&attributes, size, set)
-            }
-        }
-        if result != 0 { throw SystemError("pthread_attr_setaffinity_np", result) }
-
         let start = UnsafeMutablePointer<Start>.allocate(capacity: 1)
         // Sound: the new thread takes the value out and frees the memory.
         unsafe start.initialize(to: Start(name: name, nice: nice, body: body))
         var thread = pthread_t()
         // Sound: the thread gets the one pointer to its start value; it owns it from then on.
-        result = unsafe pthread_create(&thread, &attributes, Thread.main, start)
+        let result = unsafe pthread_create(&thread, nil, Thread.main, start)
         if result != 0 {
             // Sound: there is no thread that would free it.
             unsafe start.deinitialize(count: 1)
@@ -104,40 +87,23 @@ public struct Thread: Sendable {
     }
 }
 
-/// Sets of cores as the system wants them.
+/// Sets of cores as the system has them.
 enum CoreSet {
     /// Words of a set that has room for 8,192 cores.
     private static var words: Int { 128 }
-
-    /// Calls `body` with a set of these cores and its size in bytes.
-    static func with(_ cores: [Int], _ body: (UnsafePointer<cpu_set_t>?, Int) -> Int32) -> Int32 {
-        // Sound: as inside.
-        unsafe withUnsafeTemporaryAllocation(of: cpu_set_t.self, capacity: 8) { sets in
-            // Sound: a set is bits; eight of them in a row are one with eight times the cores.
-            unsafe sets.initialize(repeating: cpu_set_t())
-            let bits = UnsafeMutableRawBufferPointer(sets)
-            for core in cores {
-                guard core >= 0, core < words * 64 else { return EINVAL }
-                // Sound: the byte is inside the set; bits count up as the machine is little-endian.
-                unsafe bits[core / 8] |= 1 << UInt8(core % 8)
-            }
-            // Sound: the pointer is valid during the call.
-            return unsafe body(sets.baseAddress, bits.count)
-        }
-    }
 
     /// The cores that the calling thread may use, in order.
     static func allowed() -> [Int] {
         // Sound: as inside.
         unsafe withUnsafeTemporaryAllocation(of: cpu_set_t.self, capacity: 8) { sets in
-            // Sound: as in `with`.
+            // Sound: a set is bits; eight of them in a row are one with eight times the cores.
             unsafe sets.initialize(repeating: cpu_set_t())
             let bits = UnsafeMutableRawBufferPointer(sets)
             guard let set = sets.baseAddress else { return [] }
             // Sound: the set and its size belong together.
             if unsafe sched_getaffinity(0, bits.count, set) != 0 { return [] }
             return (0..<words * 64).filter { core in
-                // Sound: the byte is inside the set.
+                // Sound: the byte is inside the set; bits count up as the machine is little-endian.
                 unsafe bits[core / 8] & 1 << UInt8(core % 8) != 0
             }
         }

@@ -37,7 +37,7 @@ public final class Simulator: Sendable {
             own.seed = options.seed &+ UInt64(index)
             let settings = own
             threads.append(
-                try Kernel.Thread.start(name: "simulator-\(index)", cpu: nil, nice: nil) {
+                try Kernel.Thread.start(name: "simulator-\(index)") {
                     guard let sockets = opened.withLock({ opened in opened.take() }) else { return }
                     Simulator.serve(settings, sockets, mailbox)
                 })

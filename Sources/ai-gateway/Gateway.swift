@@ -74,7 +74,7 @@ struct Gateway {
                 pipesMax: pipes, log: ring, budget: budget, heldBudget: held, connections: counted)
             workers.append(
                 try WorkerThread.start(
-                    options: settings, mailbox: mailbox, shard: shard, cpu: core(of: number)))
+                    options: settings, mailbox: mailbox, shard: shard))
         }
         let plane = try Planes(
             options: options, publisher: Publisher(mailboxes), published: published, rings: rings,
@@ -85,11 +85,5 @@ struct Gateway {
             options: options, plane: plane, publisher: Publisher(mailboxes), published: published,
             log: log
         ).wait(for: workers, signals)
-    }
-
-    /// Workers are pinned where there is one for each core that the process may use.
-    private func core(of number: Int) -> Int? {
-        let cores = Machine.allowedCores()
-        return options.workers == cores.count && cores.count > 1 ? cores[number] : nil
     }
 }

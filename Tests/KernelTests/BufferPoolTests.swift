@@ -211,7 +211,9 @@ struct BufferPoolTests {
                 #expect(pool.bytesWarmHeld <= 8 << 20 && held.used <= 9 << 20)
             }
             // All of the budget can be had: what is warm goes for it.
-            guard let most = pool.takeHeld(capacity: (127 << 20) + (600 << 10)) else { throw Unexpected() }
+            guard let most = pool.takeHeld(capacity: (127 << 20) + (600 << 10)) else {
+                throw Unexpected()
+            }
             #expect(pool.bytesWarmHeld == 0)
             pool.give(most)
             #expect(pool.bytesWarmHeld == 0, "Very large ones do not stay.")

@@ -27,26 +27,6 @@ struct ThreadTests {
         #expect(value.withLock { $0 } == shown + "\n")
     }
 
-    @Test func `a pinned thread runs on its core only`() throws {
-        let cores = Machine.allowedCores()
-        let core = try #require(cores.last)
-        let value = Lock<[Int]>([])
-        let thread = try Thread.start(name: "pinned", cpu: core) {
-            let mine = Machine.allowedCores()
-            value.withLock { $0 = mine }
-        }
-        thread.join()
-        #expect(value.withLock { $0 } == [core])
-        #expect(Machine.allowedCores() == cores)
-    }
-
-    @Test(arguments: [-1, 8_191, 100_000])
-    func `a core that there is not is an error`(core: Int) {
-        #expect(throws: SystemError.self) {
-            _ = try Thread.start(name: "nowhere", cpu: core) {}
-        }
-    }
-
     @Test func `niceness is the thread's own`() throws {
         let before = getpriority(PRIO_PROCESS, 0)
         let value = Lock<Int32>(0)

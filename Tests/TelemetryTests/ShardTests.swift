@@ -187,7 +187,7 @@ import Testing
         let seriesCount: UInt32 = 50
         let rounds: UInt64 = 4_000
         let readers = Shared()
-        let writer = try Thread.start(name: "writer", cpu: nil, nice: nil) {
+        let writer = try Thread.start(name: "writer") {
             var shard = Shard(worker: 0)
             readers.publish(shard.reader)
             for _ in 0..<rounds {
@@ -199,7 +199,7 @@ import Testing
             readers.finish()
         }
         let watchers = try (0..<2).map { _ in
-            try Thread.start(name: "reader", cpu: nil, nice: nil) {
+            try Thread.start(name: "reader") {
                 var last: [Column: [UInt64]] = [:]
                 while !readers.isFinished {
                     guard let reader = readers.reader else { continue }
