@@ -61,7 +61,8 @@ public struct Buffer: ~Copyable {
             capacity >= Int(end) && capacity <= Int(UInt32.max), "What is in a buffer stays in it.")
         let (start, end) = (start, end)
         // Sound: `allocate` and `deallocate` are malloc and free for bytes, and the old address is not used again.
-        guard let moved = unsafe realloc(releaseMemory(), capacity) else {
+        // A byte more, as `BufferPool.takeHeld` has it.
+        guard let moved = unsafe realloc(releaseMemory(), capacity + 1) else {
             preconditionFailure("There is no memory.")
         }
         // Sound: the first `end` bytes are what they were.

@@ -14,18 +14,28 @@ extension BufferPool {
 
     /// The same for content that is held as a whole, whose memory is counted apart; false when the budget for that is spent.
     ///
-    /// Where so many bytes are `expected` in the end, there is room for them at once, but for no more than four times what
-    /// has come where that takes new memory: nobody gets it for a promise alone.
+    /// Where so many bytes are `expected` in the end, there is room for them at once, but new memory for no more than four
+    /// times what has come, and of much for a quarter more: nobody gets it for a promise alone.
     public mutating func hold(
         _ bytes: Span<UInt8>, in buffer: inout Buffer, expected: Int = 0
     ) -> Bool {
         if buffer.freeCapacity < bytes.count {
             let come = buffer.count + bytes.count
-            let ahead = (hasLarge(expected) ? expected : min(expected, 4 * come)) - come
-            let more = bytes.count + max(0, ahead)
-            if !grow(&buffer, by: more, isHeld: true, isExact: ahead >= 0) { return false }
+            let ahead = lookAhead(come, expected: expected)
+            let isMade =
+                grow(&buffer, by: bytes.count + ahead, isHeld: true, isExact: ahead > 0)
+                // Without room for that there may be some for what is here.
+                || grow(&buffer, by: bytes.count, isHeld: true, isExact: true)
+            if !isMade { return false }
         }
         return buffer.append(bytes) == bytes.count
+    }
+
+    /// For how many bytes more than those that have come there is to be room.
+    private func lookAhead(_ come: Int, expected: Int) -> Int {
+        if expected <= come { return 0 }
+        if hasLarge(expected) { return expected - come }
+        return min(expected - come, come > Self.movedBytesMin ? come / 4 : 3 * come)
     }
 
     /// A buffer that is counted where others like it are.

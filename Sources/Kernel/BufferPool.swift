@@ -8,8 +8,8 @@ import BasicContainers
 ///
 /// What is held as a whole, as content is until it is known where it goes, has a budget of its own
 /// (`robustness.md` §6): its buffers come from `takeHeld`. Such a buffer is a byte shorter than its
-/// memory, which is how it is known when it comes back. Large ones stay warm for a while, as long as
-/// less than half of that budget is used.
+/// memory, which is how it is known when it comes back. Large ones that come back while
+/// less than half of that budget is used stay warm, until `cool` gives them up.
 ///
 /// Bytes on their way that nobody looks at may be in a pipe instead, out of `pipes`.
 public struct BufferPool: ~Copyable {
@@ -94,7 +94,8 @@ public struct BufferPool: ~Copyable {
             // Sound: the memory has `size` bytes and belongs to the new buffer from here on.
             return unsafe Buffer(base: warm.releaseMemory(), capacity: size - 1)
         }
-        return Buffer(capacity: size - 1)
+        // Sound: the buffer has the memory as its own, and does not use the last byte.
+        return unsafe Buffer(base: .allocate(capacity: size), capacity: size - 1)
     }
 
     /// Makes a large buffer of `takeHeld` larger where it stands, so that no second one is charged beside it; false when
@@ -178,8 +179,9 @@ public struct BufferPool: ~Copyable {
         precondition(size <= held, "Only buffers of this pool come back to it.")
         held -= size
         let index = BufferPool.shelf(for: size)
-        if index == shelves.count, size <= LargeShelf.sizeMax, heldLease.affords(size) {
-            large.put(buffer, size: size)
+        let most = index == shelves.count ? heldLease.spareBytes(atMost: LargeShelf.bytesMax) : 0
+        if size <= min(most, LargeShelf.sizeMax) {
+            large.put(buffer, size: size, bytesMax: most)
             heldLease.settle(held + large.byteCount)
             return
         }
@@ -200,18 +202,23 @@ public struct BufferPool: ~Copyable {
         capacity >= shelves[shelves.count - 1].size && large.has(atLeast: capacity + 1)
     }
 
-    /// Gives up one of the large buffers that wait to be used again: to be called now and then, so that what is used stays and
-    /// what was needed once goes.
+    /// Gives up one of the large buffers that wait to be used again, or all where none of them was used since: to be called
+    /// now and then.
     public mutating func cool() {
-        if large.count == 0 { return }
-        large.dropOldest()
+        large.cool()
         heldLease.settle(held + large.byteCount)
     }
+
+    /// Whether there is, or may come to be, memory that `cool` and `PipePool.trim` give back.
+    public var needsTending: Bool { pipes.needsTrim || large.count > 0 || held > 0 }
 
     /// Makes sure that the lease covers so many held bytes more; the warm ones are the reserve.
     private mutating func chargeHeld(_ bytes: Int) -> Bool {
         while !heldLease.covers(held + large.byteCount + bytes) {
-            if large.count == 0 { return false }
+            if large.count == 0 {
+                heldLease.settle(held)
+                return false
+            }
             large.dropOldest()
         }
         return true
@@ -281,10 +288,10 @@ private struct Lease {
     /// Whether so many bytes in all are charged already.
     func hasOver(_ bytes: Int) -> Bool { budget == nil || bytes <= leased }
 
-    /// Whether so many bytes are little enough to be kept unused: a 64th of a budget of which less than half is used.
-    func affords(_ bytes: Int) -> Bool {
-        guard let budget else { return true }
-        return bytes <= budget.limit / 64 && budget.used <= budget.limit / 2
+    /// How many bytes may be kept unused: a 64th of a budget of which less than half is used.
+    func spareBytes(atMost most: Int) -> Int {
+        guard let budget else { return most }
+        return budget.used <= budget.limit / 2 ? min(most, budget.limit / 64) : 0
     }
 
     /// Gives back what is over so many bytes, but keeps a piece in hand.

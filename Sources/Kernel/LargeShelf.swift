@@ -30,6 +30,8 @@ struct LargeShelf {
     private var places = InlineArray<16, Place>(repeating: Place())
     private(set) var count = 0
     private(set) var byteCount = 0
+    /// One was taken since `cool` was called.
+    private var wasUsed = false
 
     /// Whether there is one for so many bytes that is not much too large.
     func has(atLeast size: Int) -> Bool { best(atLeast: size) != nil }
@@ -37,17 +39,24 @@ struct LargeShelf {
     /// The memory of the smallest buffer of at least so many bytes, empty; nil when there is none, or only much larger ones.
     mutating func take(atLeast size: Int) -> Buffer? {
         guard let index = best(atLeast: size) else { return nil }
+        wasUsed = true
         return remove(index)
     }
 
-    /// Keeps a buffer's memory of `size` bytes; the oldest make room.
-    mutating func put(_ buffer: consuming Buffer, size: Int) {
-        precondition(size <= Self.sizeMax, "One of this size does not stay.")
-        while count == Self.countMax || byteCount + size > Self.bytesMax { dropOldest() }
+    /// Keeps a buffer's memory of `size` bytes, with what stands here `bytesMax` at most: the oldest make room.
+    mutating func put(_ buffer: consuming Buffer, size: Int, bytesMax: Int) {
+        precondition(size <= bytesMax, "One of this size does not stay.")
+        while count == Self.countMax || byteCount + size > bytesMax { dropOldest() }
         // Sound: the memory has `size` bytes and belongs to the shelf from here on.
         places[count] = unsafe Place(buffer.releaseMemory(), size)
         count += 1
         byteCount += size
+    }
+
+    /// Frees the oldest, or all where none was used since it was called before.
+    mutating func cool() {
+        repeat { dropOldest() } while !wasUsed && count > 0
+        wasUsed = false
     }
 
     /// Frees the one that came back first, if there is any.

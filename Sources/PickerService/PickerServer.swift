@@ -172,6 +172,7 @@ struct PickerServer: ~Copyable {
         if isDraining { drain() }
         if now < nextReview { return }
         nextReview = now &+ Self.reviewMilliseconds
+        buffers.cool()
         if now >= renewsAt { renewLeases() }
         for slot in 0..<calls.highWater where calls.isOccupied(slot) {
             if calls[slot].overSince != 0 {

@@ -73,7 +73,7 @@ extension Worker {
             case TokenKind.acceptPause: resumeAccepting()
             case TokenKind.drain: drainStep()
             case TokenKind.leases: renewLeases()
-            case TokenKind.pipes: trimPipes()
+            case TokenKind.tending: releaseUnneeded()
             default: break
             }
         }

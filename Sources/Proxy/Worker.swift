@@ -18,7 +18,7 @@ enum TokenKind {
     static let datagrams: UInt8 = 8
     static let session: UInt8 = 9
     static let leases: UInt8 = 10
-    static let pipes: UInt8 = 11
+    static let tending: UInt8 = 11
 }
 
 /// What a worker is made with.
@@ -128,8 +128,8 @@ public struct Worker: ~Copyable {
     var ledgers = UniqueArray<PoolLedger?>()
     /// A moment is set at which leases are renewed.
     var renewsLeases = false
-    /// A moment is set at which idle pipes are freed.
-    var tendsPipes = false
+    /// A moment is set at which memory that nobody needs is given back.
+    var tendsBuffers = false
     var retriesRunning = 0
     var activeTunnels = 0
     /// Client connections of the process, at most; the largest of all Gateways' limits.
@@ -263,7 +263,6 @@ public struct Worker: ~Copyable {
         // Between connections that come and go, which tell it too.
         shard.set(.bufferBytes, UInt64(buffers.bytesInUse + buffers.pipes.bytesInUse))
         shard.set(.heldBytes, UInt64(buffers.bytesHeld))
-        buffers.cool()
     }
 
     /// Counts the matches of regular expressions that met a bound since it was last called for this table.

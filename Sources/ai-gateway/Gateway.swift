@@ -11,7 +11,7 @@ struct Gateway {
     private static let sessionShare = 4
     /// Pipes of all workers together: 64 MiB, which is also what a user without privileges may have, and no more than a
     /// sixteenth of the descriptors and a quarter of the memory for buffers.
-    private static let pipesMax = 256
+    private static let pipesMax = 128
     private static let pipeDescriptorShare = 32
     private static let pipeMemoryShare = 4
     /// Descriptors kept for files, backends and ourselves before client connections take all.

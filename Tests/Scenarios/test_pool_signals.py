@@ -123,8 +123,10 @@ def test_over_http_2(authority, sealed):
         # The same lines again and again count as often.
         assert found["waiting"] >= 3 and found["state"] == "ready"
         assert gateway.get("/x").body == b"hello"
-        wait_until(lambda: [r.target for r in origin.probes].count("/metrics") >= 4, 8)
-        assert len({r.connection.number for r in origin.probes}) == 1 and not origin.errors
+        # One that took too long takes its connection with it, as it may on a busy machine; those after it share the next.
+        asked = lambda: [r.connection.number for r in origin.probes if r.target == "/metrics"]
+        wait_until(lambda: len(asked()) >= 4 and len(set(asked()[-4:])) == 1, 8, what="four in a row over one connection")
+        assert not origin.errors
         assert {r.scheme for r in origin.probes} == {"https" if sealed else "http"}
 
 

@@ -156,7 +156,7 @@ extension Worker {
         }
         shard.add(.acceptPauses, 1)
         buffers.pipes.yieldDescriptors()
-        tendPipes()
+        tendBuffers()
         resumeLater()
     }
 

@@ -213,7 +213,9 @@ extension Worker {
     mutating func keep(downstream id: SlotID, _ bytes: Span<UInt8>) {
         if downstreams[id].naming == .none, !isReadForLeave(id) {
             if !buffers.append(bytes, to: &downstreams[id].input) { close(downstream: id) }
-        } else if !buffers.hold(bytes, in: &downstreams[id].input, expected: expectedBytes(id)) {
+        } else if buffers.hold(bytes, in: &downstreams[id].input, expected: expectedBytes(id)) {
+            tendBuffers()
+        } else {
             refuseUnheld(id, .overloaded)
         }
     }

@@ -155,10 +155,14 @@ extension Worker {
     }
 
     private mutating func keepHeld(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
-        // Where the content's length is known, so is how much will stand here.
-        let behind = Int(clamping: exchanges[id].request.remaining ?? 0)
-        let expected = exchanges[id].buffer.count + bytes.count + min(behind, 1 << 30)
-        if buffers.hold(bytes, in: &exchanges[id].buffer, expected: expected) { return true }
+        var expected = 0
+        if let behind = exchanges[id].request.remaining {
+            expected = exchanges[id].buffer.count + bytes.count + Int(min(behind, 1 << 30))
+        }
+        if buffers.hold(bytes, in: &exchanges[id].buffer, expected: expected) {
+            tendBuffers()
+            return true
+        }
         exchanges[id].keepsAlive = false
         fail(id, .overloaded)
         return false

@@ -60,6 +60,7 @@ extension Worker {
                     ? buffers.hold(bytes.extracting(range), in: &calls[call].request.held)
                     : buffers.append(bytes.extracting(range), to: &calls[call].answer.held)
                 if !isTaken { return Decoded(used: from, isFull: true) }
+                tendBuffers()
                 if reader.isFinished { return Decoded(used: from) }
             case .trailer(let range):
                 guard var line = buffers.take(capacity: range.count + 8) else {
@@ -74,6 +75,7 @@ extension Worker {
                     : buffers.append(line.span, to: &calls[call].answer.trailers)
                 buffers.give(line)
                 if !isTaken { return Decoded(used: from, isFull: true) }
+                tendBuffers()
             case .end, .incomplete: return Decoded(used: from)
             case .malformed(let problem): return Decoded(used: from, malformed: problem)
             }
@@ -362,7 +364,7 @@ extension Worker {
         let upstream = exchanges[id].upstream
         if exchanges[id].phase == .connecting || upstream == .none || exchanges[id].isReplaying {
             // What was held for the picker is held for the backend: the same memory is to pay for it.
-            if buffers.hold(bytes, in: &exchanges[id].buffer) { return }
+            if buffers.hold(bytes, in: &exchanges[id].buffer) { return tendBuffers() }
             if upstream != .none { letGo(upstream) }
             fail(id, .overloaded)
             return

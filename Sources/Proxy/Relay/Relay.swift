@@ -7,7 +7,7 @@ import Kernel
 /// content is decoded and framed anew. Content that goes on as it came and that nobody looks at need not be seen at all:
 /// between plain connections a pipe moves it (`Link.splice`), as long as so much is coming that it is worth the calls.
 enum Relay {
-    /// What is left of a tick's bytes and not worth the calls of another move: a pipe of 256 KiB is full at 240.
+    /// What is left of a tick's bytes and not worth the calls of another move.
     static let restBytesMax = 16 * 1024
     /// So much of a content's length must be left.
     static let spliceBytesMin = 64 * 1024
@@ -19,8 +19,8 @@ enum Relay {
     /// How many bytes may be moved for so many of a tick: what is not seen takes about a quarter of the time.
     static func movable(_ left: Int) -> Int { 4 * left }
 
-    /// How many bytes of a tick it takes to move so many.
-    static func cost(moved count: Int) -> Int { (count + 3) / 4 }
+    /// How many bytes of a tick it takes to move so many; the calls of a small move cost something, too.
+    static func cost(moved count: Int) -> Int { max((count + 3) / 4, 1024) }
 
     /// Whether what was moved before the source had nothing more is too little to be moved so again.
     static func isTrickle(_ count: Int) -> Bool { count > 0 && count < trickleBytesMax }

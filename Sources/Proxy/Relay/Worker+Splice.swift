@@ -4,9 +4,6 @@ import Kernel
 /// Content that nobody looks at goes from socket to socket inside the system: where both ends are plain HTTP/1.1, or a
 /// tunnel, and so much is coming that it is cheaper than a copy.
 extension Worker {
-    /// How often pipes that nobody needs are looked for.
-    private static var pipeTrimMilliseconds: UInt64 { 1_000 }
-
     // MARK: - The answer
 
     /// Chooses, where the answer's content has begun or much of it came at once, how the rest of it goes.
@@ -40,7 +37,7 @@ extension Worker {
             : Link.splice(
                 from: &upstreams[upstream].link, to: &downstreams[downstream].link,
                 atMost: limit, &buffers)
-        tendPipes()
+        tendBuffers()
         switch stop {
         case .moved:
             exchanges[id].passed(spliced: count)
@@ -127,7 +124,7 @@ extension Worker {
         let (count, stop) = Link.splice(
             from: &downstreams[downstream].link,
             to: &upstreams[exchanges[id].upstream].link, atMost: limit, &buffers)
-        tendPipes()
+        tendBuffers()
         switch stop {
         case .moved:
             sentRequestPart(id, exchanges[id].requestPart(spliced: count))
@@ -145,25 +142,6 @@ extension Worker {
         case .sourceBroke: clientIsGone(downstream)
         }
         return nil
-    }
-
-    // MARK: - Pipes
-
-    /// Sees to it that pipes which nobody needs are freed.
-    @inline(always)
-    mutating func tendPipes() {
-        if tendsPipes || !buffers.pipes.needsTrim { return }
-        tendsPipes = true
-        timers.schedule(
-            Token(kind: TokenKind.pipes, slot: 0, generation: 1),
-            at: now + Self.pipeTrimMilliseconds)
-    }
-
-    /// Frees them.
-    mutating func trimPipes() {
-        buffers.pipes.trim()
-        tendsPipes = false
-        tendPipes()
     }
 }
 

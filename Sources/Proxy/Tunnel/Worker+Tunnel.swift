@@ -103,7 +103,7 @@ extension Worker {
                 from: &upstreams[upstream].link, to: &downstreams[downstream].link,
                 splices: &splices, &input, &cipher, &buffers)
         exchanges[id].marks.set(mark, splices)
-        tendPipes()
+        tendBuffers()
         return moved
     }
 
