@@ -145,8 +145,12 @@ extension Socket {
     }
 
     /// Sends two ranges by one call, such as a head and the first content.
+    ///
+    /// With `joining`, ranges that are short together are copied side by side first: one part to send costs less than two.
     @inlinable @inline(always)
-    public func write(_ first: Span<UInt8>, then second: Span<UInt8>) -> IOResult {
+    public func write(
+        _ first: Span<UInt8>, then second: Span<UInt8>, joining: Bool = false
+    ) -> IOResult {
         if second.isEmpty { return write(first) }
         if first.isEmpty { return write(second) }
         // Sound: as inside.
@@ -154,8 +158,35 @@ extension Socket {
             // Sound: as inside.
             unsafe second.withUnsafeBufferPointer { two in
                 // Sound: both spans' own bytes, read during the call only.
-                unsafe transmit(one, two)
+                unsafe joining && one.count &+ two.count <= Self.joinedMax
+                    ? join(one, two) : transmit(one, two)
             }
+        }
+    }
+
+    /// What is short together, in bytes.
+    @usableFromInline static var joinedMax: Int { 1024 }
+
+    @inlinable @inline(always)
+    func join(
+        _ one: UnsafeBufferPointer<UInt8>, _ two: UnsafeBufferPointer<UInt8>
+    ) -> IOResult {
+        guard let first = one.baseAddress, let second = two.baseAddress else {
+            preconditionFailure("Ranges that have bytes have an address.")
+        }
+        let raw = raw
+        // Sound: the room is for this call, and the caller has seen that both fit.
+        return unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.joinedMax) {
+            room in
+            guard let base = room.baseAddress else {
+                preconditionFailure("Room has an address.")
+            }
+            // Sound: as above; the bytes that are sent have been written just here.
+            unsafe base.initialize(from: first, count: one.count)
+            unsafe (base + one.count).initialize(from: second, count: two.count)
+            // Sound: as above.
+            return unsafe SystemCall.writing(
+                SystemCall.send(raw, base, one.count &+ two.count, Int32(MSG_NOSIGNAL)))
         }
     }
 

@@ -268,16 +268,16 @@ struct Link: ~Copyable {
         }
     }
 
-    /// Sends `head` and then `content`, in one system call where the socket takes them.
+    /// Sends `head` and then `content`, in one system call where the socket takes them; see `Socket.write` for `joining`.
     @inline(always)
     mutating func send(
-        _ head: Span<UInt8>, then content: Span<UInt8>,
+        _ head: Span<UInt8>, then content: Span<UInt8>, joining: Bool = false,
         _ cipher: inout CipherBuffers, _ pool: inout BufferPool
     ) -> LinkWrite {
         if content.isEmpty { return send(head, &cipher, &pool) }
         if head.isEmpty { return send(content, &cipher, &pool) }
         if !isPlain || isCongested { return sendOtherwise(head, content, &cipher, &pool) }
-        let result = socket.write(head, then: content)
+        let result = socket.write(head, then: content, joining: joining)
         if case .bytes(let count) = result, count == head.count &+ content.count { return .taken }
         return keepRest(result, head, content, &pool)
     }

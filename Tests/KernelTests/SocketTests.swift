@@ -15,15 +15,17 @@ struct SocketTests {
         #expect(read(1, from: connection.client) == [4])
     }
 
-    @Test(arguments: [(0, 0), (0, 3), (2, 0), (2, 3), (1000, 5000)])
-    func `two ranges go out as one`(first: Int, second: Int) throws {
+    @Test(
+        arguments: [(0, 0), (0, 3), (2, 0), (2, 3), (24, 1000), (24, 1001), (1000, 5000)],
+        [false, true])
+    func `two ranges go out as one`(_ parts: (first: Int, second: Int), joining: Bool) throws {
         let connection = try Connection.open()
-        let bytes = pattern(first + second)
-        let head = bytes[..<first]
-        let rest = bytes[first...]
-        #expect(
-            connection.client.write(head.span, then: rest.span) == .bytes(first + second))
-        #expect(read(first + second, from: connection.server) == bytes)
+        let bytes = pattern(parts.first + parts.second)
+        let head = bytes[..<parts.first]
+        let rest = bytes[parts.first...]
+        let result = connection.client.write(head.span, then: rest.span, joining: joining)
+        #expect(result == .bytes(bytes.count))
+        #expect(read(bytes.count, from: connection.server) == bytes)
     }
 
     @Test func `nothing to read is would-block, a finished peer is the end`() throws {
@@ -130,6 +132,8 @@ struct SocketTests {
         #expect(connection.client.read(into: &bytes) == .failed(ECONNRESET))
         #expect(connection.client.write([1].span) == .failed(EPIPE))
         #expect(connection.client.write([1].span, then: [2].span) == .failed(EPIPE))
+        let joined = connection.client.write([1].span, then: [2].span, joining: true)
+        #expect(joined == .failed(EPIPE))
         check(!connection.client.isIdle())
     }
 

@@ -383,9 +383,12 @@ extension Worker {
         let emptyLine = headBytes &- 2
         let part = exchange.answerPart(
             ByteScan.part(bytes, headBytes, bytes.count), headBytes: end &+ 2)
+        let upTo = headBytes &+ part.upTo
+        // Where no line before the empty one is left out, all of it is one range already.
+        let cut = end == emptyLine ? upTo : end
         let result = link.send(
-            ByteScan.part(bytes, 0, end),
-            then: ByteScan.part(bytes, emptyLine, headBytes &+ part.upTo), &cipher, &buffers)
+            ByteScan.part(bytes, 0, cut), then: ByteScan.part(bytes, max(cut, emptyLine), upTo),
+            joining: true, &cipher, &buffers)
         return (part, result, released)
     }
 
