@@ -67,20 +67,20 @@ enum Scratch {
 /// does, it is congested, and whoever feeds it stops reading its own source. A stream reads and writes like a connection of
 /// HTTP/1.1; its bytes are with its session.
 struct Link: ~Copyable {
+    // In an order that leaves no gaps.
     /// `Socket.none` for a stream.
     let socket: Socket
+    /// The pipe with bytes, behind those in `output`, that the socket did not take either; `.max`: none.
+    private(set) var pipe = UInt32.max
     private let byAddress = ByAddress()
-    /// The stream that this is, instead of a socket.
-    let stream: StreamReference?
+    private let ownStream: StreamReference
     private(set) var session: TLSSession?
+    /// Bytes that the socket did not take.
+    private(set) var output = Buffer()
     /// Bytes go to the socket as they are.
     private(set) var isPlain = true
     /// More waits than should: stop reading what would be sent here.
     private(set) var isCongested = false
-    /// Bytes that the socket did not take.
-    private(set) var output = Buffer()
-    /// The pipe with bytes behind them that the socket did not take either; `.max`: none.
-    private(set) var pipe = UInt32.max
     /// An edge announced input that no short read has exhausted yet.
     var isReadable = false
     /// RDHUP, HUP or ERR was announced: reading goes on until 0 or an error (no second edge comes).
@@ -94,14 +94,19 @@ struct Link: ~Copyable {
 
     init(_ socket: consuming Socket) {
         self.socket = socket
-        stream = nil
+        ownStream = .none
     }
 
     /// A stream whose request, or answer, is there to be read or about to come.
     init(_ stream: StreamReference) {
         socket = .none
-        self.stream = stream
+        ownStream = stream
         isPlain = false
+    }
+
+    /// The stream that this is, instead of a socket.
+    var stream: StreamReference? {
+        @inline(always) get { ownStream.connection == .none ? nil : ownStream }
     }
 
     /// Whether ALPN chose HTTP/2.

@@ -78,6 +78,7 @@ public struct Worker: ~Copyable {
 
     // Connections and exchanges.
     var downstreams: Slab<Downstream>
+    var asides: Slab<DownstreamAside>
     var upstreams: Slab<Upstream>
     var exchanges: Slab<Exchange>
     /// Requests that are read before their route is chosen, by `Downstream.naming`.
@@ -210,6 +211,7 @@ public struct Worker: ~Copyable {
         random = RandomSource()
         sessions = DatagramSessions(seed: Random.next64())
         downstreams = Slab(capacity: options.connectionsMax)
+        asides = Slab(capacity: options.connectionsMax)
         upstreams = Slab(capacity: options.upstreamsMax)
         // Twice as many: with each client's a picker's.
         exchanges = Slab(capacity: 2 * options.connectionsMax + Mirror.countMax)

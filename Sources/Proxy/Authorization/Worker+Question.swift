@@ -148,8 +148,7 @@ extension Worker {
         let authority = clusters.endpoints[Int(endpoint)].authority.range
         let downstream = exchanges[slot].downstream
         let peer = clientOfRequest(downstream, decision.parameters)
-        let link = connection(of: downstream)
-        let own = downstreams[link].destination ?? downstreams[link].link.socket.localAddress()
+        let own = destination(of: connection(of: downstream))
         var client = Buffer(capacity: 64)
         client.withFree { peer.writeHost(into: &$0) }
         var here = Buffer(capacity: 64)

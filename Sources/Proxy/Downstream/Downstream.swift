@@ -37,21 +37,30 @@ enum Ending: UInt8 {
     case reset
 }
 
+/// What few connections need: apart, so that one that waits, as most do, stays small.
+struct DownstreamAside: BitwiseCopyable {
+    /// The address that a header of the PROXY protocol says the client asked for.
+    var destination: SocketAddress?
+    /// What of a request's content is still to be dropped in `discarding`.
+    var discard = ContentReader(.none)
+}
+
 /// One client connection: its link, what it sent and nobody took yet, and the exchange it waits for.
+///
+/// With the slab's header a slot has at most 256 bytes: that, and an entry of the timer wheel, is what an idle connection
+/// costs.
 struct Downstream: ~Copyable {
     var link: Link
     /// Bytes received and not used: an incomplete head, a pipelined request, content that waits.
     var input = Buffer()
-    /// The client: the other end, or whom a header of the PROXY protocol named.
-    var peer: SocketAddress
-    /// The address that such a header says the client asked for.
-    var destination: SocketAddress?
     /// The table's id of the (address, port) that it came to.
     let portID: UInt32
     /// On a TLS port: id of the listener whose certificate was shown; `.max` on a plain one.
     var tlsListenerID = UInt32.max
     /// What that listener's terms were at the handshake.
     var tlsTerms: UInt32 = 0
+    /// The client: the other end, or whom a header of the PROXY protocol named.
+    var peer: SocketAddress
     var phase: DownstreamPhase
     var ending = Ending.plain
     let isTLS: Bool
@@ -61,13 +70,15 @@ struct Downstream: ~Copyable {
     var isQueued = false
     /// A stream that is answered, whose client's time to take the rest begins at the end of the tick.
     var isUntimed = false
+    /// With phase `multiplexing`: it was told to end.
+    var isLeaving = false
     var exchange = SlotID.none
     /// A request is read whole before its route is chosen; it stands in `input`.
     var naming = SlotID.none
     /// Who may pass is asked about a request, which stands in `input`, or was.
     var authorization = SlotID.none
-    /// What of a request's content is still to be dropped in `discarding`.
-    var discard = ContentReader(.none)
+    /// What few connections need, in its slab; `.none`: nothing yet.
+    var aside = SlotID.none
     /// Resume hint of the head parser.
     var headScanned: Int32 = 0
     /// Bytes of `input` that were found to hold no whole head; of HTTP/2, which head it is that is incomplete.
@@ -78,9 +89,8 @@ struct Downstream: ~Copyable {
     /// Neighbours among the streams of its connection; `.max`: none.
     var nextStream = UInt32.max
     var previousStream = UInt32.max
-    /// With phase `multiplexing`: the session, and whether it was told to end.
+    /// With phase `multiplexing`: the session.
     var multiplexer = SlotID.none
-    var isLeaving = false
     var timer = Deadline()
 
     init(

@@ -295,11 +295,31 @@ extension Worker {
         return done
     }
 
+    /// What is left of an answered request's content is dropped, within the bounds of lingering.
+    mutating func discard(_ id: SlotID, _ content: ContentReader) {
+        guard let slot = aside(of: id) else { return end(downstream: id, .linger) }
+        asides[slot].discard = content
+        downstreams[id].phase = .discarding
+        downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
+        setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
+        enqueue(downstream: id)
+    }
+
+    /// Where what few connections need is kept for this one; nil when no more can have any, which is never before there are
+    /// no more connections either.
+    mutating func aside(of id: SlotID) -> SlotID? {
+        if downstreams[id].aside != .none { return downstreams[id].aside }
+        guard let slot = asides.insert(DownstreamAside()) else { return nil }
+        downstreams[id].aside = slot
+        return slot
+    }
+
     /// Drops content; true when it has ended and the connection reads requests again, or is gone.
     private mutating func drop(_ id: SlotID, _ bytes: Span<UInt8>) -> Bool {
         var from = 0
-        while !downstreams[id].discard.isFinished {
-            switch downstreams[id].discard.next(bytes, from: &from) {
+        let slot = downstreams[id].aside
+        while !asides[slot].discard.isFinished {
+            switch asides[slot].discard.next(bytes, from: &from) {
             case .content, .trailer: continue
             case .end: break
             case .incomplete:
@@ -416,6 +436,7 @@ extension Worker {
         if downstreams[id].phase == .multiplexing { closeStreams(ofDownstream: id) }
         downstreams[id].link.discardOutput(&buffers)
         buffers.reclaim(&downstreams[id].input)
+        asides.destroy(downstreams[id].aside)
         downstreams.destroy(id)
         options.connections?.give(1)
         countConnections()

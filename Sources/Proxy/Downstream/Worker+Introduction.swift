@@ -77,7 +77,7 @@ extension Worker {
         }
         if case .proxied(let source, let destination) = header {
             downstreams[id].peer = source
-            downstreams[id].destination = destination
+            if let slot = aside(of: id) { asides[slot].destination = destination }
         }
         // As a connection without a header begins; what came behind it is the first input.
         downstreams[id].phase = downstreams[id].isTLS ? .hello : .reading
@@ -115,7 +115,7 @@ extension Worker {
         let hasClient = downstreams.contains(downstream)
         guard hasClient || isMirror else { return false }
         let header: ProxyHeader =
-            hasClient ? downstreams[connection(of: downstream)].introduction : .local
+            hasClient ? introduction(of: connection(of: downstream)) : .local
         var bytes = Buffer()
         swap(&bytes, &output)
         bytes.removeAll()
@@ -124,13 +124,18 @@ extension Worker {
         swap(&bytes, &output)
         return result == .taken
     }
-}
 
-extension Downstream {
-    /// The header that names this client and the address it asked for.
-    var introduction: ProxyHeader {
-        guard let destination = destination ?? link.socket.localAddress() else { return .local }
-        return .proxied(source: peer, destination: destination)
+    /// The header that names a connection's client and the address it asked for.
+    private func introduction(of connection: SlotID) -> ProxyHeader {
+        guard let destination = destination(of: connection) else { return .local }
+        return .proxied(source: downstreams[connection].peer, destination: destination)
+    }
+
+    /// The address that a connection's client asked for; nil when the connection is broken.
+    func destination(of connection: SlotID) -> SocketAddress? {
+        let slot = downstreams[connection].aside
+        let named = slot == .none ? nil : asides[slot].destination
+        return named ?? downstreams[connection].link.socket.localAddress()
     }
 }
 

@@ -26,11 +26,12 @@ extension Worker {
         } else {
             letGo(upstream)
         }
+        if end.next == .discard { discard(downstream, exchanges[id].request) }
         remove(id)
         if end.next == .awaitNext {
             awaitRequest(downstream)
-        } else {
-            goOnOrEnd(downstream, end.next)
+        } else if end.next != .discard {
+            self.end(downstream: downstream, end.next == .endPlain ? .plain : .linger)
         }
     }
 
@@ -44,23 +45,7 @@ extension Worker {
         client.exchange = .none
         let next = exchange.afterAnswer(
             client, isDraining: isDraining, lingerBytesMax: lingerBytesMax)
-        if next == .discard { client.discard = exchange.request }
         return (!leftover && exchange.leavesUpstreamClean && upstream.isClean, next)
-    }
-
-    /// What a client's connection does after an answer that is not simply followed by the next request.
-    @inline(never)
-    private mutating func goOnOrEnd(_ downstream: SlotID, _ next: AfterAnswer) {
-        switch next {
-        case .awaitNext: awaitRequest(downstream)
-        case .endPlain: end(downstream: downstream, .plain)
-        case .endLingering: end(downstream: downstream, .linger)
-        case .discard:
-            downstreams[downstream].phase = .discarding
-            downstreams[downstream].lingerBytes = Int32(clamping: lingerBytesMax)
-            setDeadline(downstream: downstream, in: timeouts.lingerMilliseconds)
-            enqueue(downstream: downstream)
-        }
     }
 
     /// The backend's connection ended while an answer was owed or under way.

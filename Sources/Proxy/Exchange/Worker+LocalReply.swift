@@ -211,11 +211,7 @@ extension Worker {
             end(downstream: id, .linger)
             return
         }
-        downstreams[id].discard = ContentReader(framing)
-        downstreams[id].phase = .discarding
-        downstreams[id].lingerBytes = Int32(clamping: lingerBytesMax)
-        setDeadline(downstream: id, in: timeouts.lingerMilliseconds)
-        enqueue(downstream: id)
+        discard(id, ContentReader(framing))
     }
 
     private mutating func sendLocal(_ id: SlotID, _ reply: LocalReply, _ facts: LocalFacts) {

@@ -8,6 +8,9 @@ struct StreamReference: BitwiseCopyable {
     /// The connection, in `Multiplexers`.
     let connection: SlotID
     let stream: StreamID
+
+    /// No stream: of no connection.
+    static var none: StreamReference { StreamReference(connection: .none, stream: .none) }
 }
 
 /// One HTTP/2 connection: the codec's session, whose link it speaks over, and what streams it carries.

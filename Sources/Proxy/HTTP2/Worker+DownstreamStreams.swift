@@ -334,6 +334,7 @@ extension Worker {
         buffers.reclaim(&downstreams[id].input)
         endNaming(id)
         endAuthorization(id)
+        asides.destroy(downstreams[id].aside)
         downstreams.destroy(id)
         downstreamStreams -= 1
         cipher.multiplexers.close(stream, how, &buffers)
