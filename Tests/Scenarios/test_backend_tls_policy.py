@@ -232,11 +232,11 @@ def test_the_oldest_policy_holds(authority, lan):
         assert conditions(gateway, "b") == ACCEPTED and conditions(gateway, "a")["Accepted"] == ("False", "Conflicted")
         gateway.write("main.yaml", [d for d in gateway.content if d != older])
         wait_until(lambda: name() == "gpu.lan", 5)
-        assert conditions(gateway, "a") == ACCEPTED
+        wait_until(lambda: conditions(gateway, "a") == ACCEPTED, 5)     # told after it is in force
         gateway.write("main.yaml", gateway.content + [policy("c", section="http", hostname="front.lan", sans=[
             {"type": "URI", "uri": "spiffe://cluster/gpu"}])])
         wait_until(lambda: name() == "front.lan", 5)
-        assert conditions(gateway, "b") == ACCEPTED and conditions(gateway, "c") == ACCEPTED
+        wait_until(lambda: conditions(gateway, "b") == ACCEPTED and conditions(gateway, "c") == ACCEPTED, 5)
 
 
 def test_ports_have_policies_of_their_own(authority, lan):
