@@ -188,7 +188,8 @@ def test_a_semantic_error_is_that_objects_condition_only():
         gateway.write("bad.yaml", [docs.route([docs.rule(["nowhere"], path="/bad")], name="bad")])
         wait_until(lambda: gateway.get("/bad").status == 500, 5)
         assert gateway.get("/").status == 200
-        conditions = {c["type"]: c for c in gateway.object("HTTPRoute", "bad")["status"]["parents"][0]["conditions"]}
+        told = wait_until(lambda: gateway.object("HTTPRoute", "bad"), 5)     # told after it is in force
+        conditions = {c["type"]: c for c in told["status"]["parents"][0]["conditions"]}
         assert (conditions["ResolvedRefs"]["status"], conditions["ResolvedRefs"]["reason"]) == ("False", "BackendNotFound")
         gateway.write("late.yaml", [docs.route([docs.rule(["late"], path="/late")], name="late"), docs.backend(late, "late")])
         wait_until(answers(gateway, "/late", "late"), 5)
