@@ -9,6 +9,8 @@ import struct
 import time
 from dataclasses import dataclass, field
 
+from .tls_socket import TLSSocket
+
 
 class Malformed(Exception):
     """The peer wrote something that is not HTTP/1.1."""
@@ -85,6 +87,7 @@ def request_bytes(method, target, headers=(), body=b"", host="test.example", chu
 def tls_client(ca=None, alpn=None, certificate=None, minimum=None, maximum=None):
     """A client's TLS context. `ca`: path of a PEM file, or None to verify nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = TLSSocket
     context.check_hostname = ca is not None
     context.verify_mode = ssl.CERT_REQUIRED if ca else ssl.CERT_NONE
     if ca:

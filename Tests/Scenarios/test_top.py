@@ -25,6 +25,7 @@ def test_one_look_for_a_pipe():
     with Origin(hello) as origin, serving(origin, workers=1) as gateway:
         for _ in range(3):
             assert gateway.get("/").status == 200
+        wait_until(lambda: gateway.total("ai_gateway_completed_total") == 3, 5)     # counted after its answer is sent
         code, out, err = cli("top", "--once", "--admin", f"http://127.0.0.1:{gateway.admin_port}")
         assert code == 0, err
         row = next(line for line in out.splitlines() if line.startswith("default/route"))
