@@ -363,7 +363,9 @@ struct Flavour: Sendable, CustomTestStringConvertible {
 }
 
 /// Ends `count` sessions of each side, most of them in the middle of their handshake.
-private func makeMany(_ count: Int, _ client: TLSConfiguration, _ server: TLSConfiguration) throws {
+private func makeMany(
+    _ count: Int, _ client: TLSClientConfiguration, _ server: TLSServerConfiguration
+) throws {
     for round in 0..<count {
         var session = try TLSSession(client: client, serverName: "a.example")
         _ = withOutput(2_000) { session.handshake(ciphertext: Span(), into: &$0) }
