@@ -67,6 +67,50 @@ import Testing
         }
     }
 
+    @Test func `text with usual escapes is passed over up to what is no such text`() {
+        var random = Seeded(22)
+        let letters = bytes(#"\\\""nrt/bu0"#) + [0x01, 0xC3, 0x7F]
+        var passed = 0
+        for round in 0..<60_000 {
+            let count = random.below(90)
+            let share = 2 + round % 20
+            let input = (0..<count).map { _ in
+                random.below(share) == 0 ? letters[random.below(letters.count)] : UInt8(0x61)
+            }
+            let from = random.below(count + 1)
+            let end = ByteScan.passEscapedText(input.span, from: from)
+            // All that it passes over is usual, and it stops at nothing that is but near the end or where escapes are rare.
+            let (unusual, isWithin) = Self.usualTextEnd(input, from)
+            let isRight =
+                end == unusual
+                || (end < unusual && isWithin.contains(end)
+                    && (count - end < 17 || !input[end..<min(unusual, end)].contains(0x5C)))
+            if !isRight { Issue.record("\(end) instead of \(unusual) from \(from) of \(input)") }
+            passed += end - from
+        }
+        // That it goes on at all.
+        #expect(passed > 400_000)
+    }
+
+    /// Where text with usual escapes ends, and all offsets before at which no escape is cut.
+    private static func usualTextEnd(_ input: [UInt8], _ from: Int) -> (Int, Set<Int>) {
+        let usual = Set(bytes(#"\"nrt/"#))
+        var (at, whole) = (from, Set<Int>())
+        while at < input.count {
+            whole.insert(at)
+            if input[at] == 0x5C {
+                if at + 1 == input.count || !usual.contains(input[at + 1]) { break }
+                at += 2
+            } else if Scan.text.stops(at: input[at]) {
+                break
+            } else {
+                at += 1
+            }
+        }
+        whole.insert(at)
+        return (at, whole)
+    }
+
     @Test func `a plain path ends where normalisation or its end begins`() {
         var random = Seeded(20)
         let letters = bytes("/./aab%?#\\ \u{7F}\u{80}z0-")

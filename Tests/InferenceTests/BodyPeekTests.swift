@@ -303,6 +303,33 @@ import Testing
         }
     }
 
+    @Test(arguments: 0..<40)
+    func `texts full of escapes read the same at once and byte by byte`(seed: UInt64) {
+        var random = Seeded(seed)
+        let parts = [
+            #"\\"#, #"\""#, #"\n"#, #"\/"#, #"\t"#, #"\r"#, #"\b"#, #"\u00e9"#, "é", "words", " ",
+            "\\",
+            "\u{1}", #"\x"#, #"""#,
+        ]
+        var accepted = 0
+        for round in 0..<60 {
+            // The last four end a text, or are refused.
+            let most = round % 4 == 0 ? parts.count : parts.count - 4
+            var text = ""
+            for _ in 0..<Int.random(in: 1...60, using: &random) {
+                text += parts[Int.random(in: 0..<most, using: &random)]
+                if round % 3 == 0 { text += "and what follows it" }
+            }
+            let bytes = Array(
+                #"{"messages":[{"role":"user","content":"\#(text)"}],"model":"a"}"#.utf8)
+            let whole = peek(bytes)
+            check(bytes, whole)
+            #expect(peek(bytes, cuts: Array(0...bytes.count)) == whole)
+            if whole.refusal == nil { accepted += 1 }
+        }
+        #expect(accepted >= 45)
+    }
+
     /// Compares with Foundation: what is accepted has the same model there, what is refused for its
     /// grammar is refused there.
     private func check(_ bytes: [UInt8], _ reading: Reading) {

@@ -11,7 +11,7 @@ private struct Request: Decodable {
 }
 
 private enum Text: CaseIterable {
-    case plain, code, cyrillic, chinese, escaped
+    case plain, code, nested, cyrillic, chinese, escaped
 
     /// A paragraph as it stands inside of a JSON string.
     var paragraph: String {
@@ -22,6 +22,10 @@ private enum Text: CaseIterable {
         case .code:
             #"for (int i = 0; i < count; i++) {\n    if (names[i] == \"model\") {\n        "#
                 + #"found = i;\n\t    break;\n    }\n}\n"#
+        case .nested:
+            // JSON with code in it, as a tool is called.
+            #"{\"path\": \"Sources/main.swift\", \"old\": \"let a = \\\"b\\\"\\nreturn a\\n\", "#
+                + #"\"new\": \"    return b\\n}\"}"#
         case .cyrillic:
             "Комитет собрался в четверг и после долгого обсуждения решил провести измерения заново. "
         case .chinese: "委员会于周四开会，经过长时间的讨论，决定再进行一次测量，并在下个月公布结果。"

@@ -117,7 +117,11 @@ extension BodyPeek {
             if at >= end { return end }
             let byte = bytes[at]
             if byte == 0x5C {
-                let passed = Self.passEscapes(bytes, at)
+                var passed = at
+                if at &+ 1 == end || bytes[at &+ 1] != 0x75 {
+                    passed = ByteScan.passEscapedText(bytes, from: at)
+                }
+                if passed == at { passed = Self.passEscapes(bytes, at) }
                 if passed == at {
                     state = .escape
                     return at &+ 1
@@ -138,7 +142,7 @@ extension BodyPeek {
     }
 
     /// Passes over escapes that are whole and valid; stops at the first that is not.
-    @inline(__always)
+    @inline(always)
     private static func passEscapes(_ bytes: Span<UInt8>, _ start: Int) -> Int {
         var at = start
         while at &+ 1 < bytes.count, bytes[at] == 0x5C {
@@ -158,7 +162,7 @@ extension BodyPeek {
     }
 
     /// Whether the four lowest bytes of a word are hexadecimal digits.
-    @inline(__always)
+    @inline(always)
     private static func areDigits(_ word: UInt64) -> Bool {
         var word = word
         for _ in 0..<4 {
