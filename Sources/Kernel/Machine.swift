@@ -30,6 +30,12 @@ public enum Machine {
     /// the memory, and no more than 512 MiB (`robustness.md` §6).
     public static func bufferShare() -> Int { min(memoryLimit() / 4, 512 << 20) }
 
+    /// Ends the process although threads of it run.
+    ///
+    /// Nothing is put away, since they would go on to use it: at an orderly end libcrypto frees what a handshake in
+    /// another thread reads.
+    public static func endProcess(_ status: Int32) -> Never { _exit(status) }
+
     /// Raises the limit of open descriptors as far as it may and returns it.
     public static func raiseDescriptorLimit() -> Int {
         var limit = rlimit()

@@ -32,6 +32,9 @@ public struct Thread: Sendable {
     /// Waits for the end of the thread; once only.
     public func join() { handle.join() }
 
+    /// Waits for the end of the thread for so long; false when it runs on, and then it may be waited for again.
+    public func join(atMostMilliseconds limit: Int) -> Bool { handle.join(limit) }
+
     private struct Start {
         let name: String
         let nice: Int?
@@ -79,6 +82,21 @@ public struct Thread: Sendable {
             let before = isJoined.exchange(true, ordering: .relaxed)
             precondition(!before, "A thread is joined once.")
             _ = pthread_join(thread, nil)
+        }
+
+        func join(_ milliseconds: Int) -> Bool {
+            let before = isJoined.exchange(true, ordering: .relaxed)
+            precondition(!before, "A thread is joined once.")
+            var end = timespec()
+            // Sound: both pointers are valid for the calls, which write or read one value.
+            unsafe clock_gettime(CLOCK_MONOTONIC, &end)
+            let nanoseconds = end.tv_nsec + milliseconds % 1000 * 1_000_000
+            end.tv_sec += milliseconds / 1000 + nanoseconds / 1_000_000_000
+            end.tv_nsec = nanoseconds % 1_000_000_000
+            // Sound: as above.
+            if unsafe pthread_clockjoin_np(thread, nil, CLOCK_MONOTONIC, &end) == 0 { return true }
+            isJoined.store(false, ordering: .relaxed)
+            return false
         }
 
         deinit {

@@ -22,12 +22,13 @@ struct Draining {
         while !ended.withLock({ $0 }) {
             if let signal = signals.wait(timeoutMilliseconds: 20), signal != SignalNumber.hangUp {
                 log.warning("a second signal: the end at once")
-                return 0
+                Machine.endProcess(0)
             }
         }
         waiting.join()
-        plane.stop()
+        let hasEnded = plane.stop()
         log.info("drained")
+        if !hasEnded { Machine.endProcess(0) }
         return 0
     }
 

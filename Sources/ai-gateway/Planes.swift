@@ -8,6 +8,9 @@ import Telemetry
 final class Planes: Sendable {
     /// The control thread gives way to the workers.
     private static let controlNice = 19
+    /// How long it is waited for at the end: it has nothing to lose, and where others take all of the machine it hardly
+    /// runs.
+    private static let controlPatienceMilliseconds = 1_000
 
     private let options: RunOptions
     private let publisher: Publisher
@@ -17,6 +20,7 @@ final class Planes: Sendable {
     private let observer: Observer
     private let accessLog: AccessLog
     private let threads = Lock<[Thread]>([])
+    private let controlThread = Lock<Thread?>(nil)
 
     init(
         options: RunOptions, publisher: Publisher, published: PublishedState, rings: [ByteRing],
@@ -51,7 +55,8 @@ final class Planes: Sendable {
             plane.run()
         }
         let exporting = try Thread.start(name: "exporter") { [accessLog] in accessLog.run() }
-        threads.withLock { $0 += [control, exporting] }
+        threads.withLock { $0.append(exporting) }
+        controlThread.withLock { $0 = control }
     }
 
     /// All documents are read again and the access log is opened again.
@@ -60,11 +65,13 @@ final class Planes: Sendable {
         accessLog.reopen()
     }
 
-    /// Ends the threads after the workers have ended.
-    func stop() {
+    /// Ends the threads after the workers have ended; false when the control thread still runs.
+    func stop() -> Bool {
         _ = control.post(.stop)
         observer.stop()
         accessLog.stop()
         for thread in threads.withLock({ $0 }) { thread.join() }
+        let control = controlThread.withLock { $0 }
+        return control?.join(atMostMilliseconds: Self.controlPatienceMilliseconds) ?? true
     }
 }

@@ -39,6 +39,17 @@ struct ThreadTests {
         #expect(getpriority(PRIO_PROCESS, 0) == before)
     }
 
+    @Test func `a thread that runs on is not waited for beyond a limit, and may be again`() throws {
+        let mailbox = try Mailbox<Int>(capacity: 1)
+        let thread = try Thread.start(name: "slow") {
+            waitUntil(mailbox.descriptor, [.readable])
+        }
+        #expect(!thread.join(atMostMilliseconds: 1))
+        #expect(!thread.join(atMostMilliseconds: 1_001))
+        _ = mailbox.post(1)
+        #expect(thread.join(atMostMilliseconds: 60_000))
+    }
+
     @Test func `a thread that nobody joins ends by itself`() throws {
         let mailbox = try Mailbox<Int>(capacity: 1)
         _ = try Thread.start(name: "free") { _ = mailbox.post(1) }

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from Fixtures.gateway import serving
-from Fixtures.http1 import Ended, request_bytes
+from Fixtures.gateway import sealed, serving
+from Fixtures.http1 import Client, Ended, request_bytes, tls_client
 from Fixtures.net import wait_until
 from Fixtures.origin import Origin
 
@@ -121,6 +121,36 @@ def test_a_second_signal_ends_now():
             pass
         assert not head.complete, "the stream was cut, and it shows"
         held.go.set()
+
+
+def test_a_second_signal_ends_now_amid_handshakes(certificate):
+    """Whatever the threads are doing in libssl, which must not be put away under them."""
+    with Origin() as origin:
+        for _ in range(5):
+            with serving(origin, flags=["--drain-delay", "10s"], **sealed(certificate)) as gateway:
+                shaking = threading.Event()
+                threads = [threading.Thread(target=shake, args=(gateway.port, shaking)) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                try:
+                    gateway.signal()
+                    wait_until(lambda: ready(gateway) == 503, 5)
+                    gateway.signal()
+                    assert gateway.wait(5) == 0
+                finally:
+                    shaking.set()
+                    for thread in threads:
+                        thread.join()
+
+
+def shake(port, enough):
+    """TLS handshakes, one after the other, until it is enough."""
+    context = tls_client()
+    while not enough.is_set():
+        try:
+            Client("127.0.0.1", port, tls=context, sni="test.example", timeout=2).close()
+        except (OSError, Ended):
+            time.sleep(0.01)
 
 
 def test_the_drain_time_is_bounded():
